@@ -1,0 +1,19 @@
+// Package httpapi is the HTTP edge: it translates between the document's types and the services, and nothing more.
+// There is one file for each tag of the document.
+package httpapi
+
+import (
+	"example.com/saaskit/internal/api"
+)
+
+// A Server answers the operations of the document. Its methods are in one file for each tag.
+type Server struct {
+	api.StrictServerInterface
+	Services
+}
+
+// Services is what the operations need.
+type Services struct {
+}
+
+var _ api.StrictServerInterface = (*Server)(nil)
