@@ -1,0 +1,36 @@
+package pgserver
+
+import (
+	"context"
+
+	"example.com/saaskit/internal/devstack/checkout"
+)
+
+// Data, Sockets and PID tell tests where a server lives.
+func (s *Server) Data() string    { return s.place.data }
+func (s *Server) Sockets() string { return s.place.sockets }
+func (s *Server) PID() int        { return s.process.PID }
+
+var (
+	Alive       = alive
+	OutsidePath = outsidePath
+)
+
+// Fetch makes sure that the checkout has the pinned binaries.
+func Fetch(ctx context.Context, co checkout.Checkout) error {
+	return (&npmPackage{checkout: co}).ensure(ctx, func(string, ...any) {})
+}
+
+// Package is the pinned package of a checkout.
+type Package struct{ npmPackage }
+
+// PackageOf reads what the checkout pins.
+func PackageOf(co checkout.Checkout) (*Package, error) {
+	p := &Package{npmPackage{checkout: co}}
+	return p, p.readPin()
+}
+
+func (p *Package) Path(elements ...string) string { return p.path(elements...) }
+func (p *Package) Name() string                   { return p.name() }
+func (p *Package) Complete() bool                 { return p.complete() }
+func (p *Package) Link() error                    { return p.link() }
