@@ -278,4 +278,3 @@ func asNobody(t *testing.T, co checkout.Checkout) func(*exec.Cmd) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 }
-
