@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/audit"
@@ -16,13 +17,16 @@ type caller struct {
 	account.Principal
 	requestID string
 	ip        string
+	actFor    func(ctx context.Context, id uuid.UUID) error
 }
 
 type callerKey struct{}
 
-func withCaller(ctx context.Context, c caller) context.Context { return context.WithValue(ctx, callerKey{}, c) }
+func setCaller(c echo.Context, who caller) {
+	c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), callerKey{}, who)))
+}
 
-// callerOf returns who makes the request. Operations without security have the zero caller.
+// callerOf returns who makes the request. Operations without security have a caller without a principal.
 func callerOf(ctx context.Context) caller {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return c
@@ -33,14 +37,14 @@ func (c caller) actor() audit.Actor { return c.Actor(c.requestID, c.ip) }
 
 // account returns the account that the request works on. named is the account_id of the body, where the operation has one:
 // only a service key may name another account there than in the header.
-func (c caller) account(named *uuid.UUID) (uuid.UUID, error) {
+func (c caller) account(ctx context.Context, named *uuid.UUID) (uuid.UUID, error) {
 	switch {
 	case named == nil && c.AccountID == nil:
-		return uuid.Nil, problem.AccountRequired.Errorf("name the account in the Saaskit-Account header")
+		return uuid.Nil, problem.AccountRequired.Errorf("name the account in the %s header", headerAccount)
 	case named == nil:
 		return *c.AccountID, nil
 	case c.AccountID == nil && c.Kind == account.KindService:
-		return *named, nil
+		return *named, c.actFor(ctx, *named)
 	case c.AccountID != nil && *c.AccountID == *named:
 		return *named, nil
 	}
