@@ -12,6 +12,11 @@ import (
 	"example.com/saaskit/internal/problem"
 )
 
+const (
+	headerAccount = "Saaskit-Account"
+	headerAPIKey  = "X-Api-Key"
+)
+
 // A caller is what the middleware found out about a request.
 type caller struct {
 	account.Principal
