@@ -1,0 +1,204 @@
+// Package config reads the settings of the server from the environment: one line a setting, all mistakes at once.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Config is every setting of the server.
+type Config struct {
+	Addr            string
+	MetricsAddr     string
+	ShutdownTimeout time.Duration
+	LogFormat       string
+	LogLevel        string
+	AppEnv          string
+	DevMode         bool
+
+	DatabaseURL      Secret
+	DatabaseMaxConns int
+	RedisURL         Secret
+	RedisPrefix      string
+
+	SupabaseURL            string
+	SupabaseIssuer         string
+	SupabaseAudience       string
+	SupabaseJWTSecret      Secret
+	SupabaseAnonKey        Secret
+	SupabaseServiceRoleKey Secret
+	AllowAnonymous         bool
+	AdminClaim             string
+	AdminClaimValue        string
+	RequireAAL2            bool
+
+	StripeAPIKey         Secret
+	StripeAPIBase        string
+	StripeWebhookSecrets []Secret
+	PastDueGrace         time.Duration
+
+	CORSOrigins     []string
+	RedirectOrigins []string
+	TrustedProxies  []string
+	APIKeyPrefix    string
+	AuthPerMinute   int
+
+	rows []Row
+}
+
+// Load reads the settings through getenv, which is os.Getenv outside tests. The error names every mistake.
+func Load(getenv func(string) string) (Config, error) {
+	r := &reader{getenv: getenv}
+	c := Config{
+		Addr:            r.text("ADDR", "127.0.0.1:8080", "where to listen; :8080 for all addresses"),
+		MetricsAddr:     r.text("METRICS_ADDR", "127.0.0.1:9090", "where to serve /metrics; off for none"),
+		ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", "20s", time.Second, 5*time.Minute, "how long requests and jobs may finish when the server is told to stop"),
+		LogFormat:       r.oneOf("LOG_FORMAT", "auto", "json, text, or auto: text on a terminal", "auto", "json", "text"),
+		LogLevel:        r.oneOf("LOG_LEVEL", "info", "least level that is logged", "debug", "info", "warn", "error"),
+		AppEnv:          r.text("APP_ENV", "production", "name of this environment, stamped on Stripe customers so that environments on one Stripe account keep apart"),
+		DevMode:         r.flag("DEV_MODE", "test routes and lax origins; never in production"),
+
+		DatabaseURL:      r.required("DATABASE_URL", "postgres://user:password@host/database"),
+		DatabaseMaxConns: r.number("DATABASE_MAX_CONNS", 16, 4, 1000, "connections that the server opens at the most"),
+		RedisURL:         r.required("REDIS_URL", "redis://host:6379/0"),
+		RedisPrefix:      r.text("REDIS_PREFIX", "saaskit:", "beginning of every key in Redis"),
+
+		SupabaseURL:            r.webURL("SUPABASE_URL", "", "https://<ref>.supabase.co"),
+		SupabaseIssuer:         r.text("SUPABASE_JWT_ISSUER", "", "iss of access tokens; SUPABASE_URL/auth/v1 where it is left out"),
+		SupabaseAudience:       r.text("SUPABASE_JWT_AUDIENCE", "authenticated", "aud of access tokens"),
+		SupabaseJWTSecret:      r.secret("SUPABASE_JWT_SECRET", "the project's JWT secret; left out where only asymmetric keys sign"),
+		SupabaseAnonKey:        r.secret("SUPABASE_ANON_KEY", "publishable key, sent as apikey with sign-in flows"),
+		SupabaseServiceRoleKey: r.secret("SUPABASE_SERVICE_ROLE_KEY", "lets a deleted user be deleted at Supabase too"),
+		AllowAnonymous:         r.flag("ALLOW_ANONYMOUS", "admit Supabase's anonymous users"),
+		AdminClaim:             r.text("ADMIN_CLAIM", "saaskit_role", "field of app_metadata that makes an administrator"),
+		AdminClaimValue:        r.text("ADMIN_CLAIM_VALUE", "admin", "its value"),
+		RequireAAL2:            r.flag("REQUIRE_AAL2", "ask a second factor for keys, plans and deletion"),
+
+		StripeAPIKey:  r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
+		StripeAPIBase: r.webURL("STRIPE_API_BASE", "", "address of the Stripe emulator; loopback and a test key only"),
+		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+
+		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
+		RedirectOrigins: r.origins("REDIRECT_ORIGINS", "origins that success_url, cancel_url and redirect_to may have, by comma"),
+		TrustedProxies:  r.networks("TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, by comma"),
+		APIKeyPrefix:    r.text("API_KEY_PREFIX", "sk", "beginning of every API key"),
+		AuthPerMinute:   r.number("AUTH_PER_MINUTE", 30, 1, 100000, "sign-in requests a minute, per address and per e-mail address"),
+	}
+	for _, s := range split(r.raw("STRIPE_WEBHOOK_SECRET", "", "whsec_…; several by comma while one is replaced", true)) {
+		c.StripeWebhookSecrets = append(c.StripeWebhookSecrets, Secret(s))
+	}
+	if c.SupabaseIssuer == "" && c.SupabaseURL != "" {
+		c.SupabaseIssuer = c.SupabaseURL + "/auth/v1"
+	}
+	c.refuseUnsafe(r)
+	c.rows = r.rows
+	return c, errors.Join(r.errs...)
+}
+
+// Rows lists the effective settings in the order of the documentation; secrets show as stars.
+func (c Config) Rows() []Row { return c.rows }
+
+// Live tells whether real money moves.
+func (c Config) Live() bool { return strings.Contains(c.StripeAPIKey.Reveal(), "_live_") }
+
+// refuseUnsafe adds an error for each setting with which the server must not start.
+func (c Config) refuseUnsafe(r *reader) {
+	c.refuseUnsafeStripe(r)
+	c.refuseUnsafeSupabase(r)
+	if !c.DevMode {
+		for _, list := range [][]string{c.CORSOrigins, c.RedirectOrigins} {
+			for _, origin := range list {
+				if origin == "*" {
+					r.fail("CORS_ORIGINS and REDIRECT_ORIGINS", "may be * in DEV_MODE only; name the origins")
+				}
+			}
+		}
+	}
+	if c.DevMode && c.Live() {
+		r.fail("DEV_MODE", "does not go with a live Stripe key")
+	}
+	if !validPrefix(c.APIKeyPrefix) {
+		r.fail("API_KEY_PREFIX", "is 1 to 16 lower-case letters, digits and single underscores, and begins with a letter")
+	}
+}
+
+func (c Config) refuseUnsafeStripe(r *reader) {
+	if len(c.StripeWebhookSecrets) == 0 {
+		r.fail("STRIPE_WEBHOOK_SECRET", "is required: without it anybody could post events")
+	}
+	for _, s := range c.StripeWebhookSecrets {
+		if !strings.HasPrefix(s.Reveal(), "whsec_") || len(s) < 16 {
+			r.fail("STRIPE_WEBHOOK_SECRET", "has a value that does not begin with whsec_ or is too short")
+		}
+	}
+	key := c.StripeAPIKey.Reveal()
+	if key != "" && !hasAnyPrefix(key, "sk_live_", "sk_test_", "rk_live_", "rk_test_") {
+		r.fail("STRIPE_API_KEY", "does not begin with sk_live_, sk_test_, rk_live_ or rk_test_")
+	}
+	if c.StripeAPIBase == "" {
+		return
+	}
+	if !hasAnyPrefix(key, "sk_test_", "rk_test_") {
+		r.fail("STRIPE_API_BASE", "goes with a test key only")
+	}
+	if !loopback(c.StripeAPIBase) {
+		r.fail("STRIPE_API_BASE", "has to be on this machine (127.0.0.1 or localhost)")
+	}
+}
+
+func (c Config) refuseUnsafeSupabase(r *reader) {
+	if c.SupabaseURL == "" {
+		r.fail("SUPABASE_URL", "is required: https://<ref>.supabase.co")
+		return
+	}
+	if !strings.HasPrefix(c.SupabaseURL, "https://") && !loopback(c.SupabaseURL) {
+		r.fail("SUPABASE_URL", "has to be https: passwords go there")
+	}
+	secret := c.SupabaseJWTSecret.Reveal()
+	if secret != "" && len(secret) < 32 {
+		r.fail("SUPABASE_JWT_SECRET", "is shorter than 32 characters")
+	}
+	if known := "super-secret-jwt-token-with-at-least-32-characters-long"; secret == known && !c.DevMode {
+		r.fail("SUPABASE_JWT_SECRET", "is the default that everybody knows")
+	}
+}
+
+func hasAnyPrefix(s string, prefixes ...string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func loopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(u.Hostname())
+	return ip != nil && ip.IsLoopback()
+}
+
+func validPrefix(p string) bool {
+	if p == "" || len(p) > 16 || p[0] < 'a' || p[0] > 'z' || strings.HasSuffix(p, "_") || strings.Contains(p, "__") {
+		return false
+	}
+	for _, c := range p {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// String never shows a secret: Config is full of them, and somebody will print it.
+func (c Config) String() string { return fmt.Sprintf("config of %s", c.AppEnv) }

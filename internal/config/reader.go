@@ -1,0 +1,142 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A reader reads settings and remembers every mistake, so that an operator sees all of them at once.
+type reader struct {
+	getenv func(string) string
+	errs   []error
+	rows   []Row
+}
+
+// A Row is one effective setting, for `saaskit config`. Value shows stars for a secret.
+type Row struct {
+	Name, Value, Default, Help string
+}
+
+func (r *reader) fail(name, format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
+}
+
+// raw reads a setting and records its row. White space around a value is never meant: a secret with a trailing newline
+// would refuse every webhook.
+func (r *reader) raw(name, fallback, help string, secret bool) string {
+	v := strings.TrimSpace(r.getenv(name))
+	if v == "" {
+		v = fallback
+	}
+	shown := v
+	if secret {
+		shown, fallback = Secret(v).String(), Secret(fallback).String()
+	}
+	r.rows = append(r.rows, Row{Name: name, Value: shown, Default: fallback, Help: help})
+	return v
+}
+
+func (r *reader) text(name, fallback, help string) string { return r.raw(name, fallback, help, false) }
+
+func (r *reader) secret(name, help string) Secret { return Secret(r.raw(name, "", help, true)) }
+
+func (r *reader) required(name, help string) Secret {
+	s := r.secret(name, help)
+	if s == "" {
+		r.fail(name, "is required: %s", help)
+	}
+	return s
+}
+
+func (r *reader) list(name, fallback, help string) []string { return split(r.text(name, fallback, help)) }
+
+func split(v string) []string {
+	var list []string
+	for part := range strings.SplitSeq(v, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+func (r *reader) flag(name string, help string) bool {
+	v := r.text(name, "false", help)
+	b, err := strconv.ParseBool(v)
+	if err != nil {
+		r.fail(name, "is %q; write true or false", v)
+	}
+	return b
+}
+
+func (r *reader) number(name string, fallback, low, high int, help string) int {
+	v := r.text(name, strconv.Itoa(fallback), help)
+	n, err := strconv.Atoi(v)
+	if err != nil || n < low || n > high {
+		r.fail(name, "is %q; write a number from %d to %d", v, low, high)
+	}
+	return n
+}
+
+func (r *reader) duration(name, fallback string, low, high time.Duration, help string) time.Duration {
+	v := r.text(name, fallback, help)
+	d, err := time.ParseDuration(v)
+	if err != nil || d < low || d > high {
+		r.fail(name, "is %q; write a duration from %s to %s", v, low, high)
+	}
+	return d
+}
+
+func (r *reader) oneOf(name, fallback, help string, words ...string) string {
+	v := r.text(name, fallback, help)
+	for _, w := range words {
+		if v == w {
+			return v
+		}
+	}
+	r.fail(name, "is %q; write one of %s", v, strings.Join(words, ", "))
+	return v
+}
+
+// webURL reads an http(s) URL without a path and returns it without a slash at the end.
+func (r *reader) webURL(name, fallback, help string) string {
+	v := r.text(name, fallback, help)
+	if v == "" {
+		return ""
+	}
+	u, err := url.Parse(v)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+		r.fail(name, "is not an http or https URL")
+		return ""
+	}
+	return strings.TrimRight(v, "/")
+}
+
+func (r *reader) networks(name, help string) []string {
+	list := r.list(name, "", help)
+	for _, text := range list {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			r.fail(name, "has %q, which is not a network such as 10.0.0.0/8", text)
+		}
+	}
+	return list
+}
+
+// origins reads a list of scheme://host[:port].
+func (r *reader) origins(name, help string) []string {
+	list := r.list(name, "", help)
+	for _, text := range list {
+		if text == "*" {
+			continue
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Path != "" || (u.Scheme != "https" && u.Scheme != "http") {
+			r.fail(name, "has %q, which is not an origin such as https://app.example.com", text)
+		}
+	}
+	return list
+}
