@@ -3,3 +3,70 @@
 //   sqlc v1.31.1
 
 package db
+
+import (
+	"time"
+)
+
+type CreditPack struct {
+	ID               string
+	Name             string
+	Credits          int64
+	ExpiresAfterDays *int32
+	StripeProductID  *string
+	ArchivedAt       *time.Time
+	UpdatedAt        time.Time
+}
+
+type CreditPackPrice struct {
+	LookupKey     string
+	PackID        string
+	Currency      string
+	Amount        int64
+	Credits       int64
+	StripePriceID string
+	ArchivedAt    *time.Time
+	CreatedAt     time.Time
+}
+
+type Meter struct {
+	ID         string
+	Name       string
+	Unit       string
+	ArchivedAt *time.Time
+	UpdatedAt  time.Time
+}
+
+type Tier struct {
+	ID                string
+	Name              string
+	Description       string
+	Rank              int32
+	RequestsPerMinute int32
+	Burst             int32
+	APIKeys           int32
+	AllowanceAmount   int64
+	AllowanceRollover bool
+	StripeProductID   *string
+	ArchivedAt        *time.Time
+	UpdatedAt         time.Time
+}
+
+type TierFeature struct {
+	TierID   string
+	Feature  string
+	Name     string
+	Value    string
+	Position int32
+}
+
+type TierPrice struct {
+	LookupKey     string
+	TierID        string
+	Interval      string
+	Currency      string
+	Amount        int64
+	StripePriceID string
+	ArchivedAt    *time.Time
+	CreatedAt     time.Time
+}

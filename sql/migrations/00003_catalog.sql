@@ -4,7 +4,7 @@ CREATE TABLE tiers (
     id                  text        NOT NULL CONSTRAINT tiers_pkey PRIMARY KEY,
     name                text        NOT NULL,
     description         text        NOT NULL,
-    rank                integer     NOT NULL CONSTRAINT tiers_rank_key UNIQUE,
+    rank                integer     NOT NULL,
     requests_per_minute integer     NOT NULL CONSTRAINT tiers_requests_check CHECK (requests_per_minute > 0),
     burst               integer     NOT NULL CONSTRAINT tiers_burst_check CHECK (burst > 0),
     api_keys            integer     NOT NULL CONSTRAINT tiers_api_keys_check CHECK (api_keys >= 0),
@@ -14,6 +14,7 @@ CREATE TABLE tiers (
     archived_at         timestamptz,
     updated_at          timestamptz NOT NULL
 );
+CREATE UNIQUE INDEX tiers_rank_key ON tiers (rank) WHERE archived_at IS NULL;
 
 CREATE TABLE tier_features (
     tier_id  text    NOT NULL CONSTRAINT tier_features_tier_id_fkey REFERENCES tiers (id),
@@ -31,7 +32,7 @@ CREATE TABLE tier_prices (
     interval        text        NOT NULL CONSTRAINT tier_prices_interval_check CHECK (interval IN ('month', 'year')),
     currency        text        NOT NULL CONSTRAINT tier_prices_currency_check CHECK (currency ~ '^[a-z]{3}$'),
     amount          bigint      NOT NULL CONSTRAINT tier_prices_amount_check CHECK (amount >= 0),
-    stripe_price_id text        CONSTRAINT tier_prices_stripe_price_id_key UNIQUE,
+    stripe_price_id text        NOT NULL CONSTRAINT tier_prices_stripe_price_id_key UNIQUE,
     archived_at     timestamptz,
     created_at      timestamptz NOT NULL
 );
@@ -54,7 +55,7 @@ CREATE TABLE credit_pack_prices (
     amount          bigint      NOT NULL CONSTRAINT credit_pack_prices_amount_check CHECK (amount >= 0),
     -- What was bought under this price, whatever the pack contains later.
     credits         bigint      NOT NULL CONSTRAINT credit_pack_prices_credits_check CHECK (credits > 0),
-    stripe_price_id text        CONSTRAINT credit_pack_prices_stripe_price_id_key UNIQUE,
+    stripe_price_id text        NOT NULL CONSTRAINT credit_pack_prices_stripe_price_id_key UNIQUE,
     archived_at     timestamptz,
     created_at      timestamptz NOT NULL
 );
@@ -68,14 +69,28 @@ CREATE TABLE meters (
     updated_at  timestamptz NOT NULL
 );
 
--- One row for each `catalog apply`: the intent, written before Stripe is called, finished after the last call.
+-- One row for each `catalog apply`: the intent, written before Stripe is called, finished after the last call in the
+-- transaction that writes the tables above.
 CREATE TABLE catalog_applies (
-    id          uuid        NOT NULL CONSTRAINT catalog_applies_pkey PRIMARY KEY,
-    catalog     jsonb       NOT NULL,
-    created_at  timestamptz NOT NULL,
-    finished_at timestamptz
+    id            uuid        NOT NULL CONSTRAINT catalog_applies_pkey PRIMARY KEY,
+    catalog       jsonb       NOT NULL,
+    created_at    timestamptz NOT NULL,
+    finished_at   timestamptz,
+    -- It was interrupted, and another catalogue was applied instead of resuming it.
+    superseded_at timestamptz,
+    CONSTRAINT catalog_applies_end_check CHECK (finished_at IS NULL OR superseded_at IS NULL)
 );
-CREATE UNIQUE INDEX catalog_applies_unfinished_key ON catalog_applies ((true)) WHERE finished_at IS NULL;
+CREATE UNIQUE INDEX catalog_applies_unfinished_key ON catalog_applies ((true)) WHERE finished_at IS NULL AND superseded_at IS NULL;
+CREATE INDEX catalog_applies_finished_idx ON catalog_applies (finished_at DESC, id DESC) WHERE finished_at IS NOT NULL;
+
+-- What an apply has done at Stripe so far, in the order of done_at.
+CREATE TABLE catalog_apply_steps (
+    apply_id  uuid        NOT NULL CONSTRAINT catalog_apply_steps_apply_id_fkey REFERENCES catalog_applies (id),
+    step      text        NOT NULL,
+    stripe_id text        NOT NULL,
+    done_at   timestamptz NOT NULL,
+    CONSTRAINT catalog_apply_steps_pkey PRIMARY KEY (apply_id, step)
+);
 
 -- +goose Down
-DROP TABLE catalog_applies, meters, credit_pack_prices, credit_packs, tier_prices, tier_features, tiers;
+DROP TABLE catalog_apply_steps, catalog_applies, meters, credit_pack_prices, credit_packs, tier_prices, tier_features, tiers;
