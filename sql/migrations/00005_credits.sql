@@ -8,9 +8,12 @@ CREATE TABLE credit_accounts (
     next_seq       bigint NOT NULL DEFAULT 1,
     -- When time alone changes something next (a lot expires): no read and no spend after it goes by without settling first.
     next_change_at timestamptz,
+    -- When to look next whether the clock owes the account an allowance; NULL is now.
+    next_allowance_at timestamptz,
     CONSTRAINT credit_accounts_balance_check CHECK (balance >= 0 AND held BETWEEN 0 AND balance)
 );
-CREATE INDEX credit_accounts_due_idx ON credit_accounts (next_change_at) WHERE next_change_at IS NOT NULL;
+CREATE INDEX credit_accounts_due_idx ON credit_accounts (next_change_at, account_id) WHERE next_change_at IS NOT NULL;
+CREATE INDEX credit_accounts_allowance_idx ON credit_accounts (next_allowance_at NULLS FIRST, account_id);
 
 CREATE TABLE credit_lots (
     account_id  uuid        NOT NULL CONSTRAINT credit_lots_account_id_fkey REFERENCES credit_accounts (account_id),
@@ -55,9 +58,20 @@ CREATE TABLE credit_entries (
     CONSTRAINT credit_entries_id_key UNIQUE (id)
 );
 CREATE UNIQUE INDEX credit_entries_reference_key ON credit_entries (account_id, reference) WHERE reference IS NOT NULL;
-CREATE UNIQUE INDEX credit_entries_idempotency_key ON credit_entries (account_id, idempotency_hash) WHERE idempotency_hash IS NOT NULL;
+-- Not by account: a service key that sends one Idempotency-Key for two accounts has sent two different requests.
+CREATE UNIQUE INDEX credit_entries_idempotency_key ON credit_entries (idempotency_hash) WHERE idempotency_hash IS NOT NULL;
 
--- Which lots an entry filled or emptied.
+-- Further Idempotency-Keys under which an entry was answered: those of requests that repeated its reference.
+CREATE TABLE credit_entry_keys (
+    idempotency_hash bytea       NOT NULL CONSTRAINT credit_entry_keys_pkey PRIMARY KEY,
+    account_id       uuid        NOT NULL,
+    seq              bigint      NOT NULL,
+    request_hash     bytea       NOT NULL,
+    created_at       timestamptz NOT NULL,
+    CONSTRAINT credit_entry_keys_entry_fkey FOREIGN KEY (account_id, seq) REFERENCES credit_entries (account_id, seq)
+);
+
+-- Which lots an entry filled (the grant) or emptied: what remains in a lot is the sum of its rows here.
 CREATE TABLE credit_entry_lots (
     account_id uuid   NOT NULL,
     seq        bigint NOT NULL,
@@ -79,5 +93,5 @@ CREATE TRIGGER credit_entries_append_only BEFORE UPDATE OR DELETE ON credit_entr
 CREATE TRIGGER credit_entry_lots_append_only BEFORE UPDATE OR DELETE ON credit_entry_lots FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
 -- +goose Down
-DROP TABLE credit_entry_lots, credit_entries, credit_lots, credit_accounts;
+DROP TABLE credit_entry_lots, credit_entry_keys, credit_entries, credit_lots, credit_accounts;
 DROP FUNCTION refuse_change;
