@@ -182,7 +182,6 @@ func (w *world) ledger() []row {
 		if err := rows.Scan(&r.Seq, &r.Amount, &r.BalanceAfter, &r.Kind, &r.EffectiveAt); err != nil {
 			w.t.Fatal(err)
 		}
-		r.EffectiveAt = r.EffectiveAt.UTC()
 		list = append(list, r)
 	}
 	if err := rows.Err(); err != nil {

@@ -4,6 +4,7 @@ package httpapi
 
 import (
 	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/credit"
 )
 
 // A Server answers the operations of the document. Its methods are in one file for each tag.
@@ -14,6 +15,7 @@ type Server struct {
 
 // Services is what the operations need.
 type Services struct {
+	Credits *credit.Service
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)
