@@ -3,6 +3,7 @@ package stripecontract
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -31,6 +32,7 @@ func firstFault(schema *openapi3.Schema, value any, path []string) *fault {
 	found := &fault{path: slices.Concat(path, bad.JSONPointer()), field: bad.SchemaField, reason: bad.Reason}
 	if bad.SchemaField == "properties" && strings.Contains(bad.Reason, "unsupported") {
 		found.field = "additionalProperties"
+		found.path = append(found.path, unknownProperty(bad))
 	}
 	if bad.SchemaField != "anyOf" && bad.SchemaField != "oneOf" {
 		return found
@@ -42,6 +44,17 @@ func firstFault(schema *openapi3.Schema, value any, path []string) *fault {
 		}
 	}
 	return found
+}
+
+// unknownProperty names the first property that the closed object lacks.
+func unknownProperty(bad *openapi3.SchemaError) string {
+	object, _ := bad.Value.(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if bad.Schema.Properties[name] == nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // asError gives the fault the words and the code that Stripe has for it.

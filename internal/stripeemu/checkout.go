@@ -1,0 +1,285 @@
+package stripeemu
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"example.com/saaskit/internal/stripecontract"
+)
+
+const (
+	shortestSession = 30 * 60
+	longestSession  = 24 * 60 * 60
+)
+
+func checkoutOperations() map[string]operation {
+	return map[string]operation{
+		"POST /v1/checkout/sessions": {handle: (*action).createSession, params: []string{
+			"mode", "line_items.price", "line_items.quantity", "success_url", "cancel_url", "customer", "customer_email",
+			"customer_creation", "client_reference_id", "metadata.*", "expires_at", "currency", "locale", "submit_type", "ui_mode",
+			"allow_promotion_codes", "payment_method_types", "payment_method_collection", "automatic_tax.enabled",
+			"billing_address_collection", "subscription_data.metadata.*", "subscription_data.description",
+			"subscription_data.trial_period_days", "payment_intent_data.metadata.*", "payment_intent_data.description",
+			"payment_intent_data.receipt_email", "payment_intent_data.setup_future_usage",
+			"invoice_creation.enabled", "invoice_creation.invoice_data.metadata.*", "invoice_creation.invoice_data.description",
+		}},
+		"GET /v1/checkout/sessions": list("checkout.session", map[string]filter{
+			"customer": field("customer"), "subscription": field("subscription"), "payment_intent": field("payment_intent"),
+			"status": field("status"),
+		}),
+		"GET /v1/checkout/sessions/{session}":         retrieve("checkout.session", "id"),
+		"POST /v1/checkout/sessions/{session}/expire": {handle: (*action).expireSession},
+		"GET /v1/checkout/sessions/{session}/line_items": listEmbedded("checkout.session", "id",
+			func(r *record) object { return child(r.Hidden, "line_items") }),
+	}
+}
+
+// An orderLine is a price in the order's currency, times a quantity.
+type orderLine struct {
+	price    object
+	quantity int64
+	unit     int64
+}
+
+func (l orderLine) amount() int64 { return l.unit * l.quantity }
+
+// dueNow is what the order costs at once: in a trial only what is not recurring.
+func dueNow(lines []orderLine, trial bool) int64 {
+	var sum int64
+	for _, line := range lines {
+		if !trial || line.price["recurring"] == nil {
+			sum += line.amount()
+		}
+	}
+	return sum
+}
+
+func (a *action) createSession(r *request) (object, error) {
+	params := r.Params
+	if err := onlyEmulatedSession(params); err != nil {
+		return nil, err
+	}
+	lines, currency, err := a.orderLines(params)
+	if err != nil {
+		return nil, err
+	}
+	session := a.create("checkout.session", "cs_test_"+randomText(58))
+	session["payment_intent"], session["customer_details"] = nil, nil
+	session["cancel_url"], session["metadata"] = nil, object{}
+	assign(session, params, "mode", "success_url", "cancel_url", "customer_email", "client_reference_id", "locale",
+		"submit_type", "allow_promotion_codes", "billing_address_collection")
+	mergeMetadata(session, params)
+	session["currency"] = currency
+	trial := number(child(params, "subscription_data"), "trial_period_days") > 0
+	due := dueNow(lines, trial)
+	session["amount_subtotal"], session["amount_total"] = due, due
+	session["total_details"] = object{"amount_discount": int64(0), "amount_shipping": int64(0), "amount_tax": int64(0)}
+	if err := a.setSessionCustomer(session, params); err != nil {
+		return nil, err
+	}
+	if err := a.setSessionExpiry(session, params); err != nil {
+		return nil, err
+	}
+	if text(params, "mode") == "subscription" {
+		session["payment_method_collection"] = "always"
+		assign(session, params, "payment_method_collection")
+	} else {
+		session["invoice_creation"] = invoiceCreation(child(params, "invoice_creation"))
+	}
+	session["url"] = a.base + "/c/pay/" + text(session, "id")
+	own := a.store.save(session)
+	own.Hidden["line_items"] = a.lineItems(session, lines, trial)
+	for _, name := range []string{"subscription_data", "payment_intent_data"} {
+		own.Private[name] = clone(child(params, name))
+	}
+	return session, nil
+}
+
+func onlyEmulatedSession(params object) error {
+	switch {
+	case text(params, "mode") == "setup":
+		return notEmulated("checkout sessions in setup mode")
+	case params["ui_mode"] != nil && params["ui_mode"] != "hosted":
+		return notEmulated("embedded checkout")
+	case flag(child(params, "automatic_tax"), "enabled"):
+		return notEmulated("automatic tax")
+	case text(params, "billing_address_collection") == "required":
+		return notEmulated("billing_address_collection=required")
+	}
+	types, _ := params["payment_method_types"].([]any)
+	if slices.ContainsFunc(types, func(kind any) bool { return kind != "card" }) {
+		return notEmulated("payment methods other than card")
+	}
+	return nil
+}
+
+// orderLines resolves the line items and the currency they share.
+func (a *action) orderLines(params object) ([]orderLine, string, error) {
+	var lines []orderLine
+	currency := strings.ToLower(text(params, "currency"))
+	recurring := ""
+	for i, item := range elements(params, "line_items") {
+		param := indexed("line_items", i, "price")
+		price, err := a.named("price", param, text(item, "price"))
+		if err != nil {
+			return nil, "", err
+		}
+		if !flag(price, "active") {
+			return nil, "", invalid(param, "The price specified is inactive. This field only accepts active prices.")
+		}
+		if currency == "" {
+			currency = text(price, "currency")
+		}
+		unit, offered := a.amountIn(price, currency)
+		if !offered {
+			return nil, "", invalid(param, "The price specified does not support the currency `%s`.", currency)
+		}
+		quantity, given := item["quantity"].(int64)
+		if !given || quantity < 1 {
+			return nil, "", stripecontract.Invalid("parameter_missing", indexed("line_items", i, "quantity"), "Quantity is required. Add `quantity` to `line_items[%d]`", i)
+		}
+		if interval := intervalOf(price); interval != "" {
+			if recurring != "" && recurring != interval {
+				return nil, "", invalid(param, "All prices on a subscription must have the same `recurring.interval` and `recurring.interval_count`.")
+			}
+			recurring = interval
+		}
+		lines = append(lines, orderLine{price: price, quantity: quantity, unit: unit})
+	}
+	return lines, currency, modeFits(text(params, "mode"), recurring != "")
+}
+
+func modeFits(mode string, recurring bool) error {
+	switch {
+	case mode == "payment" && recurring:
+		return invalid("mode", "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use only one-time prices.")
+	case mode == "subscription" && !recurring:
+		return invalid("mode", "You must provide at least one recurring price in `subscription` mode when using prices.")
+	}
+	return nil
+}
+
+// intervalOf is the rhythm of a recurring price, "" of another one.
+func intervalOf(price object) string {
+	recurring := child(price, "recurring")
+	if recurring == nil {
+		return ""
+	}
+	return fmt.Sprint(recurring["interval"], " ", recurring["interval_count"])
+}
+
+func (a *action) setSessionCustomer(session, params object) error {
+	if id := text(params, "customer"); id != "" {
+		customer, err := a.named("customer", "customer", id)
+		if err != nil {
+			return err
+		}
+		session["customer"] = id
+		session["customer_details"] = customerDetails(text(customer, "email"), nil)
+		if bound := text(customer, "currency"); params["mode"] == "subscription" && bound != "" && bound != session["currency"] {
+			return invalid("customer", "You cannot combine currencies on a single customer. This customer has had a subscription in %s.", bound)
+		}
+		return nil
+	}
+	if email := text(params, "customer_email"); email != "" {
+		session["customer_details"] = customerDetails(email, nil)
+	}
+	if params["mode"] == "payment" {
+		session["customer_creation"] = "if_required"
+		assign(session, params, "customer_creation")
+	} else {
+		session["customer_creation"] = "always"
+	}
+	return nil
+}
+
+func customerDetails(email string, name any) object {
+	return object{"address": nil, "email": orNil(email), "name": name, "phone": nil, "tax_exempt": "none", "tax_ids": nil}
+}
+
+func (a *action) setSessionExpiry(session, params object) error {
+	expires, given := params["expires_at"].(int64)
+	if !given {
+		session["expires_at"] = a.at + longestSession
+		return nil
+	}
+	// a minute of grace, as the caller's clock and ours differ
+	if expires < a.at+shortestSession-60 {
+		return invalid("expires_at", "The `expires_at` timestamp must be at least 30 minutes from Checkout Session creation.")
+	}
+	if expires > a.at+longestSession+60 {
+		return invalid("expires_at", "The `expires_at` timestamp must be less than 24 hours from Checkout Session creation.")
+	}
+	session["expires_at"] = expires
+	return nil
+}
+
+func invoiceCreation(params object) object {
+	data := object{
+		"account_tax_ids": nil, "custom_fields": nil, "description": nil, "footer": nil, "issuer": nil,
+		"metadata": object{}, "rendering_options": nil,
+	}
+	given := child(params, "invoice_data")
+	assign(data, given, "description")
+	mergeMetadata(data, given)
+	return object{"enabled": flag(params, "enabled"), "invoice_data": data}
+}
+
+// lineItems are the lines as the session shows them when expanded.
+func (a *action) lineItems(session object, lines []orderLine, trial bool) object {
+	var data []any
+	for _, line := range lines {
+		item := a.create("item", newID("li"))
+		item["price"] = clone(line.price)
+		item["quantity"] = line.quantity
+		item["currency"] = session["currency"]
+		due := dueNow([]orderLine{line}, trial)
+		item["amount_subtotal"], item["amount_total"] = due, due
+		item["description"] = text(a.store.get("product", text(line.price, "product")), "name")
+		data = append(data, item)
+	}
+	return listOf("/v1/checkout/sessions/"+text(session, "id")+"/line_items", data)
+}
+
+// linesOf reads the order back from a session.
+func (a *action) linesOf(session *record) []orderLine {
+	var lines []orderLine
+	for _, item := range elements(child(session.Hidden, "line_items"), "data") {
+		price := a.store.get("price", text(child(item, "price"), "id"))
+		unit, _ := a.amountIn(price, text(session.Object, "currency"))
+		lines = append(lines, orderLine{price: price, quantity: number(item, "quantity"), unit: unit})
+	}
+	return lines
+}
+
+func (a *action) expireSession(r *request) (object, error) {
+	session, err := a.lookUp("checkout.session", "id", r.id())
+	if err != nil {
+		return nil, err
+	}
+	if session["status"] != "open" {
+		return nil, invalid("", "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a status of `%s`.", text(session, "status"))
+	}
+	a.closeSession(a.store.records[text(session, "id")])
+	return session, nil
+}
+
+// closeSession expires a session, and with it the subscription that a declined
+// card has left behind.
+func (a *action) closeSession(session *record) {
+	session.Object["status"], session.Object["url"] = "expired", nil
+	a.emit("checkout.session.expired", session.Object)
+	if id := text(session.Private, "subscription"); id != "" {
+		a.abandonSubscription(a.store.get("subscription", id))
+	}
+}
+
+// expireSessions closes the sessions whose time is over.
+func (a *action) expireSessions() {
+	for _, session := range a.store.all("checkout.session") {
+		if session.Object["status"] == "open" && a.at >= number(session.Object, "expires_at") {
+			a.closeSession(session)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package stripeemu
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/saaskit/internal/stripecontract"
+)
+
+// Config says how an emulator behaves. Its zero value works.
+type Config struct {
+	// Now is the time that objects and events carry; time.Now where nil.
+	// Signatures always carry wall time, as their verifiers compare with it.
+	Now func() time.Time
+	// BaseURL is where browsers reach the hosted pages. Empty: the address of
+	// the request that creates the page.
+	BaseURL string
+	// RetryCompression divides the real pauses between two attempts to
+	// deliver a webhook, which run from an hour to a day. Zero means 3600:
+	// an hour becomes a second. One is real time.
+	RetryCompression float64
+	// AnswerTimeout is how long a webhook's receiver may take; 10 s where zero.
+	AnswerTimeout time.Duration
+	// State is what [Emulator.Snapshot] wrote earlier; nil begins empty.
+	State []byte
+}
+
+// An Emulator is one Stripe account in test mode. It is an http.Handler, safe
+// for concurrent use; every request sees the state that the last one left.
+type Emulator struct {
+	contract *stripecontract.Contract
+	now      func() time.Time
+	mux      *http.ServeMux
+	// operations is what the API does, by method and pattern.
+	operations map[string]operation
+
+	mu       sync.Mutex // guards everything below
+	base     string
+	store    store
+	answers  map[string]savedAnswer // by idempotency key
+	faults   []*Fault
+	requests []Request
+	delivery DeliveryFaults
+	attempts []Attempt
+
+	client      *http.Client
+	compression float64
+	ctx         context.Context // ends with Close; what the deliveries run under
+	stop        context.CancelFunc
+	running     sync.WaitGroup
+	slots       chan struct{} // one for each delivery that may be under way at once
+	queued      int           // deliveries on their way or waiting for their next attempt
+	idle        *sync.Cond    // on mu; told when queued falls to zero
+}
+
+// New starts an emulator. Close stops its deliveries.
+func New(config Config) (*Emulator, error) {
+	contract, err := stripecontract.Load()
+	if err != nil {
+		return nil, err
+	}
+	e := &Emulator{
+		contract: contract, now: config.Now, base: strings.TrimSuffix(config.BaseURL, "/"),
+		store: newStore(), answers: map[string]savedAnswer{}, compression: config.RetryCompression,
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	if e.compression <= 0 {
+		e.compression = defaultCompression
+	}
+	timeout := config.AnswerTimeout
+	if timeout <= 0 {
+		timeout = defaultAnswerTimeout
+	}
+	e.client = newDeliveryClient(timeout)
+	e.slots = make(chan struct{}, maxParallelDeliveries)
+	e.idle = sync.NewCond(&e.mu)
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	e.mux, e.operations = e.newMux(), allOperations()
+	if config.State != nil {
+		if err := e.restore(config.State); err != nil {
+			e.stop()
+			return nil, err
+		}
+	}
+	e.running.Add(1)
+	go e.keepTime()
+	return e, nil
+}
+
+// Handler serves the API under /v1 and the hosted pages beside it.
+func (e *Emulator) Handler() http.Handler {
+	return e
+}
+
+// SetBaseURL sets where browsers reach the hosted pages of sessions created
+// from now on.
+func (e *Emulator) SetBaseURL(base string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.base = strings.TrimSuffix(base, "/")
+}
+
+// Close ends all deliveries, also those that wait for their next attempt, and
+// returns when they have ended.
+func (e *Emulator) Close() {
+	e.stop()
+	e.running.Wait()
+}
+
+// tickEvery is how often the emulator looks for what is due: sessions that
+// expire although nobody asks for them.
+const tickEvery = time.Second
+
+func (e *Emulator) keepTime() {
+	defer e.running.Done()
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-ticker.C:
+			e.do(func(*action) {})
+		}
+	}
+}
+
+// do runs f under the lock, after what is due by now has happened.
+func (e *Emulator) do(f func(*action)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.newAction()
+	a.settleDue()
+	f(a)
+}
+
+// An action is one change of the state, made under the emulator's lock. Its
+// events carry the request that caused them.
+type action struct {
+	*Emulator
+	at          int64
+	base        string
+	requestID   string
+	idempotency string
+}
+
+func (e *Emulator) newAction() *action {
+	return &action{Emulator: e, at: e.now().Unix(), base: e.base}
+}
+
+// settleDue does what time alone brings about.
+func (a *action) settleDue() {
+	a.expireSessions()
+	a.endDueSubscriptions()
+}

@@ -1,0 +1,257 @@
+package stripeemu
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/mail"
+	"strings"
+)
+
+//go:embed page.html
+var pageHTML string
+
+// pages are the hosted pages; they are the same for every emulator.
+var pages = template.Must(template.New("pages").Parse(pageHTML))
+
+// A checkoutPage is what the payment page shows.
+type checkoutPage struct {
+	Action     string
+	Title      string
+	Recurring  string // "per month"; empty for one-time payments
+	Total      string
+	TrialDays  int64
+	Lines      []checkoutLine
+	Email      string
+	EmailFixed bool
+	Name       string
+	NeedsCard  bool
+	CanCancel  bool
+	Button     string
+	Error      string
+	Decline    string // decline_code or code, for those who drive the page by program
+}
+
+type checkoutLine struct {
+	Name     string
+	Quantity int64
+	Amount   string
+}
+
+// A notice is a page that only says something.
+type notice struct {
+	Title string
+	Text  string
+	Rows  []noticeRow
+}
+
+type noticeRow struct{ Name, Value string }
+
+// A reply is a page or a redirect, made under the lock and written after it:
+// a browser that reads slowly must not stop the account.
+type reply struct {
+	status   int
+	location string // of a redirect
+	body     []byte
+}
+
+func pageReply(status int, name string, data any) reply {
+	var body bytes.Buffer
+	if err := pages.ExecuteTemplate(&body, name, data); err != nil {
+		panic(err) // the template and its data are both of this file
+	}
+	return reply{status: status, body: body.Bytes()}
+}
+
+func noticeReply(status int, title, text string) reply {
+	return pageReply(status, "notice", notice{Title: title, Text: text})
+}
+
+func (p reply) write(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if p.location != "" {
+		http.Redirect(w, r, p.location, http.StatusSeeOther)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(p.status)
+	_, _ = w.Write(p.body) // the browser is gone: nobody left to tell
+}
+
+func (e *Emulator) showCheckout(w http.ResponseWriter, r *http.Request) {
+	e.servePage(w, r, func(a *action) reply {
+		session, refusal := a.openSession(r.PathValue("session"))
+		if refusal != nil {
+			return *refusal
+		}
+		return pageReply(http.StatusOK, "checkout", a.checkoutPage(session))
+	})
+}
+
+func (e *Emulator) servePage(w http.ResponseWriter, r *http.Request, f func(*action) reply) {
+	var made reply
+	e.do(func(a *action) {
+		if a.base == "" {
+			a.base = "http://" + r.Host
+		}
+		made = f(a)
+	})
+	made.write(w, r)
+}
+
+// openSession finds a session that can still be paid, or says why there is none.
+func (a *action) openSession(id string) (*record, *reply) {
+	var refusal reply
+	session := a.store.find("checkout.session", id)
+	switch {
+	case session == nil:
+		refusal = noticeReply(http.StatusNotFound, "Page not found", "There is no such checkout session.")
+	case session.Object["status"] == "complete":
+		refusal = noticeReply(http.StatusGone, "You're all done here", "This checkout session has been completed.")
+	case session.Object["status"] == "expired":
+		refusal = noticeReply(http.StatusGone, "This page has expired", "The checkout session has timed out. Return to the shop and start again.")
+	default:
+		return session, nil
+	}
+	return nil, &refusal
+}
+
+func (a *action) checkoutPage(session *record) checkoutPage {
+	o := session.Object
+	currency := text(o, "currency")
+	p := checkoutPage{
+		Action: "/c/pay/" + text(o, "id"), Total: money(number(o, "amount_total"), currency), Title: "Pay", Button: "Pay",
+		CanCancel: text(o, "cancel_url") != "", NeedsCard: a.needsCard(session),
+		Email: text(child(o, "customer_details"), "email"),
+	}
+	p.EmailFixed = p.Email != ""
+	if o["mode"] == "subscription" {
+		p.Title, p.Button = "Subscribe", "Subscribe"
+		p.TrialDays = number(child(session.Private, "subscription_data"), "trial_period_days")
+	}
+	for _, line := range a.linesOf(session) {
+		name := text(a.store.get("product", text(line.price, "product")), "name")
+		p.Lines = append(p.Lines, checkoutLine{Name: name, Quantity: line.quantity, Amount: money(line.amount(), currency)})
+		if recurring := child(line.price, "recurring"); recurring != nil {
+			p.Recurring = "per " + text(recurring, "interval")
+			if count := number(recurring, "interval_count"); count > 1 {
+				p.Recurring = fmt.Sprintf("every %d %ss", count, text(recurring, "interval"))
+			}
+		}
+	}
+	return p
+}
+
+// needsCard says whether the page asks for a card: where something is to be
+// paid, and for a free subscription unless a card is wanted only if required.
+func (a *action) needsCard(session *record) bool {
+	o := session.Object
+	return number(o, "amount_total") > 0 || o["mode"] == "subscription" && o["payment_method_collection"] == "always"
+}
+
+func (e *Emulator) submitCheckout(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
+	if err := r.ParseForm(); err != nil {
+		noticeReply(http.StatusBadRequest, "Bad request", "The form could not be read.").write(w, r)
+		return
+	}
+	e.servePage(w, r, func(a *action) reply {
+		session, refusal := a.openSession(r.PathValue("session"))
+		if refusal != nil {
+			return *refusal
+		}
+		switch r.PostForm.Get("action") {
+		case "cancel":
+			if target := text(session.Object, "cancel_url"); target != "" {
+				return reply{location: target}
+			}
+			return reply{location: r.URL.Path}
+		case "pay", "decline":
+			return a.pay(r, session)
+		}
+		return noticeReply(http.StatusBadRequest, "Bad request", "The field action must be pay, decline or cancel.")
+	})
+}
+
+// pay takes the form. A refused card gets the page again, with 402.
+func (a *action) pay(r *http.Request, session *record) reply {
+	page := a.checkoutPage(session)
+	by := payer{email: page.Email, name: strings.TrimSpace(r.PostForm.Get("name"))}
+	if !page.EmailFixed {
+		by.email = strings.TrimSpace(r.PostForm.Get("email"))
+		page.Email = by.email
+	}
+	page.Name = by.name
+	if _, err := mail.ParseAddress(by.email); err != nil {
+		page.Error = "Your email is incomplete."
+		return pageReply(http.StatusBadRequest, "checkout", page)
+	}
+	refused := a.enterCard(r, page.NeedsCard, &by)
+	if refused == nil {
+		refused = a.complete(session, by)
+	}
+	if refused != nil {
+		page.Error, page.Decline = refused.message, refused.code
+		if refused.reason != "" {
+			page.Decline = refused.reason
+		}
+		return pageReply(http.StatusPaymentRequired, "checkout", page)
+	}
+	id := text(session.Object, "id")
+	return reply{location: strings.ReplaceAll(text(session.Object, "success_url"), "{CHECKOUT_SESSION_ID}", id)}
+}
+
+// enterCard reads the card fields. A field that is not sent at all has its
+// test value, so that a program need not fill in what it does not care about.
+func (a *action) enterCard(r *http.Request, needed bool, by *payer) *decline {
+	if !needed {
+		return nil
+	}
+	value := func(name, usual string) string {
+		if r.PostForm.Has(name) {
+			return strings.TrimSpace(r.PostForm.Get(name))
+		}
+		return usual
+	}
+	cardNumber := value("card_number", "4242424242424242")
+	if r.PostForm.Get("action") == "decline" {
+		cardNumber = "4000000000000002"
+	}
+	var refused *decline
+	by.card, refused = readCard(cardNumber, value("card_expiry", "12/34"), value("card_cvc", "123"), a.now())
+	return refused
+}
+
+func (e *Emulator) showInvoice(w http.ResponseWriter, r *http.Request) {
+	e.servePage(w, r, func(a *action) reply {
+		invoice := a.store.find("invoice", r.PathValue("invoice"))
+		if invoice == nil || invoice.Object["number"] == nil {
+			return noticeReply(http.StatusNotFound, "Page not found", "There is no such invoice.")
+		}
+		o := invoice.Object
+		rows := []noticeRow{{"Status", text(o, "status")}, {"Billed to", text(o, "customer_email")}}
+		for _, line := range elements(child(o, "lines"), "data") {
+			rows = append(rows, noticeRow{text(line, "description"), money(number(line, "amount"), text(o, "currency"))})
+		}
+		rows = append(rows, noticeRow{"Total", money(number(o, "total"), text(o, "currency"))},
+			noticeRow{"Amount paid", money(number(o, "amount_paid"), text(o, "currency"))})
+		return pageReply(http.StatusOK, "notice", notice{Title: "Invoice " + text(o, "number"), Rows: rows})
+	})
+}
+
+func (e *Emulator) showReceipt(w http.ResponseWriter, r *http.Request) {
+	e.servePage(w, r, func(a *action) reply {
+		charge := a.store.find("charge", r.PathValue("charge"))
+		if charge == nil || charge.Object["status"] != "succeeded" {
+			return noticeReply(http.StatusNotFound, "Page not found", "There is no such receipt.")
+		}
+		o := charge.Object
+		card := child(child(o, "payment_method_details"), "card")
+		return pageReply(http.StatusOK, "notice", notice{Title: "Receipt", Rows: []noticeRow{
+			{"Amount paid", money(number(o, "amount"), text(o, "currency"))},
+			{"Payment method", text(card, "brand") + " •••• " + text(card, "last4")},
+		}})
+	})
+}

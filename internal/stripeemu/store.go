@@ -1,0 +1,98 @@
+package stripeemu
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A record is one object with what its answers do not show.
+type record struct {
+	Object object `json:"object"`
+	// Hidden fields appear in an answer only when they are expanded.
+	Hidden object `json:"hidden,omitempty"`
+	// Private is what the emulator remembers about the object for itself.
+	Private object `json:"private,omitempty"`
+	// Seq orders the objects of a list, as several share a second.
+	Seq int64 `json:"seq"`
+}
+
+// A store holds all objects of the account by id.
+type store struct {
+	records map[string]*record
+	seq     int64
+}
+
+func newStore() store {
+	return store{records: map[string]*record{}}
+}
+
+// create makes an object of a type from the sample in Stripe's document, with
+// the given id. It is not in the store before save: until its foreign ids are
+// overwritten nobody may see it.
+func (a *action) create(objectType, id string) object {
+	o, err := a.contract.Fixture(objectType)
+	if err != nil {
+		panic(err) // a type that the document lacks is a fault of this package
+	}
+	normalize(o)
+	o["id"] = id
+	if _, dated := o["created"]; dated {
+		o["created"] = a.at
+	}
+	if _, labelled := o["metadata"]; labelled {
+		o["metadata"] = object{}
+	}
+	return o
+}
+
+// save puts an object into the store, a new one at the end of its list.
+func (s *store) save(o object) *record {
+	id := text(o, "id")
+	if existing := s.records[id]; existing != nil {
+		existing.Object = o
+		return existing
+	}
+	s.seq++
+	s.records[id] = &record{Object: o, Hidden: object{}, Private: object{}, Seq: s.seq}
+	return s.records[id]
+}
+
+// find returns the record of a type, or nil. The object in it is the state
+// itself, not a copy.
+func (s *store) find(objectType, id string) *record {
+	found := s.records[id]
+	if found == nil || text(found.Object, "object") != objectType {
+		return nil
+	}
+	return found
+}
+
+// get returns an object that must exist because another one names it.
+func (s *store) get(objectType, id string) object {
+	found := s.find(objectType, id)
+	if found == nil {
+		panic(fmt.Sprintf("stripeemu: no %s %q", objectType, id))
+	}
+	return found.Object
+}
+
+// all returns the records of a type, newest first, without the deleted ones.
+func (s *store) all(objectType string) []*record {
+	var found []*record
+	for _, r := range s.records {
+		if text(r.Object, "object") == objectType && !flag(r.Object, "deleted") {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b *record) int { return int(b.Seq - a.Seq) })
+	return found
+}
+
+// change lets f alter an object and emits the event if anything changed.
+func (a *action) change(o object, eventType string, f func(o object)) {
+	before := clone(o)
+	f(o)
+	if previous := difference(before, o); len(previous) > 0 && eventType != "" {
+		a.emitChange(eventType, o, previous)
+	}
+}
