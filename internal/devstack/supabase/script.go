@@ -71,6 +71,7 @@ func (s *Server) SetEmailConfirmed(userID string, confirmed bool) error {
 		u.confirm(s.now())
 		if !confirmed {
 			u.EmailConfirmedAt = nil
+			u.UserMetadata = merge(u.UserMetadata, map[string]any{"email_verified": false})
 		}
 	})
 }
