@@ -203,6 +203,10 @@ func TestScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.login(t, "ana@example.com", password).want(t, 400, "email_not_confirmed")
+	r := p.do(t, "GET", "/user", sess.AccessToken, nil).want(t, 200, "")
+	if r.object(t, "user_metadata")["email_verified"] != false || r.body["confirmed_at"] != nil {
+		t.Errorf("user: got %s, want it unconfirmed", r.raw)
+	}
 	if err := p.SetEmailConfirmed(id, true); err != nil {
 		t.Fatal(err)
 	}

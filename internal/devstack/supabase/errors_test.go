@@ -141,7 +141,7 @@ func TestWeakPasswordSaysWhy(t *testing.T) {
 func TestVersionedErrors(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", p.url+"/user", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/user", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestDisabledSignup(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	good := supabase.Config{Issuer: issuer, JWTSecret: secret}
-	for name, break_ := range map[string]func(*supabase.Config){
+	for name, spoil := range map[string]func(*supabase.Config){
 		"no issuer":    func(c *supabase.Config) { c.Issuer = "" },
 		"no secret":    func(c *supabase.Config) { c.JWTSecret = "" },
 		"prefix":       func(c *supabase.Config) { c.Prefix = "auth" },
@@ -181,7 +181,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"cost":         func(c *supabase.Config) { c.BcryptCost = 99 },
 	} {
 		cfg := good
-		break_(&cfg)
+		spoil(&cfg)
 		if _, err := supabase.New(cfg); err == nil {
 			t.Errorf("%s: New accepts it", name)
 		}

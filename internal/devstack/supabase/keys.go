@@ -90,15 +90,6 @@ func (st *state) addKey() error {
 
 func (st *state) signing() signingKey { return st.Keys[len(st.Keys)-1] }
 
-func (st *state) key(kid string) (signingKey, bool) {
-	for _, k := range st.Keys {
-		if k.kid == kid {
-			return k, true
-		}
-	}
-	return signingKey{}, false
-}
-
 // jwks answers GET /.well-known/jwks.json. The shared secret is never in it,
 // so that in mode HS256 the set is empty.
 func (s *Server) jwks(*http.Request) (answer, error) {

@@ -118,8 +118,8 @@ func (s *Server) target(wish string) string {
 	return s.cfg.SiteURL
 }
 
-// recover answers POST /recover. It says the same of an unknown address.
-func (s *Server) recover(r *http.Request) (answer, error) {
+// recovery answers POST /recover. It says the same of an unknown address.
+func (s *Server) recovery(r *http.Request) (answer, error) {
 	var in struct {
 		Email string `json:"email"`
 	}

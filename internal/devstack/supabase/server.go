@@ -53,7 +53,7 @@ func (s *Server) routes() {
 		{"GET", "/user", s.getUser, false},
 		{"PUT", "/user", s.putUser, false},
 		{"POST", "/logout", s.logout, false},
-		{"POST", "/recover", s.recover, false},
+		{"POST", "/recover", s.recovery, false},
 		{"POST", "/verify", s.verify, false},
 		{"GET", "/verify", s.verifyLink, open},
 		{"POST", "/otp", s.otp, false},

@@ -27,7 +27,7 @@ func TestPrefix(t *testing.T) {
 			status int
 		}{{path, 200}, {"/other" + path, 404}} {
 			w := httptest.NewRecorder()
-			s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", tt.path, nil))
+			s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, nil))
 			if w.Code != tt.status {
 				t.Errorf("prefix %q, GET %s: got %d, want %d", prefix, tt.path, w.Code, tt.status)
 			}
@@ -72,7 +72,7 @@ func TestAPIKey(t *testing.T) {
 	for key, status := range map[string]int{
 		"": 401, "garbage": 401, sess.AccessToken: 401, p.AnonKey(): 200, "sb_secret_1": 200, p.Mint(m{"role": "service_role"}): 200,
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", p.url+"/health", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/health", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestHeldJWKS(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error, 1)
 	go func() {
-		req, err := http.NewRequestWithContext(ctx, "GET", p.url+"/.well-known/jwks.json", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/.well-known/jwks.json", nil)
 		if err == nil {
 			_, err = http.DefaultClient.Do(req) //nolint:bodyclose // there is no body: the client leaves
 		}

@@ -73,6 +73,23 @@ func checkUser(t *testing.T, user m) {
 	}
 }
 
+// TestSignupDataIsNoIdentity sends the members that only the server may set.
+func TestSignupDataIsNoIdentity(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, mailed)
+	r := p.do(t, "POST", "/signup", "", m{
+		"email": "ana@example.com", "password": password,
+		"data": m{"email": "eve@example.com", "email_verified": true, "sub": "x", "name": "Ana"},
+	}).want(t, 200, "")
+	want := m{"email": "ana@example.com", "email_verified": false, "phone_verified": false, "sub": r.text(t, "id"), "name": "Ana"}
+	if d := cmp.Diff(want, r.object(t, "user_metadata")); d != "" {
+		t.Errorf("user_metadata (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(want, r.body["identities"].([]any)[0].(m)["identity_data"]); d != "" {
+		t.Errorf("identity_data (-want +got):\n%s", d)
+	}
+}
+
 func TestPasswordLogin(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
@@ -183,6 +200,16 @@ func TestLogoutScopes(t *testing.T) {
 	}
 }
 
+// TestSessionOfAnother names a session that is not the subject's own.
+func TestSessionOfAnother(t *testing.T) {
+	t.Parallel()
+	p := newProject(t)
+	_, ana := p.user(t, "ana@example.com")
+	bob, _ := p.user(t, "bob@example.com")
+	token := p.Mint(m{"sub": bob, "session_id": claimsOf(t, ana.AccessToken)["session_id"]})
+	p.do(t, "GET", "/user", token, nil).want(t, 403, "session_not_found")
+}
+
 func TestBan(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
@@ -207,7 +234,10 @@ func TestChangePassword(t *testing.T) {
 	p := newProject(t)
 	_, sess := p.user(t, "ana@example.com")
 	other := p.login(t, "ana@example.com", password).want(t, 200, "")
+	p.do(t, "POST", "/recover", "", m{"email": "ana@example.com"}).want(t, 200, "")
 	p.do(t, "PUT", "/user", sess.AccessToken, m{"password": "battery staple"}).want(t, 200, "")
+	stale, _ := p.LastMail("ana@example.com")
+	p.do(t, "POST", "/verify", "", m{"type": "recovery", "token_hash": stale.TokenHash}).want(t, 403, "otp_expired")
 	p.login(t, "ana@example.com", password).want(t, 400, "invalid_credentials")
 	p.login(t, "ana@example.com", "battery staple").want(t, 200, "")
 	p.do(t, "GET", "/user", sess.AccessToken, nil).want(t, 200, "")

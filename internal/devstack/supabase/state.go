@@ -23,7 +23,7 @@ type state struct {
 	Sessions  map[string]*session `json:"sessions"`
 	Keys      []signingKey        `json:"keys"` // the last one signs
 
-	byEmail map[string]string // address in lower case → user id
+	byEmail map[string]string // address → user id
 	byToken map[string]string // refresh token → session id
 }
 
@@ -32,7 +32,7 @@ type state struct {
 type user struct {
 	ID           string         `json:"id"`
 	Role         string         `json:"role"`
-	Email        string         `json:"email"`
+	Email        string         `json:"email"` // in lower case
 	Phone        string         `json:"phone"`
 	PasswordHash []byte         `json:"password_hash,omitempty"`
 	Anonymous    bool           `json:"anonymous,omitempty"`
@@ -95,7 +95,7 @@ func (st *state) index() {
 	st.byEmail, st.byToken = map[string]string{}, map[string]string{}
 	for id, u := range st.Users {
 		if u.Email != "" {
-			st.byEmail[strings.ToLower(u.Email)] = id
+			st.byEmail[u.Email] = id
 		}
 	}
 	for id, sess := range st.Sessions {
@@ -105,15 +105,15 @@ func (st *state) index() {
 	}
 }
 
+// userByEmail finds a user by an address as somebody typed it.
 func (st *state) userByEmail(email string) *user {
 	return st.Users[st.byEmail[strings.ToLower(email)]]
 }
 
+// setEmail gives u an address in lower case, or takes its address with "".
 func (st *state) setEmail(u *user, email string) {
-	if u.Email != "" {
-		delete(st.byEmail, strings.ToLower(u.Email))
-	}
-	u.Email = strings.ToLower(email)
+	delete(st.byEmail, u.Email)
+	u.Email = email
 	if email != "" {
 		st.byEmail[u.Email] = u.ID
 	}
