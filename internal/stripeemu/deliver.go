@@ -212,6 +212,7 @@ func (e *Emulator) settleDelivery(event *record, endpointID, state string) {
 		return
 	}
 	states[endpointID] = state
+	e.store.changed = true // written with the next change, or within a second
 	event.Object["pending_webhooks"] = number(event.Object, "pending_webhooks") - 1
 }
 

@@ -24,8 +24,10 @@ type Config struct {
 	RetryCompression float64
 	// AnswerTimeout is how long a webhook's receiver may take; 10 s where zero.
 	AnswerTimeout time.Duration
-	// State is what [Emulator.Snapshot] wrote earlier; nil begins empty.
-	State []byte
+	// StateFile keeps the account between two runs. It is read at the start, if
+	// it exists, and written before a change becomes visible to anybody, so that
+	// even a killed emulator knows what it has told. Empty: memory only.
+	StateFile string
 }
 
 // An Emulator is one Stripe account in test mode. It is an http.Handler, safe
@@ -40,6 +42,7 @@ type Emulator struct {
 	mu       sync.Mutex // guards everything below
 	base     string
 	store    store
+	file     string                 // of the state; empty for none
 	answers  map[string]savedAnswer // by idempotency key
 	faults   []*Fault
 	requests []Request
@@ -81,11 +84,9 @@ func New(config Config) (*Emulator, error) {
 	e.idle = sync.NewCond(&e.mu)
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	e.mux, e.operations = e.newMux(), allOperations()
-	if config.State != nil {
-		if err := e.restore(config.State); err != nil {
-			e.stop()
-			return nil, err
-		}
+	if err := e.load(config.StateFile); err != nil {
+		e.stop()
+		return nil, err
 	}
 	e.running.Add(1)
 	go e.keepTime()
@@ -106,10 +107,13 @@ func (e *Emulator) SetBaseURL(base string) {
 }
 
 // Close ends all deliveries, also those that wait for their next attempt, and
-// returns when they have ended.
+// returns when they have ended. With a StateFile they go on in the next run.
 func (e *Emulator) Close() {
 	e.stop()
 	e.running.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.keep()
 }
 
 // tickEvery is how often the emulator looks for what is due: sessions that
@@ -125,7 +129,7 @@ func (e *Emulator) keepTime() {
 		case <-e.ctx.Done():
 			return
 		case <-ticker.C:
-			e.do(func(*action) {})
+			e.do(func(*action) {}) // what is due happens on every action
 		}
 	}
 }
@@ -137,6 +141,7 @@ func (e *Emulator) do(f func(*action)) {
 	a := e.newAction()
 	a.settleDue()
 	f(a)
+	a.keep()
 }
 
 // An action is one change of the state, made under the emulator's lock. Its

@@ -7,7 +7,9 @@ import (
 )
 
 // Register adds a webhook endpoint with a secret of the caller's choice and
-// returns its id. Without event types it gets all of them.
+// returns its id. Without event types it gets all of them. One that exists
+// already at this URL, as after a restart with a StateFile, gets the new secret
+// and types instead.
 func (e *Emulator) Register(url, secret string, eventTypes ...string) string {
 	types := []any{}
 	for _, eventType := range eventTypes {
@@ -18,6 +20,13 @@ func (e *Emulator) Register(url, secret string, eventTypes ...string) string {
 	}
 	var id string
 	e.do(func(a *action) {
+		for _, own := range a.store.all("webhook_endpoint") {
+			if own.Object["url"] == url {
+				own.Private["secret"], own.Object["enabled_events"], a.store.changed = secret, types, true
+				id = text(own.Object, "id")
+				return
+			}
+		}
 		id = text(a.newEndpoint(url, secret, object{"enabled_events": types}), "id")
 	})
 	return id
@@ -75,6 +84,7 @@ func (e *Emulator) Patch(id string, fields map[string]any) (map[string]any, erro
 		changed := clone(own.Object)
 		maps.Copy(changed, given)
 		if err = a.contract.CheckObject(changed); err == nil {
+			a.store.changed = true
 			maps.Copy(own.Object, given)
 			patched = clone(own.Object)
 		}
@@ -107,9 +117,10 @@ func (e *Emulator) Objects(objectType string) []map[string]any {
 // Remove forgets an object, so that reading it answers 404. No event is
 // emitted.
 func (e *Emulator) Remove(id string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.store.records, id)
+	e.do(func(a *action) {
+		delete(a.store.records, id)
+		a.store.changed = true
+	})
 }
 
 // Emit stores an event of a type about an object, delivers it and returns its

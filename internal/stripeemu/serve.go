@@ -68,6 +68,7 @@ func (e *Emulator) answerAPI(r *http.Request, requestID string) answer {
 	normalize(call.Params)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	defer e.keep()
 	a := e.newAction()
 	a.requestID, a.idempotency = requestID, r.Header.Get("Idempotency-Key")
 	if a.base == "" {
@@ -90,6 +91,7 @@ func (a *action) perform(call *stripecontract.Call, path string) answer {
 		return errorAnswer(notEmulated("parameter " + name + " of " + call.Method + " " + call.Pattern))
 	}
 	result, err := op.handle(a, &request{Call: call, path: path})
+	a.store.changed = a.store.changed || call.Method != http.MethodGet
 	if err != nil {
 		return errorAnswer(err)
 	}

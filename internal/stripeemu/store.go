@@ -20,6 +20,7 @@ type record struct {
 type store struct {
 	records map[string]*record
 	seq     int64
+	changed bool // since the state file was written
 }
 
 func newStore() store {
@@ -47,6 +48,7 @@ func (a *action) create(objectType, id string) object {
 
 // save puts an object into the store, a new one at the end of its list.
 func (s *store) save(o object) *record {
+	s.changed = true
 	id := text(o, "id")
 	if existing := s.records[id]; existing != nil {
 		existing.Object = o
