@@ -5,6 +5,7 @@ package httpapi
 import (
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/credit"
+	"example.com/saaskit/internal/usage"
 )
 
 // A Server answers the operations of the document. Its methods are in one file for each tag.
@@ -16,6 +17,7 @@ type Server struct {
 // Services is what the operations need.
 type Services struct {
 	Credits *credit.Service
+	Usage   *usage.Service
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)
