@@ -4,6 +4,8 @@ CREATE TABLE users (
     issuer             text        NOT NULL,
     subject            text        NOT NULL,
     email              text        NOT NULL,
+    -- When the token was issued, or the answer given, that told us the address: an older token changes nothing.
+    email_as_of        timestamptz NOT NULL,
     -- As Supabase Auth told us when asked, never as a token claims.
     email_confirmed_at timestamptz,
     email_checked_at   timestamptz,
@@ -12,6 +14,8 @@ CREATE TABLE users (
         CONSTRAINT users_status_check CHECK (status IN ('active', 'disabled', 'deleting', 'deleted')),
     -- Tokens issued before this moment are refused.
     tokens_valid_after timestamptz,
+    -- The session whose tokens are exempt from that: the one that signed out all others.
+    kept_session       uuid,
     created_at         timestamptz NOT NULL,
     updated_at         timestamptz NOT NULL,
     -- An e-mail address is no identity: two users may have the same one.
@@ -51,6 +55,19 @@ CREATE TABLE revoked_sessions (
     expires_at timestamptz NOT NULL
 );
 CREATE INDEX revoked_sessions_expires_idx ON revoked_sessions (expires_at);
+CREATE INDEX revoked_sessions_user_idx ON revoked_sessions (user_id, session_id);
+
+-- The record of a deletion that is under way or done: which steps outside this database have been taken.
+CREATE TABLE user_deletions (
+    user_id            uuid        NOT NULL CONSTRAINT user_deletions_pkey PRIMARY KEY
+        CONSTRAINT user_deletions_user_id_fkey REFERENCES users (id),
+    account_id         uuid        NOT NULL CONSTRAINT user_deletions_account_id_fkey REFERENCES accounts (id),
+    requested_at       timestamptz NOT NULL,
+    billing_closed_at  timestamptz,
+    identity_closed_at timestamptz,
+    finished_at        timestamptz
+);
+CREATE INDEX user_deletions_open_idx ON user_deletions (requested_at, user_id) WHERE finished_at IS NULL;
 
 CREATE TABLE api_keys (
     id           uuid        NOT NULL CONSTRAINT api_keys_pkey PRIMARY KEY,
@@ -75,4 +92,4 @@ CREATE TABLE api_keys (
 CREATE INDEX api_keys_account_idx ON api_keys (account_id, created_at DESC, id DESC) WHERE revoked_at IS NULL;
 
 -- +goose Down
-DROP TABLE api_keys, revoked_sessions, memberships, accounts, users;
+DROP TABLE api_keys, user_deletions, revoked_sessions, memberships, accounts, users;

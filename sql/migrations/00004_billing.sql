@@ -71,6 +71,8 @@ CREATE TABLE subscriptions (
     past_due_since       timestamptz,
     -- Behavior of pause_collection, NULL where collection is not paused.
     pause_behavior       text,
+    -- When collection was first seen paused: a pause that voids invoices ends access with the period that was paid before it.
+    paused_since         timestamptz,
     latest_invoice_id    text,
     livemode             boolean     NOT NULL,
     -- Whether it gave access when its status was last one that we know: kept for a status that we do not.
