@@ -24,6 +24,7 @@ type Principal struct {
 	SessionID *uuid.UUID // of a user
 	AAL       string     // of a user's session: aal1 or aal2
 	Admin     bool       // a user with the administrator's claim, or a service key with scope admin
+	Token     Token      // of a user
 }
 
 // ID names the principal within its kind: the user's or the key's id.

@@ -35,15 +35,16 @@ var (
 	AccountClosed        = &Kind{"account_closed", "The account is closed", 403}
 
 	// Sign-in.
-	InvalidCredentials  = &Kind{"invalid_credentials", "E-mail address or password is wrong", 401}
-	EmailNotConfirmed   = &Kind{"email_not_confirmed", "The e-mail address is not confirmed yet", 403}
-	UserExists          = &Kind{"user_already_exists", "There is a user with this e-mail address", 409}
-	WeakPassword        = &Kind{"weak_password", "The password is too weak", 422}
-	SamePassword        = &Kind{"same_password", "The new password is the old one", 422}
-	InvalidRefreshToken = &Kind{"invalid_refresh_token", "The refresh token is not valid any more", 401}
-	CodeExpired         = &Kind{"code_expired", "The code or link has expired or was used", 401}
-	SignUpDisabled      = &Kind{"signup_disabled", "New users are not admitted", 403}
-	AuthRefused         = &Kind{"auth_refused", "Supabase Auth has refused the request", 422}
+	InvalidCredentials     = &Kind{"invalid_credentials", "E-mail address or password is wrong", 401}
+	EmailNotConfirmed      = &Kind{"email_not_confirmed", "The e-mail address is not confirmed yet", 403}
+	UserExists             = &Kind{"user_already_exists", "There is a user with this e-mail address", 409}
+	WeakPassword           = &Kind{"weak_password", "The password is too weak", 422}
+	SamePassword           = &Kind{"same_password", "The new password is the old one", 422}
+	InvalidRefreshToken    = &Kind{"invalid_refresh_token", "The refresh token is not valid any more", 401}
+	CodeExpired            = &Kind{"code_expired", "The code or link has expired or was used", 401}
+	ReauthenticationNeeded = &Kind{"reauthentication_needed", "The session is too old to change the password", 403}
+	SignUpDisabled         = &Kind{"signup_disabled", "New users are not admitted", 403}
+	AuthRefused            = &Kind{"auth_refused", "Supabase Auth has refused the request", 422}
 
 	// Plans and money.
 	LimitReached        = &Kind{"limit_reached", "A limit of the plan is reached", 403}

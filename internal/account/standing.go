@@ -1,0 +1,208 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"example.com/saaskit/internal/db"
+)
+
+// FreeTier is what an account falls back to where the catalogue is empty. Otherwise it is the tier of the lowest rank.
+const FreeTier = "free"
+
+// Behaviours of a subscription whose collection is paused.
+const (
+	PauseVoid              = "void"
+	PauseKeepAsDraft       = "keep_as_draft"
+	PauseMarkUncollectible = "mark_uncollectible"
+)
+
+// A Policy says what a subscription's status is worth.
+type Policy struct {
+	// Grace is how long access outlives the first failed payment.
+	Grace time.Duration
+	// PauseEndsAccess names the behaviours of a paused collection under which access ends with the period that was paid.
+	PauseEndsAccess []string
+}
+
+// DefaultPolicy gives a week of grace, and ends access where paused invoices are voided.
+func DefaultPolicy() Policy {
+	return Policy{Grace: 7 * 24 * time.Hour, PauseEndsAccess: []string{PauseVoid}}
+}
+
+// A Standing is what an account may use now.
+type Standing struct {
+	Tier         string             // whose features and limits hold
+	Access       bool               // whether a subscription gives that tier
+	AccessUntil  *time.Time         // when access ends by itself, where that is known: end of a grace or of a paid period
+	Rank         int32              // of the tier, where a subscription gives it
+	Subscription *SubscriptionState // the one that decides, or the latest
+	Alarms       []string           // what an operator has to look at
+}
+
+// A SubscriptionState is a subscription and what it is worth now.
+type SubscriptionState struct {
+	db.Subscription
+	Access      bool
+	AccessUntil *time.Time
+}
+
+// facts is what a standing is derived from. It is what gets cached: a verdict would go stale by the time alone.
+type facts struct {
+	Lowest        string
+	Subscriptions []db.ListStandingFactsRow
+}
+
+// StandingOf derives what an account may use from its subscriptions, the policy and the time. It joins the transaction of q.
+func StandingOf(ctx context.Context, q *db.Queries, policy Policy, accountID uuid.UUID, now time.Time) (Standing, error) {
+	all, err := standingsOf(ctx, q, policy, []uuid.UUID{accountID}, now)
+	return all[accountID], err
+}
+
+// Standing is [StandingOf] with the service's policy and clock, read through the cache.
+func (s *Service) Standing(ctx context.Context, accountID uuid.UUID) (Standing, error) {
+	f, _, err := s.standings.Get(ctx, accountID.String())
+	if err != nil {
+		return Standing{}, err
+	}
+	return f.derive(s.cfg.Policy, s.now()), nil
+}
+
+// ForgetStanding makes every instance read the subscriptions of accounts again. Call it in the transaction that changes them,
+// as the last thing before the commit, and again after it.
+func (s *Service) ForgetStanding(ctx context.Context, accountIDs ...uuid.UUID) {
+	keys := make([]string, len(accountIDs))
+	for i, id := range accountIDs {
+		keys[i] = id.String()
+	}
+	s.standings.Invalidate(ctx, keys...)
+}
+
+func (s *Service) loadFacts(ctx context.Context, key string) (facts, bool, error) {
+	id, err := uuid.Parse(key)
+	if err != nil {
+		return facts{}, false, fmt.Errorf("read account id: %w", err)
+	}
+	all, err := factsOf(ctx, s.queries(), []uuid.UUID{id})
+	return all[id], true, err
+}
+
+func standingsOf(ctx context.Context, q *db.Queries, policy Policy, ids []uuid.UUID, now time.Time) (map[uuid.UUID]Standing, error) {
+	all, err := factsOf(ctx, q, ids)
+	if err != nil {
+		return nil, err
+	}
+	standings := make(map[uuid.UUID]Standing, len(all))
+	for id, f := range all {
+		standings[id] = f.derive(policy, now)
+	}
+	return standings, nil
+}
+
+func factsOf(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID]facts, error) {
+	lowest, err := q.GetLowestTier(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		lowest, err = FreeTier, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read lowest tier: %w", err)
+	}
+	rows, err := q.ListStandingFacts(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read subscriptions: %w", err)
+	}
+	all := make(map[uuid.UUID]facts, len(ids))
+	for _, id := range ids {
+		all[id] = facts{Lowest: lowest}
+	}
+	for _, row := range rows {
+		f := all[row.Subscription.AccountID]
+		f.Subscriptions = append(f.Subscriptions, row)
+		all[row.Subscription.AccountID] = f
+	}
+	return all, nil
+}
+
+// derive is the whole policy. Of several subscriptions with access the highest rank decides, the newest among equals; the rows
+// come newest first.
+func (f facts) derive(policy Policy, now time.Time) Standing {
+	standing := Standing{Tier: f.Lowest}
+	for i, row := range f.Subscriptions {
+		state, alarm := judge(row, policy, now)
+		if alarm != "" {
+			standing.Alarms = append(standing.Alarms, alarm)
+		}
+		if i == 0 {
+			standing.Subscription = &state
+		}
+		if !state.Access || (standing.Access && *row.Rank <= standing.Rank) {
+			continue
+		}
+		standing.Tier, standing.Access, standing.Rank = *state.TierID, true, *row.Rank
+		standing.AccessUntil, standing.Subscription = state.AccessUntil, &state
+	}
+	return standing
+}
+
+// judge says what one subscription is worth. A price that the catalogue does not know gives no tier to have access to.
+func judge(row db.ListStandingFactsRow, policy Policy, now time.Time) (state SubscriptionState, alarm string) {
+	state.Subscription = row.Subscription
+	state.Access, state.AccessUntil, alarm = access(row.Subscription, policy)
+	if state.AccessUntil != nil && !now.Before(*state.AccessUntil) {
+		state.Access = false
+	}
+	if state.Access && (row.Subscription.TierID == nil || row.Rank == nil) {
+		state.Access = false
+		alarm = fmt.Sprintf("price %q of subscription %s is not in the catalogue", row.Subscription.PriceID, row.Subscription.ID)
+	}
+	return state, alarm
+}
+
+// access is the table from status to access. until is when it ends by itself.
+func access(sub db.Subscription, policy Policy) (yes bool, until *time.Time, alarm string) {
+	switch sub.Status {
+	case "trialing", "active":
+		return true, pauseEnd(sub, policy), ""
+	case "past_due":
+		return true, graceEnd(sub, policy), ""
+	case "unpaid", "paused", "incomplete", "incomplete_expired", "canceled":
+		return false, nil, ""
+	}
+	return sub.AccessKnown, nil, fmt.Sprintf("subscription %s has the status %q, which is not known", sub.ID, sub.Status)
+}
+
+// graceEnd counts from when the payment was first seen overdue. Where that was not written down the period in question began
+// no later, so that nobody is locked out by a gap in our records and nobody has access for ever.
+func graceEnd(sub db.Subscription, policy Policy) *time.Time {
+	since := sub.UpdatedAt
+	switch {
+	case sub.PastDueSince != nil:
+		since = *sub.PastDueSince
+	case sub.CurrentPeriodStart != nil:
+		since = *sub.CurrentPeriodStart
+	}
+	end := since.Add(policy.Grace)
+	return &end
+}
+
+// pauseEnd is when a paused collection ends access: with the period that was running when the pause began. Stripe goes on
+// renewing a paused subscription, so a period that began later was not paid.
+func pauseEnd(sub db.Subscription, policy Policy) *time.Time {
+	if sub.PauseBehavior == nil || !slices.Contains(policy.PauseEndsAccess, *sub.PauseBehavior) {
+		return nil
+	}
+	start, since := sub.CurrentPeriodStart, sub.PausedSince
+	if start != nil && since != nil && start.After(*since) {
+		return start
+	}
+	if sub.AccessEnd != nil {
+		return sub.AccessEnd
+	}
+	return sub.CurrentPeriodEnd
+}
