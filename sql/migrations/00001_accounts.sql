@@ -5,7 +5,7 @@ CREATE TABLE users (
     subject            text        NOT NULL,
     email              text        NOT NULL,
     -- When the token was issued, or the answer given, that told us the address: an older token changes nothing.
-    email_as_of        timestamptz NOT NULL,
+    email_as_of        timestamptz NOT NULL DEFAULT 'epoch',
     -- As Supabase Auth told us when asked, never as a token claims.
     email_confirmed_at timestamptz,
     email_checked_at   timestamptz,
