@@ -1,9 +1,15 @@
 package catalog
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // tierKey is the lookup key of a tier's first price: pro_month_usd.
-func tierKey(tierID, interval, currency string) string { return tierID + "_" + interval + "_" + currency }
+func tierKey(tierID, interval, currency string) string {
+	return tierID + "_" + interval + "_" + currency
+}
 
 // packKey is the lookup key of a pack's first price: pack_small_usd.
 func packKey(packID, currency string) string { return "pack_" + packID + "_" + currency }
@@ -14,4 +20,17 @@ func versionKey(base string, n int) string {
 		return base
 	}
 	return fmt.Sprintf("%s_v%d", base, n)
+}
+
+// versionOf is the n that gives the key from its base.
+func versionOf(key, base string) int {
+	digits, ok := strings.CutPrefix(key, base+"_v")
+	if !ok {
+		return 1
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil {
+		return 1
+	}
+	return n
 }

@@ -7,7 +7,10 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const archiveCreditPackPrices = `-- name: ArchiveCreditPackPrices :exec
@@ -83,6 +86,23 @@ func (q *Queries) DeleteTierFeatures(ctx context.Context, tierID string) error {
 	return err
 }
 
+const finishApply = `-- name: FinishApply :execrows
+UPDATE catalog_applies SET finished_at = $1::timestamptz
+WHERE id = $2 AND finished_at IS NULL AND superseded_at IS NULL
+`
+
+// FinishApply changes no row where the apply was finished or superseded by another process meanwhile.
+//
+//	UPDATE catalog_applies SET finished_at = $1::timestamptz
+//	WHERE id = $2 AND finished_at IS NULL AND superseded_at IS NULL
+func (q *Queries) FinishApply(ctx context.Context, now time.Time, iD uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, finishApply, now, iD)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const getCreditPackPriceByStripeID = `-- name: GetCreditPackPriceByStripeID :one
 SELECT p.lookup_key, p.pack_id, p.currency, p.amount, p.credits, p.stripe_price_id, p.archived_at, p.created_at, c.expires_after_days
 FROM credit_pack_prices p JOIN credit_packs c ON c.id = p.pack_id
@@ -119,6 +139,26 @@ func (q *Queries) GetCreditPackPriceByStripeID(ctx context.Context, stripePriceI
 		&i.ArchivedAt,
 		&i.CreatedAt,
 		&i.ExpiresAfterDays,
+	)
+	return i, err
+}
+
+const getLastApply = `-- name: GetLastApply :one
+SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1
+`
+
+// GetLastApply
+//
+//	SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1
+func (q *Queries) GetLastApply(ctx context.Context) (CatalogApply, error) {
+	row := q.db.QueryRow(ctx, getLastApply)
+	var i CatalogApply
+	err := row.Scan(
+		&i.ID,
+		&i.Catalog,
+		&i.CreatedAt,
+		&i.FinishedAt,
+		&i.SupersededAt,
 	)
 	return i, err
 }
@@ -193,6 +233,38 @@ func (q *Queries) GetTierPriceByStripeID(ctx context.Context, stripePriceID stri
 	return i, err
 }
 
+const getUnfinishedApply = `-- name: GetUnfinishedApply :one
+SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR UPDATE
+`
+
+// GetUnfinishedApply
+//
+//	SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR UPDATE
+func (q *Queries) GetUnfinishedApply(ctx context.Context) (CatalogApply, error) {
+	row := q.db.QueryRow(ctx, getUnfinishedApply)
+	var i CatalogApply
+	err := row.Scan(
+		&i.ID,
+		&i.Catalog,
+		&i.CreatedAt,
+		&i.FinishedAt,
+		&i.SupersededAt,
+	)
+	return i, err
+}
+
+const insertApply = `-- name: InsertApply :exec
+INSERT INTO catalog_applies (id, catalog, created_at) VALUES ($1, $2, $3)
+`
+
+// InsertApply
+//
+//	INSERT INTO catalog_applies (id, catalog, created_at) VALUES ($1, $2, $3)
+func (q *Queries) InsertApply(ctx context.Context, iD uuid.UUID, catalog json.RawMessage, createdAt time.Time) error {
+	_, err := q.db.Exec(ctx, insertApply, iD, catalog, createdAt)
+	return err
+}
+
 const insertTierFeature = `-- name: InsertTierFeature :exec
 INSERT INTO tier_features (tier_id, feature, name, value, position) VALUES ($1, $2, $3, $4, $5)
 `
@@ -217,6 +289,38 @@ func (q *Queries) InsertTierFeature(ctx context.Context, arg InsertTierFeaturePa
 		arg.Position,
 	)
 	return err
+}
+
+const listApplySteps = `-- name: ListApplySteps :many
+SELECT apply_id, step, stripe_id, done_at FROM catalog_apply_steps WHERE apply_id = $1 ORDER BY done_at, step
+`
+
+// ListApplySteps
+//
+//	SELECT apply_id, step, stripe_id, done_at FROM catalog_apply_steps WHERE apply_id = $1 ORDER BY done_at, step
+func (q *Queries) ListApplySteps(ctx context.Context, applyID uuid.UUID) ([]CatalogApplyStep, error) {
+	rows, err := q.db.Query(ctx, listApplySteps, applyID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CatalogApplyStep{}
+	for rows.Next() {
+		var i CatalogApplyStep
+		if err := rows.Scan(
+			&i.ApplyID,
+			&i.Step,
+			&i.StripeID,
+			&i.DoneAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listCreditPackPrices = `-- name: ListCreditPackPrices :many
@@ -444,6 +548,58 @@ func (q *Queries) MeterExists(ctx context.Context, id string) (bool, error) {
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
+}
+
+const recordApplyStep = `-- name: RecordApplyStep :exec
+INSERT INTO catalog_apply_steps (apply_id, step, stripe_id, done_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (apply_id, step) DO NOTHING
+`
+
+type RecordApplyStepParams struct {
+	ApplyID  uuid.UUID
+	Step     string
+	StripeID string
+	DoneAt   time.Time
+}
+
+// RecordApplyStep keeps the first record: a resumed apply gets the same answer from Stripe.
+//
+//	INSERT INTO catalog_apply_steps (apply_id, step, stripe_id, done_at) VALUES ($1, $2, $3, $4)
+//	ON CONFLICT (apply_id, step) DO NOTHING
+func (q *Queries) RecordApplyStep(ctx context.Context, arg RecordApplyStepParams) error {
+	_, err := q.db.Exec(ctx, recordApplyStep,
+		arg.ApplyID,
+		arg.Step,
+		arg.StripeID,
+		arg.DoneAt,
+	)
+	return err
+}
+
+const supersedeApply = `-- name: SupersedeApply :exec
+UPDATE catalog_applies SET superseded_at = $1::timestamptz WHERE id = $2
+`
+
+// SupersedeApply
+//
+//	UPDATE catalog_applies SET superseded_at = $1::timestamptz WHERE id = $2
+func (q *Queries) SupersedeApply(ctx context.Context, now time.Time, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, supersedeApply, now, iD)
+	return err
+}
+
+const tryLockCatalog = `-- name: TryLockCatalog :one
+SELECT pg_try_advisory_lock($1)
+`
+
+// TryLockCatalog takes the lock of `catalog apply` for the session, which holds it until it ends.
+//
+//	SELECT pg_try_advisory_lock($1)
+func (q *Queries) TryLockCatalog(ctx context.Context, key int64) (bool, error) {
+	row := q.db.QueryRow(ctx, tryLockCatalog, key)
+	var pg_try_advisory_lock bool
+	err := row.Scan(&pg_try_advisory_lock)
+	return pg_try_advisory_lock, err
 }
 
 const upsertCreditPack = `-- name: UpsertCreditPack :exec

@@ -101,3 +101,32 @@ WHERE p.pack_id = excluded.pack_id AND p.currency = excluded.currency AND p.amou
 -- name: UpsertMeter :exec
 INSERT INTO meters (id, name, unit, updated_at) VALUES (@id, @name, @unit, @updated_at)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, unit = excluded.unit, updated_at = excluded.updated_at, archived_at = NULL;
+
+-- name: TryLockCatalog :one
+-- TryLockCatalog takes the lock of `catalog apply` for the session, which holds it until it ends.
+SELECT pg_try_advisory_lock(@key);
+
+-- name: GetUnfinishedApply :one
+SELECT * FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR UPDATE;
+
+-- name: InsertApply :exec
+INSERT INTO catalog_applies (id, catalog, created_at) VALUES (@id, @catalog, @created_at);
+
+-- name: SupersedeApply :exec
+UPDATE catalog_applies SET superseded_at = @now::timestamptz WHERE id = @id;
+
+-- name: FinishApply :execrows
+-- FinishApply changes no row where the apply was finished or superseded by another process meanwhile.
+UPDATE catalog_applies SET finished_at = @now::timestamptz
+WHERE id = @id AND finished_at IS NULL AND superseded_at IS NULL;
+
+-- name: RecordApplyStep :exec
+-- RecordApplyStep keeps the first record: a resumed apply gets the same answer from Stripe.
+INSERT INTO catalog_apply_steps (apply_id, step, stripe_id, done_at) VALUES (@apply_id, @step, @stripe_id, @done_at)
+ON CONFLICT (apply_id, step) DO NOTHING;
+
+-- name: ListApplySteps :many
+SELECT * FROM catalog_apply_steps WHERE apply_id = @apply_id ORDER BY done_at, step;
+
+-- name: GetLastApply :one
+SELECT * FROM catalog_applies WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1;
