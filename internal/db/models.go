@@ -26,6 +26,34 @@ type CatalogApplyStep struct {
 	DoneAt   time.Time
 }
 
+type CreditAccount struct {
+	AccountID       uuid.UUID
+	Balance         int64
+	Held            int64
+	NextSeq         int64
+	NextChangeAt    *time.Time
+	NextAllowanceAt *time.Time
+}
+
+type CreditEntry struct {
+	AccountID       uuid.UUID
+	Seq             int64
+	ID              uuid.UUID
+	Kind            string
+	Amount          int64
+	BalanceAfter    int64
+	HeldAfter       int64
+	Description     string
+	Reference       *string
+	IdempotencyHash []byte
+	RequestHash     []byte
+	ActorKind       string
+	ActorID         string
+	RequestID       string
+	EffectiveAt     time.Time
+	CreatedAt       time.Time
+}
+
 type CreditPack struct {
 	ID               string
 	Name             string
