@@ -11,6 +11,16 @@ import (
 	"github.com/google/uuid"
 )
 
+type Account struct {
+	ID         uuid.UUID
+	Kind       string
+	Name       string
+	PersonalOf *uuid.UUID
+	Status     string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
 type CatalogApply struct {
 	ID           uuid.UUID
 	Catalog      json.RawMessage
@@ -75,12 +85,71 @@ type CreditPackPrice struct {
 	CreatedAt     time.Time
 }
 
+type Invoice struct {
+	ID               string
+	AccountID        uuid.UUID
+	CustomerID       string
+	SubscriptionID   *string
+	Number           *string
+	Status           string
+	BillingReason    string
+	Currency         string
+	Subtotal         int64
+	Total            int64
+	AmountDue        int64
+	AmountPaid       int64
+	AmountRemaining  int64
+	StartingBalance  int64
+	EndingBalance    *int64
+	AttemptCount     int64
+	PaymentIntentID  *string
+	ChargeID         *string
+	PaidOutOfBand    bool
+	HostedInvoiceURL *string
+	InvoicePDF       *string
+	PeriodStart      *time.Time
+	PeriodEnd        *time.Time
+	CreatedAt        time.Time
+	FinalizedAt      *time.Time
+	PaidAt           *time.Time
+	UpdatedAt        time.Time
+}
+
 type Meter struct {
 	ID         string
 	Name       string
 	Unit       string
 	ArchivedAt *time.Time
 	UpdatedAt  time.Time
+}
+
+type Subscription struct {
+	ID                 string
+	AccountID          uuid.UUID
+	CustomerID         string
+	Status             string
+	TierID             *string
+	PriceID            string
+	Interval           *string
+	Currency           string
+	Quantity           int64
+	CurrentPeriodStart *time.Time
+	CurrentPeriodEnd   *time.Time
+	AccessEnd          *time.Time
+	CancelAt           *time.Time
+	CancelAtPeriodEnd  bool
+	CanceledAt         *time.Time
+	EndedAt            *time.Time
+	TrialStart         *time.Time
+	TrialEnd           *time.Time
+	PastDueSince       *time.Time
+	PauseBehavior      *string
+	PausedSince        *time.Time
+	LatestInvoiceID    *string
+	Livemode           bool
+	AccessKnown        bool
+	CreatedAt          time.Time
+	UpdatedAt          time.Time
 }
 
 type Tier struct {
@@ -115,4 +184,44 @@ type TierPrice struct {
 	StripePriceID string
 	ArchivedAt    *time.Time
 	CreatedAt     time.Time
+}
+
+type Transaction struct {
+	ID          uuid.UUID
+	AccountID   uuid.UUID
+	Kind        string
+	NaturalKey  string
+	Status      string
+	Amount      int64
+	Currency    string
+	InvoiceID   *string
+	ChargeID    *string
+	Description string
+	OccurredAt  time.Time
+	UpdatedAt   time.Time
+}
+
+type User struct {
+	ID               uuid.UUID
+	Issuer           string
+	Subject          string
+	Email            string
+	EmailAsOf        time.Time
+	EmailConfirmedAt *time.Time
+	EmailCheckedAt   *time.Time
+	DisplayName      string
+	Status           string
+	TokensValidAfter *time.Time
+	KeptSession      *uuid.UUID
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+}
+
+type UserDeletion struct {
+	UserID           uuid.UUID
+	AccountID        uuid.UUID
+	RequestedAt      time.Time
+	BillingClosedAt  *time.Time
+	IdentityClosedAt *time.Time
+	FinishedAt       *time.Time
 }
