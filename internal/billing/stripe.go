@@ -1,0 +1,111 @@
+package billing
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/client"
+
+	"example.com/saaskit/internal/problem"
+)
+
+const (
+	tryTimeout = 10 * time.Second // of one request; a call makes up to 1 + maxRetries of them
+	maxRetries = 2
+)
+
+// NewAPI returns a client of Stripe with backends of its own: stripe-go's global ones stay untouched. httpClient may be nil.
+// baseURL is empty for Stripe itself; another one is refused unless [CheckBase] allows it.
+func NewAPI(key, baseURL string, httpClient *http.Client) (*client.API, error) {
+	if err := CheckBase(key, baseURL); err != nil {
+		return nil, err
+	}
+	own := http.Client{}
+	if httpClient != nil {
+		own = *httpClient
+	}
+	if own.Timeout == 0 {
+		own.Timeout = tryTimeout
+	}
+	backend := func(kind stripe.SupportedBackend) stripe.Backend {
+		config := &stripe.BackendConfig{
+			HTTPClient: &own, MaxNetworkRetries: stripe.Int64(maxRetries), EnableTelemetry: stripe.Bool(false),
+			// What goes wrong is in the error; a logger of stripe-go's would write bodies, with addresses of people in them.
+			LeveledLogger: &stripe.LeveledLogger{Level: stripe.LevelNull},
+		}
+		if baseURL != "" {
+			config.URL = stripe.String(baseURL)
+		}
+		return stripe.GetBackendWithConfig(kind, config)
+	}
+	return client.New(key, &stripe.Backends{
+		API: backend(stripe.APIBackend), Connect: backend(stripe.ConnectBackend), Uploads: backend(stripe.UploadsBackend),
+	}), nil
+}
+
+// CheckBase refuses a base URL that is not on this machine, or that would see a live key. An empty one, Stripe itself, is fine
+// with every key.
+func CheckBase(key, baseURL string) error {
+	if key == "" {
+		return errors.New("there is no Stripe API key")
+	}
+	if baseURL == "" {
+		return nil
+	}
+	if !strings.HasPrefix(key, "sk_test_") && !strings.HasPrefix(key, "rk_test_") {
+		return errors.New("the address of a Stripe emulator goes with a test key only")
+	}
+	u, err := url.Parse(baseURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		return errors.New("the address of the Stripe emulator is no http URL")
+	}
+	host := u.Hostname()
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("the Stripe emulator has to be on this machine, not on %s", host)
+	}
+	return nil
+}
+
+// stripeBusy is how long to wait before asking again for what Stripe could not do just now.
+const stripeBusy = 5 * time.Second
+
+// refusal turns an error of Stripe into a problem. What Stripe says goes to the log only: it is written for us.
+func refusal(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	cause := fmt.Errorf("%s: %w", doing, err)
+	var e *stripe.Error
+	if !errors.As(err, &e) {
+		return problem.StripeFailed.Errorf("Stripe does not answer; nothing was charged, try again in a moment").After(stripeBusy).Because(cause)
+	}
+	cause = fmt.Errorf("%s: stripe %d %s %s %s: %s (request %s)", doing, e.HTTPStatusCode, e.Type, e.Code, e.Param, e.Msg, e.RequestID)
+	if transient(e) {
+		return problem.StripeFailed.Errorf("Stripe cannot do this right now; nothing was charged, try again in a moment").After(stripeBusy).Because(cause)
+	}
+	return cause
+}
+
+// transient tells whether the same call may succeed later. 409 is a rival call with the same idempotency key.
+func transient(e *stripe.Error) bool {
+	return e.HTTPStatusCode >= 500 || e.HTTPStatusCode == http.StatusTooManyRequests || e.HTTPStatusCode == http.StatusConflict ||
+		e.HTTPStatusCode == 0
+}
+
+// settled tells whether Stripe has refused a call for good: it was not made, and the same call will not be made either.
+func settled(err error) bool {
+	var e *stripe.Error
+	return errors.As(err, &e) && !transient(e)
+}
+
+// isMissing tells whether Stripe has no such object.
+func isMissing(err error) bool {
+	var e *stripe.Error
+	return errors.As(err, &e) && e.HTTPStatusCode == http.StatusNotFound
+}
