@@ -1,17 +1,101 @@
-# The targets are listed by make alone.
+# `make` alone lists the targets.
 .DEFAULT_GOAL := help
-DEVDB := .saaskit/bin/devdb
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# The tools are pinned in tools/go.mod, apart from the server's own modules.
+TOOLS   := .tools
+TOOLMOD := go build -modfile=tools/go.mod -o $(TOOLS)/
+DEVDB   := .saaskit/bin/devdb
+DEV     := .saaskit/bin/saaskit-dev
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+.PHONY: dev
+dev: ## run everything on this machine: PostgreSQL, Redis, sign-in, Stripe and the server
+	@mkdir -p .saaskit/bin
+	@go build -o $(DEV) ./cmd/saaskit-dev
+	@exec $(DEV)
+
+.PHONY: demo
+demo: ## walk through the main job against a running `make dev`, request by request
+	@cd sdk/go && go run ./cmd/demo -env ../../.saaskit/dev.env
+
 .PHONY: test
 test: devdb ## run all tests on a real PostgreSQL and Redis, fetching both if need be
 	@$(DEVDB) -test -- go test $(TESTFLAGS) ./...
+	@cd sdk/go && go test ./...
 
-# Built first instead of go run, which loses signals and exit codes. Go itself
-# knows whether there is something to build.
+.PHONY: check
+check: generate lint vet-sql ## what CI runs: generate, lint, vet SQL, test with the race detector, tidy, clean tree
+	@$(MAKE) --no-print-directory test TESTFLAGS="-race -shuffle=on"
+	@$(MAKE) --no-print-directory sdk-test
+	@go mod tidy -diff
+	@cd sdk/go && go mod tidy -diff
+	@$(MAKE) --no-print-directory clean-tree
+
+.PHONY: clean-tree
+clean-tree: ## fail where generated code or anything else differs from what is committed
+	@test -z "$$(git status --porcelain)" || { git status --short; git --no-pager diff --stat; echo "The tree is not clean: commit what 'make generate' made."; exit 1; }
+
+.PHONY: sdk-test
+sdk-test: devdb ## test the TypeScript client against the running server
+	@cd sdk/typescript && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check && npm test
+
+.PHONY: bench
+bench: devdb ## measure against a floor in the same run
+	@$(DEVDB) -test -- go test -run '^$$' -bench . -benchmem -count=$${COUNT:-3} ./internal/bench
+
+.PHONY: fuzz
+fuzz: devdb ## fuzz each fuzz target for FUZZTIME (30s)
+	@$(DEVDB) -test -- bash -c 'for p in $$(go list ./...); do \
+		for f in $$(go test -list "^Fuzz" $$p | grep "^Fuzz" || true); do \
+			echo "== $$p $$f"; go test -run "^$$f$$" -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} $$p; done; done'
+
+.PHONY: generate
+generate: $(TOOLS)/oapi-codegen $(TOOLS)/sqlc sdk/typescript/node_modules ## write internal/api, internal/db and the clients
+	@rm -rf internal/api internal/db && mkdir -p internal/api internal/db
+	@$(TOOLS)/oapi-codegen -config oapi-codegen.yaml api/openapi.yaml
+	@$(TOOLS)/sqlc generate
+	@$(TOOLS)/oapi-codegen -config sdk/go/oapi-codegen.yaml api/openapi.yaml
+	@cd sdk/typescript && npm run --silent generate
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## lint the Go code
+	@$(TOOLS)/golangci-lint run ./...
+	@cd sdk/go && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yaml ./...
+
+.PHONY: vet-sql
+vet-sql: devdb $(TOOLS)/sqlc ## prepare every query on a migrated database
+	@$(DEVDB) -test -migrate -- $(TOOLS)/sqlc vet -f sqlc.vet.yaml
+
+.PHONY: psql
+psql: ## open psql on the database of `make dev`
+	@test -f .saaskit/dev.env || { echo "Run 'make dev' first."; exit 1; }
+	@. .saaskit/dev.env && exec psql "$$DATABASE_URL"
+
+.PHONY: reset
+reset: ## delete the data of `make dev`
+	@read -r -p "Delete the development data in .saaskit? [y/N] " answer && [ "$$answer" = y ]
+	@mkdir -p .saaskit/bin && go build -o $(DEV) ./cmd/saaskit-dev && $(DEV) -reset
+
+.PHONY: rename
+rename: ## move the module to another path: make rename MODULE=github.com/you/yours
+	@test -n "$(MODULE)" || { echo "usage: make rename MODULE=github.com/you/yours"; exit 2; }
+	@old=$$(go list -m) && git ls-files -z '*.go' '*go.mod' '*.yaml' '*.md' Makefile | xargs -0 perl -pi -e "s{\Q$$old\E(?=[/\"\`\s]|\$$)}{$(MODULE)}g" && gofmt -l -w $$(git ls-files '*.go') && go build ./...
+
+# Built first instead of go run, which loses signals and exit codes. Go itself knows whether there is something to build.
 .PHONY: devdb
 devdb:
 	@go build -o $(DEVDB) ./cmd/devdb
+
+$(TOOLS)/oapi-codegen: tools/go.sum
+	@$(TOOLMOD) github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen && touch $@
+$(TOOLS)/sqlc: tools/go.sum
+	@$(TOOLMOD) github.com/sqlc-dev/sqlc/cmd/sqlc && touch $@
+$(TOOLS)/golangci-lint: tools/go.sum
+	@$(TOOLMOD) github.com/golangci/golangci-lint/v2/cmd/golangci-lint && touch $@
+sdk/typescript/node_modules: sdk/typescript/package-lock.json
+	@cd sdk/typescript && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules

@@ -52,7 +52,9 @@ func (r *reader) required(name, help string) Secret {
 	return s
 }
 
-func (r *reader) list(name, fallback, help string) []string { return split(r.text(name, fallback, help)) }
+func (r *reader) list(name, fallback, help string) []string {
+	return split(r.text(name, fallback, help))
+}
 
 func split(v string) []string {
 	var list []string
