@@ -1,0 +1,236 @@
+// Package devstack is everything that a saaskit server needs besides itself, on one machine and without the network: PostgreSQL,
+// Redis, a stand-in for Supabase Auth and a Stripe emulator. A part whose setting is in the environment is not started: the real
+// one is used in its place.
+package devstack
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.com/saaskit/internal/devstack/checkout"
+	"example.com/saaskit/internal/devstack/pgserver"
+	"example.com/saaskit/internal/devstack/redisserver"
+	"example.com/saaskit/internal/devstack/supabase"
+)
+
+const database = "saaskit"
+
+// A Stack is the running parts and the environment that leads to them.
+type Stack struct {
+	Env map[string]string
+	// Listener is where the server answers; it is taken early because Stripe's webhook has to know.
+	Listener net.Listener
+	BaseURL  string
+
+	dir     string
+	secrets *secrets
+	getenv  func(string) string
+	log     *slog.Logger
+	down    chan struct{}
+	stops   []func()
+}
+
+// Start starts the parts that the environment does not name. On error nothing is left running.
+func Start(ctx context.Context, getenv func(string) string, log *slog.Logger) (*Stack, error) {
+	co, err := checkout.Here()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := co.State("dev")
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := loadSecrets(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{Env: map[string]string{}, dir: dir, secrets: secrets, getenv: getenv, log: log, down: make(chan struct{})}
+	for _, start := range []func(context.Context, checkout.Checkout) error{
+		s.startListener, s.startPostgres, s.startRedis, s.startSupabase, s.startStripe, s.settings,
+	} {
+		if err := start(ctx, co); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
+	return s, s.secrets.save()
+}
+
+// Stop ends what was started, last first.
+func (s *Stack) Stop() {
+	for _, stop := range slices.Backward(s.stops) {
+		stop()
+	}
+	s.stops = nil
+}
+
+// Down is closed when a part has ended by itself; the server cannot go on without it.
+func (s *Stack) Down() <-chan struct{} { return s.down }
+
+// Getenv reads the environment with the embedded parts in it.
+func (s *Stack) Getenv(name string) string {
+	if v := s.getenv(name); v != "" {
+		return v
+	}
+	return s.Env[name]
+}
+
+func (s *Stack) given(name string) bool { return s.getenv(name) != "" }
+
+// startListener takes 127.0.0.1:8080, or a free port where another program has that one and ADDR does not insist on it.
+func (s *Stack) startListener(ctx context.Context, _ checkout.Checkout) error {
+	var err error
+	if s.given("ADDR") {
+		var config net.ListenConfig
+		s.Listener, err = config.Listen(ctx, "tcp", s.getenv("ADDR"))
+	} else {
+		s.Listener, err = listen(8080)
+	}
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	s.stops = append(s.stops, func() { s.Listener.Close() })
+	s.BaseURL = "http://" + net.JoinHostPort(reachable(s.Listener), strconv.Itoa(portOf(s.Listener)))
+	s.Env["ADDR"] = s.Listener.Addr().String()
+	return nil
+}
+
+// reachable is the host by which this machine reaches the listener.
+func reachable(l net.Listener) string {
+	if ip := l.Addr().(*net.TCPAddr).IP; !ip.IsUnspecified() {
+		return ip.String()
+	}
+	return "127.0.0.1"
+}
+
+func (s *Stack) startPostgres(ctx context.Context, co checkout.Checkout) error {
+	if s.given("DATABASE_URL") {
+		return nil
+	}
+	port, err := strconv.Atoi(cmp.Or(s.getenv("SAASKIT_PG_PORT"), "0"))
+	if err != nil {
+		return fmt.Errorf("SAASKIT_PG_PORT is not a port: %w", err)
+	}
+	pg, err := pgserver.Start(ctx, pgserver.Options{Checkout: co, Port: port, Logf: s.logf})
+	if err != nil {
+		return err
+	}
+	s.stops = append(s.stops, func() { _ = pg.Stop() })
+	go func() {
+		<-pg.Done()
+		close(s.down)
+	}()
+	if err := createDatabase(ctx, pg.URL("postgres")); err != nil {
+		return err
+	}
+	s.Env["DATABASE_URL"] = pg.URL(database)
+	return nil
+}
+
+func (s *Stack) startRedis(context.Context, checkout.Checkout) error {
+	if s.given("REDIS_URL") {
+		return nil
+	}
+	redis, err := redisserver.StartMemory()
+	if err != nil {
+		return err
+	}
+	s.stops = append(s.stops, redis.Stop)
+	s.Env["REDIS_URL"] = redis.URL()
+	return nil
+}
+
+func (s *Stack) startSupabase(context.Context, checkout.Checkout) error {
+	if s.given("SUPABASE_URL") {
+		return nil
+	}
+	l, err := listen(s.secrets.SupabasePort)
+	if err != nil {
+		return err
+	}
+	s.secrets.SupabasePort = portOf(l)
+	// The issuer is part of every token: without a port in it, tokens survive a change of the port.
+	issuer := "http://localhost/auth/v1"
+	standIn, err := supabase.New(supabase.Config{
+		Issuer: issuer, JWTSecret: s.secrets.JWTSecret, AutoConfirm: s.getenv("SAASKIT_CONFIRM_EMAIL") == "",
+		SiteURL: s.BaseURL, RedirectURLs: []string{"http://localhost", "http://127.0.0.1"},
+		Path: s.dir + "/supabase.json", Log: s.log,
+	})
+	if err != nil {
+		l.Close()
+		return fmt.Errorf("start the stand-in for Supabase Auth: %w", err)
+	}
+	s.stops = append(s.stops, serve(l, standIn, s.log))
+	s.Env["SUPABASE_URL"] = urlOf(l)
+	s.Env["SUPABASE_JWT_SECRET"] = s.secrets.JWTSecret
+	s.Env["SUPABASE_JWT_ISSUER"] = issuer
+	s.Env["SUPABASE_SERVICE_ROLE_KEY"] = standIn.ServiceRoleKey()
+	return nil
+}
+
+func (s *Stack) startStripe(context.Context, checkout.Checkout) error {
+	if s.given("STRIPE_API_KEY") {
+		return nil
+	}
+	l, err := listen(s.secrets.StripePort)
+	if err != nil {
+		return err
+	}
+	s.secrets.StripePort = portOf(l)
+	emulator, err := newStripe(s.dir, urlOf(l))
+	if err != nil {
+		l.Close()
+		return err
+	}
+	s.stops = append(s.stops, emulator.Close, serve(l, emulator.Handler(), s.log))
+	sendTo(emulator, s.BaseURL+"/v1/webhooks/stripe", s.secrets.WebhookSecret)
+	s.Env["STRIPE_API_KEY"] = s.secrets.StripeKey
+	s.Env["STRIPE_API_BASE"] = urlOf(l)
+	s.Env["STRIPE_WEBHOOK_SECRET"] = s.secrets.WebhookSecret
+	return nil
+}
+
+func (s *Stack) settings(context.Context, checkout.Checkout) error {
+	s.Env["DEV_MODE"] = "true"
+	s.Env["APP_ENV"] = "development"
+	s.Env["CORS_ORIGINS"] = "*"
+	s.Env["REDIRECT_ORIGINS"] = "*"
+	s.Env["METRICS_ADDR"] = "127.0.0.1:0"
+	return nil
+}
+
+func (s *Stack) logf(format string, args ...any) { s.log.Info(fmt.Sprintf(format, args...)) }
+
+// exported are the settings that dev.env shows, in its order.
+var exported = []string{
+	"DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_JWT_ISSUER",
+	"STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET",
+}
+
+// WriteEnv writes what other programs need to reach the running server, in a form that a shell can source.
+func (s *Stack) WriteEnv() (string, error) {
+	co, err := checkout.Here()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "BASE_URL=%s\n", quote(s.BaseURL))
+	for _, name := range exported {
+		fmt.Fprintf(&b, "%s=%s\n", name, quote(s.Getenv(name)))
+	}
+	fmt.Fprintf(&b, "SERVICE_KEY=%s\n", quote(s.secrets.ServiceKey))
+	name := co.Path(".saaskit", "dev.env")
+	return name, writeFile(name, []byte(b.String()))
+}
+
+// RemoveEnv deletes dev.env: nothing answers at its addresses any more.
+func RemoveEnv(name string) { _ = os.Remove(name) }
+
+func quote(v string) string { return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'" }
