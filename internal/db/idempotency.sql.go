@@ -12,14 +12,26 @@ import (
 )
 
 const deleteExpiredIdempotencyKeys = `-- name: DeleteExpiredIdempotencyKeys :execrows
-DELETE FROM idempotency_keys WHERE expires_at <= $1::timestamptz
+DELETE FROM idempotency_keys WHERE (principal, operation, key) IN (
+    SELECT k.principal, k.operation, k.key FROM idempotency_keys k
+    WHERE k.expires_at <= $1::timestamptz
+    ORDER BY k.expires_at, k.principal, k.operation, k.key
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+) AND expires_at <= $1::timestamptz
 `
 
-// DeleteExpiredIdempotencyKeys
+// DeleteExpiredIdempotencyKeys passes over a key that is being taken over right now.
 //
-//	DELETE FROM idempotency_keys WHERE expires_at <= $1::timestamptz
-func (q *Queries) DeleteExpiredIdempotencyKeys(ctx context.Context, now time.Time) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteExpiredIdempotencyKeys, now)
+//	DELETE FROM idempotency_keys WHERE (principal, operation, key) IN (
+//	    SELECT k.principal, k.operation, k.key FROM idempotency_keys k
+//	    WHERE k.expires_at <= $1::timestamptz
+//	    ORDER BY k.expires_at, k.principal, k.operation, k.key
+//	    LIMIT $2
+//	    FOR UPDATE SKIP LOCKED
+//	) AND expires_at <= $1::timestamptz
+func (q *Queries) DeleteExpiredIdempotencyKeys(ctx context.Context, now time.Time, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteExpiredIdempotencyKeys, now, maxRows)
 	if err != nil {
 		return 0, err
 	}
@@ -48,6 +60,37 @@ func (q *Queries) FinishIdempotencyKey(ctx context.Context, arg FinishIdempotenc
 		arg.Principal,
 		arg.Operation,
 		arg.Key,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const finishIdempotencyLease = `-- name: FinishIdempotencyLease :execrows
+UPDATE idempotency_keys SET result = $1, lease_until = NULL
+WHERE principal = $2 AND operation = $3 AND key = $4 AND result IS NULL AND lease_until = $5
+`
+
+type FinishIdempotencyLeaseParams struct {
+	Result     json.RawMessage
+	Principal  string
+	Operation  string
+	Key        string
+	LeaseUntil *time.Time
+}
+
+// FinishIdempotencyLease changes no row where the lease is not the caller's any more.
+//
+//	UPDATE idempotency_keys SET result = $1, lease_until = NULL
+//	WHERE principal = $2 AND operation = $3 AND key = $4 AND result IS NULL AND lease_until = $5
+func (q *Queries) FinishIdempotencyLease(ctx context.Context, arg FinishIdempotencyLeaseParams) (int64, error) {
+	result, err := q.db.Exec(ctx, finishIdempotencyLease,
+		arg.Result,
+		arg.Principal,
+		arg.Operation,
+		arg.Key,
+		arg.LeaseUntil,
 	)
 	if err != nil {
 		return 0, err
@@ -118,6 +161,66 @@ func (q *Queries) InsertIdempotencyKey(ctx context.Context, arg InsertIdempotenc
 		arg.LeaseUntil,
 		arg.CreatedAt,
 		arg.ExpiresAt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const releaseIdempotencyLease = `-- name: ReleaseIdempotencyLease :execrows
+DELETE FROM idempotency_keys
+WHERE principal = $1 AND operation = $2 AND key = $3 AND result IS NULL AND lease_until = $4
+`
+
+type ReleaseIdempotencyLeaseParams struct {
+	Principal  string
+	Operation  string
+	Key        string
+	LeaseUntil *time.Time
+}
+
+// ReleaseIdempotencyLease
+//
+//	DELETE FROM idempotency_keys
+//	WHERE principal = $1 AND operation = $2 AND key = $3 AND result IS NULL AND lease_until = $4
+func (q *Queries) ReleaseIdempotencyLease(ctx context.Context, arg ReleaseIdempotencyLeaseParams) (int64, error) {
+	result, err := q.db.Exec(ctx, releaseIdempotencyLease,
+		arg.Principal,
+		arg.Operation,
+		arg.Key,
+		arg.LeaseUntil,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const takeIdempotencyLease = `-- name: TakeIdempotencyLease :execrows
+UPDATE idempotency_keys SET lease_until = $1
+WHERE principal = $2 AND operation = $3 AND key = $4 AND result IS NULL AND lease_until = $5
+`
+
+type TakeIdempotencyLeaseParams struct {
+	LeaseUntil *time.Time
+	Principal  string
+	Operation  string
+	Key        string
+	Before     *time.Time
+}
+
+// TakeIdempotencyLease changes no row where somebody else took the lease over since it was read.
+//
+//	UPDATE idempotency_keys SET lease_until = $1
+//	WHERE principal = $2 AND operation = $3 AND key = $4 AND result IS NULL AND lease_until = $5
+func (q *Queries) TakeIdempotencyLease(ctx context.Context, arg TakeIdempotencyLeaseParams) (int64, error) {
+	result, err := q.db.Exec(ctx, takeIdempotencyLease,
+		arg.LeaseUntil,
+		arg.Principal,
+		arg.Operation,
+		arg.Key,
+		arg.Before,
 	)
 	if err != nil {
 		return 0, err

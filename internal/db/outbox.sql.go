@@ -49,3 +49,67 @@ func (q *Queries) InsertOutbox(ctx context.Context, arg InsertOutboxParams) (int
 	}
 	return result.RowsAffected(), nil
 }
+
+const markOutboxSent = `-- name: MarkOutboxSent :exec
+UPDATE outbox SET sent_at = $1::timestamptz WHERE id = ANY ($2::uuid[])
+`
+
+// MarkOutboxSent
+//
+//	UPDATE outbox SET sent_at = $1::timestamptz WHERE id = ANY ($2::uuid[])
+func (q *Queries) MarkOutboxSent(ctx context.Context, sentAt time.Time, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, markOutboxSent, sentAt, ids)
+	return err
+}
+
+const takeUnsentOutbox = `-- name: TakeUnsentOutbox :many
+SELECT id, account_id, kind, natural_key, payload, created_at FROM outbox
+WHERE sent_at IS NULL
+ORDER BY created_at, id
+LIMIT $1
+FOR UPDATE SKIP LOCKED
+`
+
+type TakeUnsentOutboxRow struct {
+	ID         uuid.UUID
+	AccountID  *uuid.UUID
+	Kind       string
+	NaturalKey string
+	Payload    json.RawMessage
+	CreatedAt  time.Time
+}
+
+// TakeUnsentOutbox locks the oldest messages that wait, for the transaction that sends them; those that another delivery holds
+// are left to it.
+//
+//	SELECT id, account_id, kind, natural_key, payload, created_at FROM outbox
+//	WHERE sent_at IS NULL
+//	ORDER BY created_at, id
+//	LIMIT $1
+//	FOR UPDATE SKIP LOCKED
+func (q *Queries) TakeUnsentOutbox(ctx context.Context, maxRows int32) ([]TakeUnsentOutboxRow, error) {
+	rows, err := q.db.Query(ctx, takeUnsentOutbox, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []TakeUnsentOutboxRow{}
+	for rows.Next() {
+		var i TakeUnsentOutboxRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.Kind,
+			&i.NaturalKey,
+			&i.Payload,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -3,6 +3,8 @@
 // The key is claimed at the beginning of the transaction of the effect and the result is stored at its end, so both commit
 // together or not at all. A rival with the same key waits at the claim and then finds the result. A refusal rolls the claim
 // back: the next try is judged anew. What is stored is the result of the service, without secrets; HTTP is rebuilt from it.
+//
+// [Do] is for requests that are one transaction. A request that calls somebody else in between uses [Begin] and a [Claim].
 package idempotency
 
 import (
@@ -74,7 +76,7 @@ func Do[T any](ctx context.Context, q *db.Queries, now time.Time, k Key, f func(
 		return result, false, err
 	}
 	if !claimed {
-		result, err = replay[T](ctx, q, k)
+		result, err = replay[T](ctx, q, now, k)
 		return result, err == nil, err
 	}
 	if result, err = f(); err != nil {
@@ -94,7 +96,7 @@ func claim(ctx context.Context, q *db.Queries, now time.Time, k Key, leaseUntil 
 	return rows > 0, nil
 }
 
-func replay[T any](ctx context.Context, q *db.Queries, k Key) (result T, err error) {
+func replay[T any](ctx context.Context, q *db.Queries, now time.Time, k Key) (result T, err error) {
 	row, err := q.GetIdempotencyKey(ctx, k.Principal, k.Operation, k.Value)
 	if err != nil {
 		return result, fmt.Errorf("read idempotency key: %w", err)
@@ -103,7 +105,7 @@ func replay[T any](ctx context.Context, q *db.Queries, k Key) (result T, err err
 		return result, err
 	}
 	if row.Result == nil {
-		return result, problem.IdempotencyRunning.Errorf("the first request with this key is still running; try again in a moment").After(time.Second)
+		return result, running(row.LeaseUntil, now)
 	}
 	if err := json.Unmarshal(row.Result, &result); err != nil {
 		return result, fmt.Errorf("decode stored result: %w", err)

@@ -19,5 +19,26 @@ FOR UPDATE;
 UPDATE idempotency_keys SET result = @result, lease_until = NULL
 WHERE principal = @principal AND operation = @operation AND key = @key;
 
+-- name: TakeIdempotencyLease :execrows
+-- TakeIdempotencyLease changes no row where somebody else took the lease over since it was read.
+UPDATE idempotency_keys SET lease_until = @lease_until
+WHERE principal = @principal AND operation = @operation AND key = @key AND result IS NULL AND lease_until = @before;
+
+-- name: FinishIdempotencyLease :execrows
+-- FinishIdempotencyLease changes no row where the lease is not the caller's any more.
+UPDATE idempotency_keys SET result = @result, lease_until = NULL
+WHERE principal = @principal AND operation = @operation AND key = @key AND result IS NULL AND lease_until = @lease_until;
+
+-- name: ReleaseIdempotencyLease :execrows
+DELETE FROM idempotency_keys
+WHERE principal = @principal AND operation = @operation AND key = @key AND result IS NULL AND lease_until = @lease_until;
+
 -- name: DeleteExpiredIdempotencyKeys :execrows
-DELETE FROM idempotency_keys WHERE expires_at <= @now::timestamptz;
+-- DeleteExpiredIdempotencyKeys passes over a key that is being taken over right now.
+DELETE FROM idempotency_keys WHERE (principal, operation, key) IN (
+    SELECT k.principal, k.operation, k.key FROM idempotency_keys k
+    WHERE k.expires_at <= @now::timestamptz
+    ORDER BY k.expires_at, k.principal, k.operation, k.key
+    LIMIT @max_rows
+    FOR UPDATE SKIP LOCKED
+) AND expires_at <= @now::timestamptz;
