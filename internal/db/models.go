@@ -36,6 +36,29 @@ type CatalogApplyStep struct {
 	DoneAt   time.Time
 }
 
+type CheckoutAttempt struct {
+	ID              uuid.UUID
+	AccountID       uuid.UUID
+	Kind            string
+	PriceLookupKey  string
+	StripePriceID   string
+	Currency        string
+	TierID          *string
+	Interval        *string
+	PackID          *string
+	Credits         *int64
+	SuccessURL      string
+	CancelURL       string
+	Status          string
+	StripeSessionID *string
+	URL             *string
+	LeaseUntil      *time.Time
+	ExpiresAt       *time.Time
+	CreatedBy       *uuid.UUID
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
 type CreditAccount struct {
 	AccountID       uuid.UUID
 	Balance         int64
@@ -121,6 +144,30 @@ type Meter struct {
 	Unit       string
 	ArchivedAt *time.Time
 	UpdatedAt  time.Time
+}
+
+type StripeEvent struct {
+	ID            string
+	StripeAccount string
+	Livemode      bool
+	Type          string
+	APIVersion    string
+	ObjectKind    string
+	ObjectID      string
+	CustomerID    string
+	EventCreated  *time.Time
+	Payload       []byte
+	Sha256        []byte
+	Source        string
+	SecretIndex   int32
+	DeliveryCount int32
+	Status        string
+	Reason        string
+	Attempts      int32
+	Parks         int32
+	LastError     string
+	ReceivedAt    time.Time
+	DoneAt        *time.Time
 }
 
 type Subscription struct {

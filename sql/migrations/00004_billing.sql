@@ -191,12 +191,15 @@ CREATE TABLE stripe_events (
         CONSTRAINT stripe_events_status_check CHECK (status IN ('pending', 'done', 'ignored', 'quarantined', 'dead')),
     reason         text        NOT NULL DEFAULT '',
     attempts       integer     NOT NULL DEFAULT 0,
+    -- How often it was put aside because something of ours or of Stripe's was not there yet.
+    parks          integer     NOT NULL DEFAULT 0,
     last_error     text        NOT NULL DEFAULT '',
     received_at    timestamptz NOT NULL,
     done_at        timestamptz
 );
 CREATE INDEX stripe_events_pending_idx ON stripe_events (received_at, id) WHERE status = 'pending';
-CREATE INDEX stripe_events_object_idx ON stripe_events (object_id, received_at) WHERE status = 'pending';
+CREATE INDEX stripe_events_object_idx ON stripe_events (object_id, id) WHERE status = 'pending';
+CREATE INDEX stripe_events_trouble_idx ON stripe_events (status, received_at, id) WHERE status IN ('dead', 'quarantined');
 
 -- Signed bytes that are no event.
 CREATE TABLE stripe_quarantine (
@@ -214,7 +217,9 @@ CREATE TABLE stripe_objects (
     kind          text        NOT NULL,
     next_seq      bigint      NOT NULL DEFAULT 0,
     applied_seq   bigint      NOT NULL DEFAULT 0,
-    last_fetch_at timestamptz
+    last_fetch_at timestamptz,
+    -- Set once Stripe has said that the object is gone: what else comes in about it has nothing to look at.
+    deleted_at    timestamptz
 );
 
 -- +goose Down

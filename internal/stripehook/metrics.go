@@ -1,0 +1,108 @@
+package stripehook
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	received          *prometheus.CounterVec // by status
+	finished          *prometheus.CounterVec // by status and reason
+	signatureFailures prometheus.Counter
+	secretUsed        *prometheus.CounterVec // by index: one that is not used any more can be retired
+	versions          *prometheus.GaugeVec   // by api_version: 1 where seen
+	alarms            *prometheus.CounterVec // by reason
+	dropped           prometheus.Counter
+	circuitOpen       prometheus.Gauge
+
+	pendingAge, pending, dead, quarantined *prometheus.Desc
+
+	mu   sync.Mutex
+	seen map[string]bool // versions, bounded
+}
+
+// maxVersions bounds the label of versions: what Stripe sends is its own.
+const maxVersions = 50
+
+func newMetrics() *metrics {
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "saaskit", Subsystem: "stripe", Name: name, Help: help}
+	}
+	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc("saaskit_stripe_"+name, help, nil, nil) }
+	return &metrics{
+		received:          prometheus.NewCounterVec(counter("events_received_total", "New events by the state they were stored in."), []string{"status"}),
+		finished:          prometheus.NewCounterVec(counter("events_finished_total", "Events that came to an end, by state and reason."), []string{"status", "reason"}),
+		signatureFailures: prometheus.NewCounter(counter("signature_failures_total", "Deliveries refused for their signature.")),
+		secretUsed:        prometheus.NewCounterVec(counter("secret_used_total", "Verified deliveries by the index of the secret."), []string{"index"}),
+		versions: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "saaskit", Subsystem: "stripe", Name: "api_version_seen",
+			Help: "API versions in which events have arrived."}, []string{"version"}),
+		alarms:      prometheus.NewCounterVec(counter("alarms_total", "What somebody has to look at, by reason."), []string{"reason"}),
+		dropped:     prometheus.NewCounter(counter("writes_dropped_total", "Looks that were overtaken by a later one.")),
+		circuitOpen: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "saaskit", Subsystem: "stripe", Name: "circuit_open", Help: "1 while Stripe refuses our key."}),
+		pendingAge:  desc("oldest_pending_seconds", "Age of the oldest event that waits."),
+		pending:     desc("events_pending", "Events that wait."),
+		dead:        desc("events_dead", "Events given up after the last attempt."),
+		quarantined: desc("events_quarantined", "Events kept aside."),
+		seen:        map[string]bool{},
+	}
+}
+
+func (m *metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.received, m.finished, m.signatureFailures, m.secretUsed, m.versions, m.alarms, m.dropped, m.circuitOpen}
+}
+
+// Describe makes the service a prometheus.Collector.
+func (s *Service) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range s.metrics.collectors() {
+		c.Describe(ch)
+	}
+	for _, d := range []*prometheus.Desc{s.metrics.pendingAge, s.metrics.pending, s.metrics.dead, s.metrics.quarantined} {
+		ch <- d
+	}
+}
+
+// Collect gives the counters, and the state of the inbox as the database has it. Without the database that part is left out.
+func (s *Service) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range s.metrics.collectors() {
+		c.Collect(ch)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	now := s.now()
+	state, err := s.queries().StripeInboxState(ctx, now)
+	if err != nil {
+		s.log.WarnContext(ctx, "inbox not measured", "error", err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	gauge(s.metrics.pendingAge, max(0, now.Sub(state.OldestPending).Seconds()))
+	gauge(s.metrics.pending, float64(state.Pending))
+	gauge(s.metrics.dead, float64(state.Dead))
+	gauge(s.metrics.quarantined, float64(state.Quarantined))
+}
+
+// alarm tells the operator of something that no retry repairs.
+func (s *Service) alarm(ctx context.Context, reason string, attrs ...any) {
+	s.metrics.alarms.WithLabelValues(reason).Inc()
+	s.log.ErrorContext(ctx, "stripe alarm", append([]any{"reason", reason}, attrs...)...)
+}
+
+// noteVersion alarms once for each version that events come in: the endpoint may render any, but somebody should know.
+func (s *Service) noteVersion(ctx context.Context, e envelope) {
+	s.metrics.mu.Lock()
+	known := e.APIVersion == "" || s.metrics.seen[e.APIVersion] || len(s.metrics.seen) >= maxVersions
+	if !known {
+		s.metrics.seen[e.APIVersion] = true
+	}
+	s.metrics.mu.Unlock()
+	if known {
+		return
+	}
+	s.metrics.versions.WithLabelValues(e.APIVersion).Set(1)
+	if e.APIVersion != apiVersion {
+		s.alarm(ctx, "api_version", "version", e.APIVersion, "event", e.ID)
+	}
+}

@@ -1,0 +1,70 @@
+package stripehook
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/stripe/stripe-go/v76/client"
+)
+
+// Config is what a [Service] needs.
+type Config struct {
+	Pool   *pgxpool.Pool
+	Stripe *client.API
+	// Secrets are the signing secrets of the endpoints; several while one is replaced. White space around them is dropped.
+	Secrets []string
+	// Livemode tells which mode our Stripe key is of: events of the other one are kept and not applied.
+	Livemode bool
+	// AppEnv is this environment's stamp on the customers that it creates. Other environments may share the Stripe account.
+	AppEnv string
+	Now    func() time.Time
+	Log    *slog.Logger
+	// Failpoints are for tests.
+	Failpoints Failpoints
+}
+
+// A Service takes in events and works on them. It is also the prometheus.Collector of what is to be watched.
+type Service struct {
+	pool    *pgxpool.Pool
+	stripe  *client.API
+	secrets []string
+	live    bool
+	appEnv  string
+	now     func() time.Time
+	log     *slog.Logger
+	jobs    *river.Client[pgx.Tx]
+	metrics *metrics
+	circuit circuit
+	fail    Failpoints
+}
+
+// New returns a service. It refuses to be without a signing secret: the signature under an empty one anybody can make.
+func New(c Config) (*Service, error) {
+	secrets := make([]string, 0, len(c.Secrets))
+	for _, secret := range c.Secrets {
+		if secret = strings.TrimSpace(secret); secret != "" {
+			secrets = append(secrets, secret)
+		}
+	}
+	if len(secrets) == 0 {
+		return nil, errors.New("stripe webhooks: no signing secret")
+	}
+	if c.AppEnv == "" {
+		return nil, errors.New("stripe webhooks: no name of the environment")
+	}
+	jobs, err := river.NewClient(riverpgxv5.New(c.Pool), &river.Config{Logger: c.Log})
+	if err != nil {
+		return nil, fmt.Errorf("make job client: %w", err)
+	}
+	return &Service{
+		pool: c.Pool, stripe: c.Stripe, secrets: secrets, live: c.Livemode, appEnv: c.AppEnv,
+		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(), fail: c.Failpoints,
+	}, nil
+}

@@ -1,0 +1,251 @@
+-- Queries of package stripehook: the inbox, the fence, and the mirrors of what Stripe keeps.
+
+-- name: SetStatementTimeout :exec
+-- SetStatementTimeout bounds the statements of the transaction on the server too: a client that gives up does not end a
+-- statement that waits for a lock.
+SELECT set_config('statement_timeout', @milliseconds::text, true);
+
+-- name: InsertStripeEvent :one
+-- InsertStripeEvent stores an event, or counts one more delivery of it: delivery_count is 1 for a new row. The row stays
+-- locked, so that deliveries of one event that arrive together see each other's job. The bytes of the first delivery are
+-- kept: endpoints of different versions send the same event in different shapes.
+INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created,
+    payload, sha256, source, secret_index, status, reason, received_at, done_at)
+VALUES (@id, @stripe_account, @livemode, @type, @api_version, @object_kind, @object_id, @customer_id, @event_created,
+    @payload, @sha256, @source, @secret_index, @status, @reason, @received_at, @done_at)
+ON CONFLICT (id) DO UPDATE SET delivery_count = stripe_events.delivery_count + 1
+RETURNING status, delivery_count;
+
+-- name: HasLiveStripeJob :one
+-- HasLiveStripeJob tells whether River will still run a job for the event. The containment uses River's index on args.
+SELECT EXISTS (
+    SELECT 1 FROM river_job
+    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text)
+        AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+);
+
+-- name: InsertStripeQuarantine :execrows
+INSERT INTO stripe_quarantine (id, reason, payload, sha256, secret_index, received_at)
+VALUES (@id, @reason, @payload, @sha256, @secret_index, @received_at)
+ON CONFLICT (sha256) DO NOTHING;
+
+-- name: GetStripeEvent :one
+SELECT * FROM stripe_events WHERE id = @id;
+
+-- name: FinishStripeEvent :execrows
+-- FinishStripeEvent changes no row where the event was finished by somebody else: the look of another event covered it, or
+-- its job ran twice.
+UPDATE stripe_events SET status = @status, reason = @reason, done_at = @now::timestamptz
+WHERE id = @id AND status = 'pending';
+
+-- name: FailStripeEvent :execrows
+-- FailStripeEvent records a failed attempt, and with the last one that the event is dead.
+UPDATE stripe_events SET attempts = attempts + 1, last_error = @last_error,
+    status = CASE WHEN @last::boolean THEN 'dead' ELSE status END,
+    done_at = CASE WHEN @last::boolean THEN @now::timestamptz END
+WHERE id = @id AND status = 'pending';
+
+-- name: ParkStripeEvent :execrows
+UPDATE stripe_events SET parks = parks + 1, last_error = @reason WHERE id = @id AND status = 'pending';
+
+-- name: ListPendingStripeEvents :many
+-- ListPendingStripeEvents returns the events that a look at the object covers. It must run before the look takes its
+-- sequence: only what was committed by then is known to be in the answer of every later sequence, too.
+SELECT id FROM stripe_events
+WHERE object_id = @object_id AND status = 'pending' AND type = ANY (@types::text[])
+ORDER BY id;
+
+-- name: CoverStripeEvents :execrows
+-- CoverStripeEvents finishes events by the look that another one asked for. They are locked in the order of their ids.
+UPDATE stripe_events SET status = 'done', reason = 'covered', done_at = @now::timestamptz
+WHERE id IN (SELECT e.id FROM stripe_events e WHERE e.id = ANY (@ids::text[]) AND e.status = 'pending' ORDER BY e.id FOR UPDATE);
+
+-- name: ListOrphanedStripeEvents :many
+-- ListOrphanedStripeEvents returns pending events for which no job will run, and whether their last job was given up.
+-- It skips rows that a delivery holds at this moment.
+SELECT e.id, EXISTS (
+    SELECT 1 FROM river_job d
+    WHERE d.kind = 'stripe_event' AND d.args @> jsonb_build_object('event_id', e.id) AND d.state = 'discarded'
+) AS exhausted
+FROM stripe_events e
+WHERE e.status = 'pending' AND e.received_at < @before::timestamptz AND NOT EXISTS (
+    SELECT 1 FROM river_job j
+    WHERE j.kind = 'stripe_event' AND j.args @> jsonb_build_object('event_id', e.id)
+        AND j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+)
+ORDER BY e.received_at, e.id
+LIMIT @max_rows
+FOR UPDATE OF e SKIP LOCKED;
+
+-- name: TakeStripeSequence :one
+INSERT INTO stripe_objects (id, kind, next_seq) VALUES (@id, @kind, 1)
+ON CONFLICT (id) DO UPDATE SET next_seq = stripe_objects.next_seq + 1
+RETURNING next_seq, deleted_at;
+
+-- name: AdvanceStripeObject :execrows
+-- AdvanceStripeObject changes no row where a later look was applied before; it then waits for that look's transaction, so
+-- that what follows reads what it has stored.
+UPDATE stripe_objects SET applied_seq = @seq, last_fetch_at = @now::timestamptz
+WHERE id = @id AND applied_seq < @seq;
+
+-- name: MarkStripeObjectDeleted :exec
+UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, @now::timestamptz) WHERE id = @id;
+
+-- name: StripeInboxState :one
+SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), @now::timestamptz)::timestamptz AS oldest_pending,
+    count(*) FILTER (WHERE status = 'pending') AS pending,
+    count(*) FILTER (WHERE status = 'dead') AS dead,
+    count(*) FILTER (WHERE status = 'quarantined') AS quarantined
+FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined');
+
+-- name: IsStripeCustomerKnown :one
+SELECT EXISTS (SELECT 1 FROM stripe_customers WHERE stripe_id = @stripe_id::text);
+
+-- name: LockStripeOwner :one
+-- LockStripeOwner finds whose customer it is and locks the account first of all rows, as everybody does who then writes
+-- rows that refer to it: two orders would be a deadlock.
+SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
+WHERE c.stripe_id = @stripe_id::text
+FOR UPDATE OF a;
+
+-- name: LockStripeAccount :one
+SELECT id FROM accounts WHERE id = @id AND status <> 'deleted' FOR UPDATE;
+
+-- name: GetLiveStripeCustomer :one
+SELECT id, stripe_id FROM stripe_customers WHERE account_id = @account_id AND deleted_at IS NULL;
+
+-- name: InsertAdoptedStripeCustomer :execrows
+INSERT INTO stripe_customers (id, account_id, stripe_id, created_at, updated_at)
+VALUES (@id, @account_id, @stripe_id::text, @now::timestamptz, @now::timestamptz)
+ON CONFLICT (stripe_id) DO NOTHING;
+
+-- name: FillStripeCustomer :execrows
+-- FillStripeCustomer completes an intent; it never changes a customer that is there.
+UPDATE stripe_customers SET stripe_id = @stripe_id::text, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND stripe_id IS NULL;
+
+-- name: UpdateStripeCustomer :execrows
+UPDATE stripe_customers SET email = @email, default_payment_method = @default_payment_method, balance = @balance,
+    currency = @currency, updated_at = @now::timestamptz
+WHERE stripe_id = @stripe_id::text AND account_id = @account_id;
+
+-- name: DeleteStripeCustomer :execrows
+-- DeleteStripeCustomer keeps the row: its id stays the account's for ever.
+UPDATE stripe_customers SET deleted_at = @now::timestamptz, updated_at = @now::timestamptz
+WHERE stripe_id = @stripe_id::text AND account_id = @account_id AND deleted_at IS NULL;
+
+-- name: ListSubscriptionsOfCustomer :many
+SELECT s.id FROM subscriptions s JOIN stripe_customers c ON c.account_id = s.account_id AND c.stripe_id = s.customer_id
+WHERE s.customer_id = @customer_id ORDER BY s.id;
+
+-- name: GetMirroredSubscription :one
+-- GetMirroredSubscription reads the row under the lock of its account.
+SELECT * FROM subscriptions WHERE id = @id AND account_id = @account_id;
+
+-- name: IsStripeObjectApplied :one
+SELECT EXISTS (SELECT 1 FROM stripe_objects WHERE id = @id AND applied_seq > 0);
+
+-- name: UpsertSubscription :execrows
+-- UpsertSubscription changes no row where the subscription is another account's: it never moves. A period that Stripe did
+-- not give is unknown and leaves the last one that is known.
+INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
+    current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
+    trial_start, trial_end, past_due_since, pause_behavior, latest_invoice_id, livemode, access_known, created_at, updated_at)
+VALUES (@id, @account_id, @customer_id, @status, @tier_id, @price_id, @interval, @currency, @quantity,
+    @current_period_start, @current_period_end, @access_end, @cancel_at, @cancel_at_period_end, @canceled_at, @ended_at,
+    @trial_start, @trial_end, @past_due_since, @pause_behavior, @latest_invoice_id, @livemode, @access_known, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
+    interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
+    current_period_start = COALESCE(EXCLUDED.current_period_start, subscriptions.current_period_start),
+    current_period_end = COALESCE(EXCLUDED.current_period_end, subscriptions.current_period_end),
+    access_end = COALESCE(EXCLUDED.access_end, subscriptions.access_end),
+    cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
+    ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
+    past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
+    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+WHERE subscriptions.account_id = EXCLUDED.account_id;
+
+-- name: DeleteOtherSubscriptionItems :exec
+DELETE FROM subscription_items
+WHERE subscription_id = @subscription_id AND account_id = @account_id AND NOT id = ANY (@ids::text[]);
+
+-- name: UpsertSubscriptionItem :execrows
+INSERT INTO subscription_items (id, subscription_id, account_id, price_id, quantity, current_period_start, current_period_end)
+VALUES (@id, @subscription_id, @account_id, @price_id, @quantity, @current_period_start, @current_period_end)
+ON CONFLICT (id) DO UPDATE SET price_id = EXCLUDED.price_id, quantity = EXCLUDED.quantity,
+    current_period_start = COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start),
+    current_period_end = COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscription_items.account_id = EXCLUDED.account_id;
+
+-- name: UpsertInvoice :execrows
+-- UpsertInvoice changes no row where the invoice is another account's: it never moves.
+INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
+    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+VALUES (@id, @account_id, @customer_id, @subscription_id, @number, @status, @billing_reason, @currency, @subtotal, @total,
+    @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
+    @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @period_start, @period_end, @created_at, @finalized_at, @paid_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
+    status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
+    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
+    amount_remaining = EXCLUDED.amount_remaining, starting_balance = EXCLUDED.starting_balance,
+    ending_balance = EXCLUDED.ending_balance, attempt_count = EXCLUDED.attempt_count,
+    payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
+    paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
+    invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
+    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at, updated_at = EXCLUDED.updated_at
+WHERE invoices.account_id = EXCLUDED.account_id;
+
+-- name: GetMirroredInvoice :one
+-- GetMirroredInvoice reads the row under the lock of its account.
+SELECT * FROM invoices WHERE id = @id AND account_id = @account_id;
+
+-- name: DeleteInvoice :execrows
+-- DeleteInvoice keeps the row, under a status of its own: Stripe deletes drafts only.
+UPDATE invoices SET status = 'deleted', updated_at = @now::timestamptz WHERE id = @id AND account_id = @account_id;
+
+-- name: DeleteOtherInvoiceLines :exec
+DELETE FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND NOT id = ANY (@ids::text[]);
+
+-- name: UpsertInvoiceLine :execrows
+INSERT INTO invoice_lines (id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity,
+    proration, period_start, period_end)
+VALUES (@id, @invoice_id, @account_id, @price_id, @subscription_item_id, @description, @amount, @currency, @quantity,
+    @proration, @period_start, @period_end)
+ON CONFLICT (invoice_id, id) DO UPDATE SET
+    price_id = EXCLUDED.price_id, subscription_item_id = EXCLUDED.subscription_item_id, description = EXCLUDED.description,
+    amount = EXCLUDED.amount, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity, proration = EXCLUDED.proration,
+    period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
+WHERE invoice_lines.account_id = EXCLUDED.account_id;
+
+-- name: UpsertPaymentIntent :execrows
+-- UpsertPaymentIntent changes no row where the payment is another account's: it never moves.
+INSERT INTO payment_intents (id, account_id, customer_id, status, amount, currency, invoice_id, latest_charge_id, created_at, updated_at)
+VALUES (@id, @account_id, @customer_id, @status, @amount, @currency, @invoice_id, @latest_charge_id, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency,
+    invoice_id = EXCLUDED.invoice_id, latest_charge_id = EXCLUDED.latest_charge_id, updated_at = EXCLUDED.updated_at
+WHERE payment_intents.account_id = EXCLUDED.account_id;
+
+-- name: UpsertPaymentTransaction :execrows
+-- UpsertPaymentTransaction changes no row where the payment is another account's: it never moves.
+INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at)
+VALUES (@id, @account_id, 'payment', @natural_key, @status, @amount, @currency, @invoice_id, @charge_id, @description, @occurred_at, @now::timestamptz)
+ON CONFLICT (natural_key) DO UPDATE SET
+    status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
+    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
+WHERE transactions.account_id = EXCLUDED.account_id;
+
+-- name: GetSessionAttempt :one
+-- GetSessionAttempt reads the attempt of a session under the lock of its account.
+SELECT * FROM checkout_attempts WHERE stripe_session_id = @stripe_session_id::text AND account_id = @account_id;
+
+-- name: FindStripeProductInCatalog :one
+-- FindStripeProductInCatalog tells what of ours the product is, and whether it is on sale.
+SELECT id, (archived_at IS NULL)::boolean AS on_sale FROM tiers WHERE stripe_product_id = @stripe_product_id::text
+UNION ALL
+SELECT id, (archived_at IS NULL)::boolean AS on_sale FROM credit_packs WHERE stripe_product_id = @stripe_product_id::text
+ORDER BY id
+LIMIT 1;
