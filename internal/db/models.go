@@ -36,29 +36,6 @@ type CatalogApplyStep struct {
 	DoneAt   time.Time
 }
 
-type CheckoutAttempt struct {
-	ID              uuid.UUID
-	AccountID       uuid.UUID
-	Kind            string
-	PriceLookupKey  string
-	StripePriceID   string
-	Currency        string
-	TierID          *string
-	Interval        *string
-	PackID          *string
-	Credits         *int64
-	SuccessURL      string
-	CancelURL       string
-	Status          string
-	StripeSessionID *string
-	URL             *string
-	LeaseUntil      *time.Time
-	ExpiresAt       *time.Time
-	CreatedBy       *uuid.UUID
-	CreatedAt       time.Time
-	UpdatedAt       time.Time
-}
-
 type CreditAccount struct {
 	AccountID       uuid.UUID
 	Balance         int64

@@ -30,6 +30,26 @@ func (q *Queries) AdvanceStripeObject(ctx context.Context, seq int64, now time.T
 	return result.RowsAffected(), nil
 }
 
+const completeSessionAttempt = `-- name: CompleteSessionAttempt :execrows
+UPDATE checkout_attempts SET status = 'complete', lease_until = NULL, updated_at = $1::timestamptz
+WHERE stripe_session_id = $2::text AND account_id = $3
+    AND status IN ('creating', 'open', 'expiring', 'expired')
+`
+
+// CompleteSessionAttempt also takes an attempt that we believed expired: Stripe completes a session, we do not. One whose
+// payment has failed stays so.
+//
+//	UPDATE checkout_attempts SET status = 'complete', lease_until = NULL, updated_at = $1::timestamptz
+//	WHERE stripe_session_id = $2::text AND account_id = $3
+//	    AND status IN ('creating', 'open', 'expiring', 'expired')
+func (q *Queries) CompleteSessionAttempt(ctx context.Context, now time.Time, stripeSessionID string, accountID uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, completeSessionAttempt, now, stripeSessionID, accountID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const coverStripeEvents = `-- name: CoverStripeEvents :execrows
 UPDATE stripe_events SET status = 'done', reason = 'covered', done_at = $1::timestamptz
 WHERE id IN (SELECT e.id FROM stripe_events e WHERE e.id = ANY ($2::text[]) AND e.status = 'pending' ORDER BY e.id FOR UPDATE)
@@ -99,6 +119,48 @@ WHERE stripe_id = $2::text AND account_id = $3 AND deleted_at IS NULL
 //	WHERE stripe_id = $2::text AND account_id = $3 AND deleted_at IS NULL
 func (q *Queries) DeleteStripeCustomer(ctx context.Context, now time.Time, stripeID string, accountID uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteStripeCustomer, now, stripeID, accountID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const expireSessionAttempt = `-- name: ExpireSessionAttempt :execrows
+UPDATE checkout_attempts SET status = 'expired', lease_until = NULL, updated_at = $1::timestamptz
+WHERE stripe_session_id = $2::text AND account_id = $3 AND status IN ('creating', 'open', 'expiring')
+`
+
+// ExpireSessionAttempt
+//
+//	UPDATE checkout_attempts SET status = 'expired', lease_until = NULL, updated_at = $1::timestamptz
+//	WHERE stripe_session_id = $2::text AND account_id = $3 AND status IN ('creating', 'open', 'expiring')
+func (q *Queries) ExpireSessionAttempt(ctx context.Context, now time.Time, stripeSessionID string, accountID uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, expireSessionAttempt, now, stripeSessionID, accountID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const failSessionAttempt = `-- name: FailSessionAttempt :execrows
+UPDATE checkout_attempts a SET status = 'failed', lease_until = NULL, updated_at = $1::timestamptz
+WHERE a.stripe_session_id = $2::text AND a.account_id = $3 AND a.kind = 'credit_pack' AND a.status <> 'failed'
+    AND NOT EXISTS (
+        SELECT 1 FROM credit_lots l
+        WHERE l.account_id = a.account_id AND l.natural_key = 'session:' || $2::text
+    )
+`
+
+// FailSessionAttempt changes no row of a subscription, and none whose session has been paid after all.
+//
+//	UPDATE checkout_attempts a SET status = 'failed', lease_until = NULL, updated_at = $1::timestamptz
+//	WHERE a.stripe_session_id = $2::text AND a.account_id = $3 AND a.kind = 'credit_pack' AND a.status <> 'failed'
+//	    AND NOT EXISTS (
+//	        SELECT 1 FROM credit_lots l
+//	        WHERE l.account_id = a.account_id AND l.natural_key = 'session:' || $2::text
+//	    )
+func (q *Queries) FailSessionAttempt(ctx context.Context, now time.Time, stripeSessionID string, accountID uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, failSessionAttempt, now, stripeSessionID, accountID)
 	if err != nil {
 		return 0, err
 	}
@@ -326,41 +388,6 @@ func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accoun
 	return i, err
 }
 
-const getSessionAttempt = `-- name: GetSessionAttempt :one
-SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2
-`
-
-// GetSessionAttempt reads the attempt of a session under the lock of its account.
-//
-//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2
-func (q *Queries) GetSessionAttempt(ctx context.Context, stripeSessionID string, accountID uuid.UUID) (CheckoutAttempt, error) {
-	row := q.db.QueryRow(ctx, getSessionAttempt, stripeSessionID, accountID)
-	var i CheckoutAttempt
-	err := row.Scan(
-		&i.ID,
-		&i.AccountID,
-		&i.Kind,
-		&i.PriceLookupKey,
-		&i.StripePriceID,
-		&i.Currency,
-		&i.TierID,
-		&i.Interval,
-		&i.PackID,
-		&i.Credits,
-		&i.SuccessURL,
-		&i.CancelURL,
-		&i.Status,
-		&i.StripeSessionID,
-		&i.URL,
-		&i.LeaseUntil,
-		&i.ExpiresAt,
-		&i.CreatedBy,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-	)
-	return i, err
-}
-
 const getStripeEvent = `-- name: GetStripeEvent :one
 SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at FROM stripe_events WHERE id = $1
 `
@@ -580,6 +607,36 @@ func (q *Queries) IsStripeObjectApplied(ctx context.Context, id string) (bool, e
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
+}
+
+const linkSessionAttempt = `-- name: LinkSessionAttempt :execrows
+UPDATE checkout_attempts SET stripe_session_id = $1::text, updated_at = $2::timestamptz
+WHERE id = $3 AND account_id = $4 AND stripe_session_id IS NULL
+`
+
+type LinkSessionAttemptParams struct {
+	StripeSessionID string
+	Now             time.Time
+	ID              uuid.UUID
+	AccountID       uuid.UUID
+}
+
+// LinkSessionAttempt gives the session to the attempt that made it: our process may have died between Stripe's answer and
+// our commit. It never changes a session that is there.
+//
+//	UPDATE checkout_attempts SET stripe_session_id = $1::text, updated_at = $2::timestamptz
+//	WHERE id = $3 AND account_id = $4 AND stripe_session_id IS NULL
+func (q *Queries) LinkSessionAttempt(ctx context.Context, arg LinkSessionAttemptParams) (int64, error) {
+	result, err := q.db.Exec(ctx, linkSessionAttempt,
+		arg.StripeSessionID,
+		arg.Now,
+		arg.ID,
+		arg.AccountID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const listOrphanedStripeEvents = `-- name: ListOrphanedStripeEvents :many

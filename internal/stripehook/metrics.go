@@ -31,7 +31,9 @@ func newMetrics() *metrics {
 	counter := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "saaskit", Subsystem: "stripe", Name: name, Help: help}
 	}
-	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc("saaskit_stripe_"+name, help, nil, nil) }
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("saaskit_stripe_"+name, help, nil, nil)
+	}
 	return &metrics{
 		received:          prometheus.NewCounterVec(counter("events_received_total", "New events by the state they were stored in."), []string{"status"}),
 		finished:          prometheus.NewCounterVec(counter("events_finished_total", "Events that came to an end, by state and reason."), []string{"status", "reason"}),

@@ -28,7 +28,9 @@ type eventArgs struct {
 func (eventArgs) Kind() string { return "stripe_event" }
 
 // InsertOpts gives the job one attempt more than there are pauses.
-func (eventArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAttempts: len(backoff) + 1} }
+func (eventArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: len(backoff) + 1}
+}
 
 type eventWorker struct {
 	river.WorkerDefaults[eventArgs]

@@ -238,9 +238,31 @@ ON CONFLICT (natural_key) DO UPDATE SET
     charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
 WHERE transactions.account_id = EXCLUDED.account_id;
 
--- name: GetSessionAttempt :one
--- GetSessionAttempt reads the attempt of a session under the lock of its account.
-SELECT * FROM checkout_attempts WHERE stripe_session_id = @stripe_session_id::text AND account_id = @account_id;
+-- name: LinkSessionAttempt :execrows
+-- LinkSessionAttempt gives the session to the attempt that made it: our process may have died between Stripe's answer and
+-- our commit. It never changes a session that is there.
+UPDATE checkout_attempts SET stripe_session_id = @stripe_session_id::text, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND stripe_session_id IS NULL;
+
+-- name: CompleteSessionAttempt :execrows
+-- CompleteSessionAttempt also takes an attempt that we believed expired: Stripe completes a session, we do not. One whose
+-- payment has failed stays so.
+UPDATE checkout_attempts SET status = 'complete', lease_until = NULL, updated_at = @now::timestamptz
+WHERE stripe_session_id = @stripe_session_id::text AND account_id = @account_id
+    AND status IN ('creating', 'open', 'expiring', 'expired');
+
+-- name: ExpireSessionAttempt :execrows
+UPDATE checkout_attempts SET status = 'expired', lease_until = NULL, updated_at = @now::timestamptz
+WHERE stripe_session_id = @stripe_session_id::text AND account_id = @account_id AND status IN ('creating', 'open', 'expiring');
+
+-- name: FailSessionAttempt :execrows
+-- FailSessionAttempt changes no row of a subscription, and none whose session has been paid after all.
+UPDATE checkout_attempts a SET status = 'failed', lease_until = NULL, updated_at = @now::timestamptz
+WHERE a.stripe_session_id = @stripe_session_id::text AND a.account_id = @account_id AND a.kind = 'credit_pack' AND a.status <> 'failed'
+    AND NOT EXISTS (
+        SELECT 1 FROM credit_lots l
+        WHERE l.account_id = a.account_id AND l.natural_key = 'session:' || @stripe_session_id::text
+    );
 
 -- name: FindStripeProductInCatalog :one
 -- FindStripeProductInCatalog tells what of ours the product is, and whether it is on sale.

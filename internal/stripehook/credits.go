@@ -1,0 +1,111 @@
+package stripehook
+
+import (
+	"context"
+	"fmt"
+
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/credit"
+	"example.com/saaskit/internal/outbox"
+)
+
+// grantInvoice gives the credits that a paid invoice carries, each line once for ever. Why the invoice was made decides
+// which lines count; a zero amount counts like any other.
+func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
+	var allowances bool
+	switch in.BillingReason {
+	case "subscription_create", "subscription_cycle", "subscription":
+		allowances = true
+	case "manual", "quote_accept", "automatic_pending_invoice_item_invoice":
+	case "subscription_update", "subscription_threshold", "upcoming":
+		return nil
+	default:
+		t.alarm("unknown_billing_reason", "invoice", in.ID, "billing_reason", in.BillingReason)
+		return nil
+	}
+	for _, line := range in.Lines.Data {
+		if line.Proration || line.Price.ID == "" {
+			continue
+		}
+		if err := t.grantLine(ctx, in, line, allowances); err != nil {
+			return fmt.Errorf("grant line %s: %w", line.ID, err)
+		}
+	}
+	return nil
+}
+
+func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine, allowances bool) error {
+	sold, ok, err := t.soldPrice(ctx, line.Price.ID, in.Currency, in.ID)
+	if err != nil || !ok {
+		return err
+	}
+	key := "invoice:" + in.ID + ":" + line.ID
+	switch {
+	case sold.PackID != "":
+		return t.grantPack(ctx, sold, line.count(), key)
+	case allowances:
+		return t.grantAllowance(ctx, line, sold, key)
+	}
+	return nil
+}
+
+// soldPrice finds what was sold. A price that the catalogue does not know, or one in another currency than was paid, grants
+// nothing until somebody has looked.
+func (t *settling) soldPrice(ctx context.Context, id, currency, paidBy string) (catalog.Price, bool, error) {
+	sold, known, err := catalog.PriceByStripeID(ctx, t.q, id)
+	if err != nil {
+		return catalog.Price{}, false, err
+	}
+	switch {
+	case !known:
+		return catalog.Price{}, false, t.withhold(ctx, "unknown_price", paidBy, id, currency)
+	case sold.Currency != currency:
+		return catalog.Price{}, false, t.withhold(ctx, "grant_quarantined", paidBy, id, currency)
+	}
+	return sold, true, nil
+}
+
+// withhold tells the operator that something was paid for which nothing was granted.
+func (t *settling) withhold(ctx context.Context, reason, paidBy, price, currency string) error {
+	t.alarm(reason, "paid_by", paidBy, "price", price, "currency", currency)
+	_, err := outbox.Add(ctx, t.q, t.now, outbox.Message{
+		Kind: "operator_alarm", NaturalKey: reason + ":" + paidBy + ":" + price,
+		Payload: map[string]any{"reason": reason, "account": t.account, "paid_by": paidBy, "price": price, "currency": currency},
+	})
+	return err
+}
+
+// grantAllowance gives the month of credits that a line has paid for. The further months of a yearly price are given by the
+// clock.
+func (t *settling) grantAllowance(ctx context.Context, line invoiceLine, sold catalog.Price, key string) error {
+	amount := sold.Credits * line.count()
+	if amount <= 0 {
+		return nil
+	}
+	lot := credit.Lot{
+		AccountID: t.account, Source: credit.SourceAllowance, NaturalKey: key, Priority: credit.PriorityAllowance,
+		Amount: amount, Description: "Allowance of tier " + sold.TierID, Actor: t.actor(),
+	}
+	if !sold.Rollover {
+		lot.ExpiresAt = line.Period.End.Time
+	}
+	_, err := credit.Grant(ctx, t.q, t.now, lot)
+	return err
+}
+
+// grantPack gives the credits of a pack. What counts is what was sold under the price, whatever the pack contains today.
+func (t *settling) grantPack(ctx context.Context, sold catalog.Price, quantity int64, key string) error {
+	if quantity <= 0 {
+		return nil
+	}
+	lot := credit.Lot{
+		AccountID: t.account, Source: credit.SourcePack, NaturalKey: key, Priority: credit.PriorityPack,
+		Amount: sold.Credits * quantity, Description: "Credit pack " + sold.PackID, Actor: t.actor(),
+	}
+	if sold.ExpiresAfterDays > 0 {
+		expires := t.now.AddDate(0, 0, sold.ExpiresAfterDays)
+		lot.ExpiresAt = &expires
+	}
+	_, err := credit.Grant(ctx, t.q, t.now, lot)
+	return err
+}

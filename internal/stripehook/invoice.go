@@ -1,0 +1,216 @@
+package stripehook
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/client"
+
+	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/outbox"
+)
+
+// Statuses of invoices that decide something.
+const (
+	invoicePaid = "paid"
+	invoiceOpen = "open"
+)
+
+type invoice struct {
+	common
+	Subscription      ref    `json:"subscription"`
+	Number            string `json:"number"`
+	Status            string `json:"status"`
+	BillingReason     string `json:"billing_reason"`
+	Currency          string `json:"currency"`
+	Subtotal          int64  `json:"subtotal"`
+	Total             int64  `json:"total"`
+	AmountDue         int64  `json:"amount_due"`
+	AmountPaid        int64  `json:"amount_paid"`
+	AmountRemaining   int64  `json:"amount_remaining"`
+	StartingBalance   int64  `json:"starting_balance"`
+	EndingBalance     *int64 `json:"ending_balance"`
+	AttemptCount      int64  `json:"attempt_count"`
+	PaymentIntent     ref    `json:"payment_intent"`
+	Charge            ref    `json:"charge"`
+	PaidOutOfBand     bool   `json:"paid_out_of_band"`
+	HostedInvoiceURL  string `json:"hosted_invoice_url"`
+	InvoicePDF        string `json:"invoice_pdf"`
+	PeriodStart       stamp  `json:"period_start"`
+	PeriodEnd         stamp  `json:"period_end"`
+	StatusTransitions struct {
+		FinalizedAt stamp `json:"finalized_at"`
+		PaidAt      stamp `json:"paid_at"`
+	} `json:"status_transitions"`
+	Parent struct {
+		SubscriptionDetails struct {
+			Subscription ref `json:"subscription"`
+		} `json:"subscription_details"`
+	} `json:"parent"`
+	Lines struct {
+		Data    []invoiceLine `json:"data"`
+		HasMore bool          `json:"has_more"`
+	} `json:"lines"`
+}
+
+type invoiceLine struct {
+	ID               string `json:"id"`
+	Amount           int64  `json:"amount"`
+	Currency         string `json:"currency"`
+	Description      string `json:"description"`
+	Quantity         *int64 `json:"quantity"`
+	Proration        bool   `json:"proration"`
+	SubscriptionItem ref    `json:"subscription_item"`
+	Price            price  `json:"price"`
+	Period           struct {
+		Start stamp `json:"start"`
+		End   stamp `json:"end"`
+	} `json:"period"`
+}
+
+// count is the quantity; lines without one count once.
+func (l invoiceLine) count() int64 {
+	if l.Quantity == nil {
+		return 1
+	}
+	return *l.Quantity
+}
+
+func fetchInvoice(ctx context.Context, api *client.API, id string) (object, error) {
+	got, err := api.Invoices.Get(id, &stripe.InvoiceParams{Params: stripe.Params{Context: ctx}})
+	if err != nil {
+		return nil, err
+	}
+	in := new(invoice)
+	if err := read(got.LastResponse, in); err != nil {
+		return nil, err
+	}
+	if in.Subscription == "" {
+		in.Subscription = in.Parent.SubscriptionDetails.Subscription
+	}
+	if !in.Lines.HasMore {
+		return in, nil
+	}
+	params := &stripe.InvoiceListLinesParams{Invoice: stripe.String(id)}
+	params.Context, params.Limit, params.Single = ctx, stripe.Int64(pageSize), true
+	in.Lines.Data, err = pages(&params.ListParams, func() (*stripe.APIResponse, error) {
+		list := api.Invoices.ListLines(params)
+		return list.InvoiceLineItemList().LastResponse, list.Err()
+	}, func(l invoiceLine) string { return l.ID })
+	return in, err
+}
+
+// beforeInvoice looks at the invoice's subscription where it was never seen, and where a message depends on its state.
+func beforeInvoice(ctx context.Context, q *db.Queries, o object, event db.StripeEvent) ([]root, error) {
+	in, ok := o.(*invoice)
+	if !ok || in.Subscription == "" {
+		return nil, nil
+	}
+	subscription := root{kindSubscription, string(in.Subscription)}
+	if event.ObjectID == in.ID && looks[event.Type].moment != nil {
+		return []root{subscription}, nil
+	}
+	seen, err := q.IsStripeObjectApplied(ctx, subscription.id)
+	if err != nil {
+		return nil, fmt.Errorf("look for subscription: %w", err)
+	}
+	if seen {
+		return nil, nil
+	}
+	return []root{subscription}, nil
+}
+
+// storeInvoice mirrors the invoice with its lines and, once it is paid, brings about what was paid for. Which event has
+// led here does not matter: invoice.paid and invoice.payment_succeeded are often both sent, and sometimes only one.
+func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
+	if err := need(in.Status, in.Currency); err != nil {
+		return err
+	}
+	rows, err := t.q.UpsertInvoice(ctx, invoiceRow(t, in))
+	if err := moved(rows, err, "invoice"); err != nil {
+		return err
+	}
+	if err := t.storeLines(ctx, in); err != nil {
+		return err
+	}
+	if in.Status != invoicePaid {
+		return nil
+	}
+	if err := t.grantInvoice(ctx, in); err != nil {
+		return err
+	}
+	if err := t.recordOutOfBand(ctx, in); err != nil {
+		return err
+	}
+	return t.receipt(ctx, in)
+}
+
+func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
+	return db.UpsertInvoiceParams{
+		ID: in.ID, AccountID: t.account, CustomerID: string(in.Customer), SubscriptionID: in.Subscription.pointer(),
+		Number: optional(in.Number), Status: in.Status, BillingReason: in.BillingReason, Currency: in.Currency,
+		Subtotal: in.Subtotal, Total: in.Total, AmountDue: in.AmountDue, AmountPaid: in.AmountPaid,
+		AmountRemaining: in.AmountRemaining, StartingBalance: in.StartingBalance, EndingBalance: in.EndingBalance,
+		AttemptCount: in.AttemptCount, PaymentIntentID: in.PaymentIntent.pointer(), ChargeID: in.Charge.pointer(),
+		PaidOutOfBand: in.PaidOutOfBand, HostedInvoiceURL: optional(in.HostedInvoiceURL), InvoicePDF: optional(in.InvoicePDF),
+		PeriodStart: in.PeriodStart.Time, PeriodEnd: in.PeriodEnd.Time, CreatedAt: in.Created.orElse(t.now),
+		FinalizedAt: in.StatusTransitions.FinalizedAt.Time, PaidAt: in.StatusTransitions.PaidAt.Time, Now: t.now,
+	}
+}
+
+func (t *settling) storeLines(ctx context.Context, in *invoice) error {
+	ids := make([]string, 0, len(in.Lines.Data))
+	for _, line := range in.Lines.Data {
+		ids = append(ids, line.ID)
+	}
+	if err := t.q.DeleteOtherInvoiceLines(ctx, in.ID, t.account, ids); err != nil {
+		return fmt.Errorf("remove invoice lines: %w", err)
+	}
+	for _, line := range in.Lines.Data {
+		rows, err := t.q.UpsertInvoiceLine(ctx, db.UpsertInvoiceLineParams{
+			ID: line.ID, InvoiceID: in.ID, AccountID: t.account, PriceID: line.Price.ID,
+			SubscriptionItemID: line.SubscriptionItem.pointer(), Description: line.Description, Amount: line.Amount,
+			Currency: line.Currency, Quantity: line.count(), Proration: line.Proration,
+			PeriodStart: line.Period.Start.Time, PeriodEnd: line.Period.End.Time,
+		})
+		if err := moved(rows, err, "invoice line"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordOutOfBand writes the payment of an invoice that was paid outside Stripe: no charge will tell of it.
+func (t *settling) recordOutOfBand(ctx context.Context, in *invoice) error {
+	if !in.PaidOutOfBand || in.AmountPaid == 0 {
+		return nil
+	}
+	return t.payment(ctx, db.UpsertPaymentTransactionParams{
+		NaturalKey: "invoice:" + in.ID, Status: "succeeded", Amount: in.AmountPaid, Currency: in.Currency, InvoiceID: &in.ID,
+		Description: "Paid outside Stripe", OccurredAt: in.StatusTransitions.PaidAt.orElse(in.Created.orElse(t.now)),
+	})
+}
+
+// receipt announces a paid invoice once. Where nothing was to pay there is nothing to confirm.
+func (t *settling) receipt(ctx context.Context, in *invoice) error {
+	if in.Total == 0 {
+		return nil
+	}
+	_, err := outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "receipt", NaturalKey: "receipt:" + in.ID,
+		Payload: map[string]any{
+			"invoice": in.ID, "number": in.Number, "amount": in.Total, "amount_paid": in.AmountPaid, "currency": in.Currency,
+			"out_of_band": in.PaidOutOfBand, "hosted_invoice_url": in.HostedInvoiceURL,
+		},
+	})
+	return err
+}
+
+// invoiceGone marks an invoice that Stripe has deleted, which it does with drafts only.
+func invoiceGone(ctx context.Context, t *settling, id string) error {
+	if _, err := t.q.DeleteInvoice(ctx, t.now, id, t.account); err != nil {
+		return fmt.Errorf("delete invoice: %w", err)
+	}
+	return nil
+}

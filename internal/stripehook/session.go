@@ -1,0 +1,169 @@
+package stripehook
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/client"
+
+	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/outbox"
+)
+
+// What Stripe says of a checkout session.
+const (
+	modePayment     = "payment"
+	sessionComplete = "complete"
+	sessionExpired  = "expired"
+)
+
+type session struct {
+	common
+	Mode              string `json:"mode"`
+	Status            string `json:"status"`
+	PaymentStatus     string `json:"payment_status"`
+	Currency          string `json:"currency"`
+	ClientReferenceID string `json:"client_reference_id"`
+	Subscription      ref    `json:"subscription"`
+	Invoice           ref    `json:"invoice"`
+	PaymentIntent     ref    `json:"payment_intent"`
+	InvoiceCreation   *struct {
+		Enabled bool `json:"enabled"`
+	} `json:"invoice_creation"`
+	LineItems struct {
+		Data    []sessionLine `json:"data"`
+		HasMore bool          `json:"has_more"`
+	} `json:"line_items"`
+}
+
+type sessionLine struct {
+	ID       string `json:"id"`
+	Price    price  `json:"price"`
+	Quantity *int64 `json:"quantity"`
+}
+
+func (l sessionLine) count() int64 {
+	if l.Quantity == nil {
+		return 1
+	}
+	return *l.Quantity
+}
+
+func fetchSession(ctx context.Context, api *client.API, id string) (object, error) {
+	params := &stripe.CheckoutSessionParams{Params: stripe.Params{Context: ctx}}
+	params.AddExpand("line_items")
+	got, err := api.CheckoutSessions.Get(id, params)
+	if err != nil {
+		return nil, err
+	}
+	cs := new(session)
+	if err := read(got.LastResponse, cs); err != nil || !cs.LineItems.HasMore {
+		return cs, err
+	}
+	list := &stripe.CheckoutSessionListLineItemsParams{Session: stripe.String(id)}
+	list.Context, list.Limit, list.Single = ctx, stripe.Int64(pageSize), true
+	cs.LineItems.Data, err = pages(&list.ListParams, func() (*stripe.APIResponse, error) {
+		items := api.CheckoutSessions.ListLineItems(list)
+		return items.LineItemList().LastResponse, items.Err()
+	}, func(l sessionLine) string { return l.ID })
+	return cs, err
+}
+
+// storeSession ends our attempt at the checkout and grants what a single payment has bought. payment_status decides: a
+// session of a delayed payment method is complete long before it is paid.
+func storeSession(ctx context.Context, t *settling, cs *session) error {
+	if err := need(cs.Status); err != nil {
+		return err
+	}
+	if err := t.endAttempt(ctx, cs); err != nil {
+		return err
+	}
+	paid := cs.PaymentStatus == "paid" || cs.PaymentStatus == "no_payment_required"
+	if cs.Mode != modePayment || cs.Status != sessionComplete || !paid {
+		return nil
+	}
+	if cs.InvoiceCreation != nil && cs.InvoiceCreation.Enabled {
+		return nil // its invoice carries the same lines, and would grant them again
+	}
+	return t.grantSession(ctx, cs)
+}
+
+// endAttempt follows the session's own status, not the event's type: an event that says expired may be about a session that
+// was completed in the same moment.
+func (t *settling) endAttempt(ctx context.Context, cs *session) error {
+	if attempt, err := uuid.Parse(cs.Metadata[metadataAttempt]); err == nil {
+		link := db.LinkSessionAttemptParams{StripeSessionID: cs.ID, Now: t.now, ID: attempt, AccountID: t.account}
+		if _, err := t.q.LinkSessionAttempt(ctx, link); err != nil {
+			return fmt.Errorf("link checkout attempt: %w", err)
+		}
+	}
+	var err error
+	switch cs.Status {
+	case sessionComplete:
+		_, err = t.q.CompleteSessionAttempt(ctx, t.now, cs.ID, t.account)
+	case sessionExpired:
+		_, err = t.q.ExpireSessionAttempt(ctx, t.now, cs.ID, t.account)
+	}
+	if err != nil {
+		return fmt.Errorf("end checkout attempt: %w", err)
+	}
+	return nil
+}
+
+func (t *settling) grantSession(ctx context.Context, cs *session) error {
+	key := "session:" + cs.ID
+	for i, line := range cs.LineItems.Data {
+		sold, ok, err := t.soldPrice(ctx, line.Price.ID, cs.Currency, cs.ID)
+		if err != nil {
+			return err
+		}
+		if !ok || sold.PackID == "" {
+			continue
+		}
+		if i > 0 { // ours have one line; those made elsewhere may have more
+			key = "session:" + cs.ID + ":" + line.ID
+		}
+		if err := t.grantPack(ctx, sold, line.count(), key); err != nil {
+			return fmt.Errorf("grant session %s: %w", cs.ID, err)
+		}
+	}
+	return nil
+}
+
+// afterSession are the objects that a completed session has made or changed.
+func afterSession(_ context.Context, _ *db.Queries, o object) ([]root, error) {
+	cs, ok := o.(*session)
+	if !ok || cs.Status != sessionComplete {
+		return nil, nil
+	}
+	var roots []root
+	for kind, id := range map[string]ref{
+		kindCustomer: cs.Customer, kindSubscription: cs.Subscription, kindInvoice: cs.Invoice, kindPaymentIntent: cs.PaymentIntent,
+	} {
+		if id != "" {
+			roots = append(roots, root{kind, string(id)})
+		}
+	}
+	slices.SortFunc(roots, func(a, b root) int { return strings.Compare(a.id, b.id) })
+	return roots, nil
+}
+
+// sessionPaymentFailed tells that a delayed payment did not come in. A subscription is left to its own events.
+func sessionPaymentFailed(ctx context.Context, t *settling) error {
+	rows, err := t.q.FailSessionAttempt(ctx, t.now, t.event.ObjectID, t.account)
+	if err != nil {
+		return fmt.Errorf("fail checkout attempt: %w", err)
+	}
+	if rows == 0 {
+		return nil
+	}
+	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "checkout_payment_failed", NaturalKey: "checkout_payment_failed:" + t.event.ObjectID,
+		Payload: map[string]any{"session": t.event.ObjectID},
+	})
+	return err
+}

@@ -1,0 +1,271 @@
+package stripehook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stripe/stripe-go/v76"
+	"github.com/stripe/stripe-go/v76/client"
+
+	"example.com/saaskit/internal/audit"
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/outbox"
+)
+
+type subscription struct {
+	common
+	period
+	Status            string `json:"status"`
+	Currency          string `json:"currency"`
+	CancelAt          stamp  `json:"cancel_at"`
+	CancelAtPeriodEnd bool   `json:"cancel_at_period_end"`
+	CanceledAt        stamp  `json:"canceled_at"`
+	EndedAt           stamp  `json:"ended_at"`
+	TrialStart        stamp  `json:"trial_start"`
+	TrialEnd          stamp  `json:"trial_end"`
+	LatestInvoice     ref    `json:"latest_invoice"`
+	PauseCollection   *struct {
+		Behavior string `json:"behavior"`
+	} `json:"pause_collection"`
+	Items struct {
+		Data    []subscriptionItem `json:"data"`
+		HasMore bool               `json:"has_more"`
+	} `json:"items"`
+}
+
+type subscriptionItem struct {
+	period
+	ID       string `json:"id"`
+	Price    price  `json:"price"`
+	Quantity *int64 `json:"quantity"`
+}
+
+// A period is on the subscription in older API versions, on its items in newer ones, and on both in between.
+type period struct {
+	Start stamp `json:"current_period_start"`
+	End   stamp `json:"current_period_end"`
+}
+
+// count is the quantity; metered items have none and count once.
+func (i subscriptionItem) count() int64 {
+	if i.Quantity == nil {
+		return 1
+	}
+	return *i.Quantity
+}
+
+func fetchSubscription(ctx context.Context, api *client.API, id string) (object, error) {
+	got, err := api.Subscriptions.Get(id, &stripe.SubscriptionParams{Params: stripe.Params{Context: ctx}})
+	if err != nil {
+		return nil, err
+	}
+	s := new(subscription)
+	if err := read(got.LastResponse, s); err != nil || !s.Items.HasMore {
+		return s, err
+	}
+	params := &stripe.SubscriptionItemListParams{Subscription: stripe.String(id)}
+	params.Context, params.Limit, params.Single = ctx, stripe.Int64(pageSize), true
+	s.Items.Data, err = pages(&params.ListParams, func() (*stripe.APIResponse, error) {
+		list := api.SubscriptionItems.List(params)
+		return list.SubscriptionItemList().LastResponse, list.Err()
+	}, func(i subscriptionItem) string { return i.ID })
+	return s, err
+}
+
+// spans returns the period in which the subscription renews next, and the latest end of access. What Stripe does not say is
+// unknown: nothing ends in 1970.
+func (s *subscription) spans() (current period, access stamp) {
+	for _, item := range s.Items.Data {
+		if item.End.Time == nil {
+			continue
+		}
+		if current.End.Time == nil || item.End.Before(*current.End.Time) {
+			current = item.period
+		}
+		if access.Time == nil || item.End.After(*access.Time) {
+			access = item.End
+		}
+	}
+	if current.End.Time == nil {
+		return s.period, s.End
+	}
+	return current, access
+}
+
+// gives tells whether a status gives access, and whether we know it at all.
+func gives(status string) (access, known bool) {
+	switch status {
+	case "trialing", "active", "past_due":
+		return true, true
+	case "unpaid", "paused", "incomplete", "incomplete_expired", "canceled":
+		return false, true
+	}
+	return false, false
+}
+
+func storeSubscription(ctx context.Context, t *settling, s *subscription) error {
+	if err := need(s.Status); err != nil {
+		return err
+	}
+	old, err := t.q.GetMirroredSubscription(ctx, s.ID, t.account)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read subscription: %w", err)
+	}
+	row, err := t.subscriptionRow(ctx, s, old)
+	if err != nil {
+		return err
+	}
+	rows, err := t.q.UpsertSubscription(ctx, row)
+	if err := moved(rows, err, "subscription"); err != nil {
+		return err
+	}
+	if err := t.storeItems(ctx, s); err != nil {
+		return err
+	}
+	return t.auditSubscription(ctx, old, row)
+}
+
+func (t *settling) subscriptionRow(ctx context.Context, s *subscription, old db.Subscription) (db.UpsertSubscriptionParams, error) {
+	item, sold, err := t.soldItem(ctx, s)
+	if err != nil {
+		return db.UpsertSubscriptionParams{}, err
+	}
+	current, access := s.spans()
+	if current.End.Time == nil {
+		t.alarm("no_period", "subscription", s.ID)
+	}
+	row := db.UpsertSubscriptionParams{
+		ID: s.ID, AccountID: t.account, CustomerID: string(s.Customer), Status: s.Status, TierID: optional(sold.TierID),
+		PriceID: item.Price.ID, Interval: optional(item.Price.Recurring.Interval), Currency: s.Currency, Quantity: item.count(),
+		CurrentPeriodStart: current.Start.Time, CurrentPeriodEnd: current.End.Time, AccessEnd: access.Time,
+		CancelAt: s.CancelAt.Time, CancelAtPeriodEnd: s.CancelAtPeriodEnd, CanceledAt: s.CanceledAt.Time, EndedAt: s.EndedAt.Time,
+		TrialStart: s.TrialStart.Time, TrialEnd: s.TrialEnd.Time, PastDueSince: pastDueSince(s.Status, old.PastDueSince, t.now),
+		LatestInvoiceID: s.LatestInvoice.pointer(), Livemode: s.Livemode, AccessKnown: old.AccessKnown,
+		CreatedAt: s.Created.orElse(t.now), Now: t.now,
+	}
+	if s.PauseCollection != nil {
+		row.PauseBehavior = &s.PauseCollection.Behavior
+	}
+	if gives, known := gives(s.Status); known {
+		row.AccessKnown = gives
+	} else {
+		t.alarm("unknown_status", "subscription", s.ID, "status", s.Status)
+	}
+	return row, nil
+}
+
+// pastDueSince keeps the first sight, for the grace is counted from it; it begins anew after a payment.
+func pastDueSince(status string, since *time.Time, now time.Time) *time.Time {
+	switch {
+	case status != "past_due" && status != "unpaid":
+		return nil
+	case since == nil:
+		return &now
+	}
+	return since
+}
+
+// soldItem finds the item that our catalogue knows as a tier. A price that it does not know leaves the tier open: the
+// subscription is kept, and applying the catalogue and looking again resolves it.
+func (t *settling) soldItem(ctx context.Context, s *subscription) (subscriptionItem, catalog.Price, error) {
+	for _, item := range s.Items.Data {
+		sold, known, err := catalog.PriceByStripeID(ctx, t.q, item.Price.ID)
+		if err != nil {
+			return subscriptionItem{}, catalog.Price{}, err
+		}
+		if known && sold.TierID != "" {
+			return item, sold, nil
+		}
+	}
+	first := subscriptionItem{}
+	if len(s.Items.Data) > 0 {
+		first = s.Items.Data[0]
+	}
+	t.alarm("unknown_price", "subscription", s.ID, "price", first.Price.ID)
+	return first, catalog.Price{}, nil
+}
+
+func (t *settling) storeItems(ctx context.Context, s *subscription) error {
+	ids := make([]string, 0, len(s.Items.Data))
+	for _, item := range s.Items.Data {
+		ids = append(ids, item.ID)
+	}
+	if err := t.q.DeleteOtherSubscriptionItems(ctx, s.ID, t.account, ids); err != nil {
+		return fmt.Errorf("remove subscription items: %w", err)
+	}
+	for _, item := range s.Items.Data {
+		rows, err := t.q.UpsertSubscriptionItem(ctx, db.UpsertSubscriptionItemParams{
+			ID: item.ID, SubscriptionID: s.ID, AccountID: t.account, PriceID: item.Price.ID, Quantity: item.count(),
+			CurrentPeriodStart: item.Start.Time, CurrentPeriodEnd: item.End.Time,
+		})
+		if err := moved(rows, err, "subscription item"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// auditSubscription writes down what changed for the account.
+func (t *settling) auditSubscription(ctx context.Context, old db.Subscription, row db.UpsertSubscriptionParams) error {
+	type state struct {
+		Status string  `json:"status"`
+		Tier   *string `json:"tier,omitempty"`
+		Price  string  `json:"price"`
+	}
+	was, is := state{old.Status, old.TierID, old.PriceID}, state{row.Status, row.TierID, row.PriceID}
+	if was.Status == is.Status && was.Price == is.Price {
+		return nil
+	}
+	entry := audit.Entry{
+		Actor: t.actor(), AccountID: &t.account, Action: "subscription.update", Target: "subscription", TargetID: row.ID, After: is,
+	}
+	if old.ID == "" {
+		entry.Action = "subscription.create"
+	} else {
+		entry.Before = was
+	}
+	return audit.Record(ctx, t.q, t.now, entry)
+}
+
+// subscriptionGone ends a subscription that cannot be fetched any more by what the event tells of it.
+func subscriptionGone(ctx context.Context, t *settling, id string) error {
+	var payload struct {
+		Data struct {
+			Object subscription `json:"object"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(t.event.Payload, &payload); err != nil {
+		return fmt.Errorf("read subscription from the event: %w", &ending{statusQuarantined, reasonDecode})
+	}
+	s := &payload.Data.Object
+	if s.ID != id {
+		return nil
+	}
+	s.Status = "canceled"
+	if s.EndedAt.Time == nil {
+		ended := s.CanceledAt.orElse(t.now)
+		s.EndedAt.Time = &ended
+	}
+	return storeSubscription(ctx, t, s)
+}
+
+// trialWillEnd announces the end of a trial, unless it is over by now.
+func trialWillEnd(ctx context.Context, t *settling) error {
+	s, err := t.q.GetMirroredSubscription(ctx, t.event.ObjectID, t.account)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && (s.Status != "trialing" || s.TrialEnd == nil) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read subscription: %w", err)
+	}
+	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "trial_will_end", NaturalKey: fmt.Sprintf("trial_will_end:%s:%d", s.ID, s.TrialEnd.Unix()),
+		Payload: map[string]any{"subscription": s.ID, "trial_end": s.TrialEnd},
+	})
+	return err
+}
