@@ -1264,6 +1264,12 @@ type UpdateUserParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ReceiveStripeEventParams defines parameters for ReceiveStripeEvent.
+type ReceiveStripeEventParams struct {
+	// StripeSignature Time and HMAC of the body. One that is missing is refused like one that does not fit.
+	StripeSignature *string `json:"Stripe-Signature,omitempty"`
+}
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = NewAPIKey
 
@@ -1430,7 +1436,7 @@ type ServerInterface interface {
 	UpdateUser(ctx echo.Context, userID openapi_types.UUID, params UpdateUserParams) error
 	// ReceiveStripeEvent Take in an event from Stripe
 	// (POST /v1/webhooks/stripe)
-	ReceiveStripeEvent(ctx echo.Context) error
+	ReceiveStripeEvent(ctx echo.Context, params ReceiveStripeEventParams) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -2425,8 +2431,28 @@ func (w *ServerInterfaceWrapper) UpdateUser(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) ReceiveStripeEvent(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReceiveStripeEventParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Stripe-Signature" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Stripe-Signature")]; found {
+		var StripeSignature string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Stripe-Signature, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Stripe-Signature", valueList[0], &StripeSignature, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Stripe-Signature: %s", err))
+		}
+
+		params.StripeSignature = &StripeSignature
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ReceiveStripeEvent(ctx)
+	err = w.Handler.ReceiveStripeEvent(ctx, params)
 	return err
 }
 
@@ -4724,6 +4750,7 @@ func (response UpdateUserdefaultApplicationProblemPlusJSONResponse) VisitUpdateU
 }
 
 type ReceiveStripeEventRequestObject struct {
+	Params      ReceiveStripeEventParams
 	ContentType string
 	Body        io.Reader
 }
@@ -6207,9 +6234,10 @@ func (sh *strictHandler) UpdateUser(ctx echo.Context, userID openapi_types.UUID,
 }
 
 // ReceiveStripeEvent operation middleware
-func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context) error {
+func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStripeEventParams) error {
 	var request ReceiveStripeEventRequestObject
 
+	request.Params = params
 	request.ContentType = ctx.Request().Header.Get("Content-Type")
 
 	request.Body = ctx.Request().Body
@@ -6238,146 +6266,147 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context) error {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rchu30uCrYLmnKo6/ESU7cnIi/9hVHGejE99KktdnK9aS4EyTg6MhMAEwonlc2tqn2QfbJ/kKDWBu",
-	"xAyHsmTLSX7EIjmDS3ej7934OIrFMhccuFajo4+jFGgCEv88SWCZCw1cn0Ke0TUk5tsEVCxZrpngo6PR",
-	"VMsCpmSVggSiUyCUqxVIwhTRKdVEzAnlBKjMGEgi4Y8ClCYrplN8WtElkHKeeL33G6zHo2ik4hSW1EwH",
-	"vFiOjn4fmXlGF9FIr3MYHY2UlowvRtfX0ejUDnry8+bqXtElmIUwVU7NOBGFJJlYqOZE7YGvo1FOJV2C",
-	"duA4jmNRcP0rAmhzrnOzefsI0YLQWJO5kGNyTAoF8htFcpBKcJqVT1mgMW2AlcFcE1Hop4SSS1ibr2ai",
-	"4IkZimlFxIr798wjCuQVi8E8+p6nVJnHuIGl4DB+z0fRiJk1WWSOopH5bXQ0OqNUXTK957bS2P9cyCXV",
-	"o6NRUbBkFAL0s0IqEdj5lMMHPYnx16nBuMFsThdAZjAXEsZ+OX8UINfVauwbjUUs6YcXwBc6HR09efQ4",
-	"Gi0Z958fhZZUI53fYL25tJf0EhShRIKWa6LoHMbkbW6g9fjJE5JLxjWdZUCOz56dnJA4pZLGBt8RmRli",
-	"oURSnoglefv25OdxF1Rb9Nu1ocdPnrQ3lFOtQZox//fv/2Xv/1z8x9+CgP8N1pa6cfqc6rSa/BLWE8SX",
-	"IXAmzRk1R2U3zL5gS6bLCVpoyvDH+oAJzGmR6dHR44PI7JAtzRl9dHCA+3OfynkY17AAaY+UBJULrgBP",
-	"1BspZhkszZ+x4IbRmD9pnmcspgaD+7l94j/+pQw6P9bW8DcJ89HR6L/uV+xr3/6q9v24OGOTII6JhHmh",
-	"aEYenP7yjPx4+OSHb8ej62h0BkoxO0nHWnZbgx8vsIYztuCQEMZx4nNQ+hQUwvOW5q4NGZj+RJOVkJdq",
-	"jKh37yCDe3PiDlEuRQ5SM4smmmViBcmE5fiRaViqAMcsEU6lpGvzOZZANSQTqhtkmFANe5otYZMWoxF8",
-	"yJkEtdM7LBlA5tEoo0pPClUuqAkWyxYoWTJeaCAZ1ci4hq3AHpUASFQscmiCrZdqzOMhUCpNZWDRP8GC",
-	"cc74wrNdBbEEc1rhA13mGS7mcpKxK5h8N/8fhm9oQTRkmREditCcSj0eHfEiy0KMoWIqv48QqLjRclt+",
-	"XQ1UV0JazP4FsTbLt6T1gim9SV4J1XQwgByNBiBUE0Ihcd7cC87ZvdC3ucE20n6SMANrmr2pLXpOMwXI",
-	"7OrfGoY+6ODUhMLhdwFqWtIPJ/bZJwetjUajD3sLsWe+21OXLN8TuV3eXi4Mo5VuccNOkkG7kX9eZnTS",
-	"dW3Fns13y+WbU3218cebGy84+6MA97td70BYXIcQ7VSgTW4Xx6DU5lF7l4JOQRrlq5iVP5AFu0IVs1L+",
-	"KMkpS4g2Ci8Xq3HFL2ZCZED5TVnjQDZ3yXhS15y93mmeBboMKNE9/EuKDMK6bkyzzOi1hte4mcSKo160",
-	"hOUM5OZE0aiyE+zrRs+lqCA7JmRQxYLqtQHnKhUKyByoLqTR63hCUDtRJBVZ0oJ2HxtDGJXcDGeMPOa3",
-	"MzOL6OcfciHDBOQpq5eTuceuoxHN2cSw41vggrRImJ5kYjF8LPPGc67lukOEmwG1pFzR2OBi+Cqf4bvn",
-	"1auhCRi/EizegVmc2BeCQrJ2MHfgPrW3QqPeaO9bdl0ouoDBg701T58LTbPNsVrUTUvLriSqNlxqMG9t",
-	"Loxuv9o6cQWPhZF2lMcBfmEpwbkEYrGEygNgzp45tK0ztPRHqGR3jOvvD0ebVkU0gitjr9Q43lJwnQb5",
-	"nBRZJq5C/MWzd53C2hjiRmUyH5gkOFyIjbdhv3SgtwsKwqg6bAG+oZ0BUuluDoljy5FC3J7GWsiJ5/kb",
-	"P9+hnNFULkBPWLJd3cIB3P4aS97OawudvlVd/hYjOAhV5KzI6YwqIOZxcsnFCkXyckymLJlaZxQYuW2G",
-	"9aqyZfdEi0vgEeFC47c4JEvsQ0yR4zcnm+R5I8NmSVkWxBH+MokFnzO5vBtcmV1NlqCpV7b72Q3Il/7Z",
-	"ACr78HRLmvPuy6wBuO+l5/gQ+vaUWgmZbPUl+OeCWuSzFOJLUeia96C5kZubsy2fgZYsh29USZrG1MM5",
-	"x0F8y2zgqTRPNmyFEHafWdpEX8RpOUJ7r7FIoM6G49pbk3Liix3ORmvBOIF/umOdqliC8whvpcKg3jYJ",
-	"gf8XIes+VxURxkme0Rg8NqYt3+qUWDdhw4fQdTx7xF3dvVb91+9oa3l8mm7Vg4OQXIQ5SAjK7v8lConu",
-	"Z/Qvz4W0fFHlwBPGF0+JtcsMQOpWkHnQyMGx3UOPE7Qf5w40vdj2zrNP0CHoFWXOFG4D4FgRpsmKKiLZ",
-	"ItWEzjU4INT0pAaeu+epvTEZxLtb4Gi9H1VKR7WDIKysxKpcfDTLXs9HR78PNDTawHV+pg1gvebZ2pPC",
-	"nEmlXUBoTE40iSk3YnYGRAJNCF1QFmBfxqz3wxszP8B4L+yOEqZfiADmP5ffcSEp15AMJLGBoloa9sbN",
-	"h2HDKlHIuMF3aamIGzEXX47cSsPhsw2J4Aasr6Ta6laFzaLljZk2hBdjBgxV6z1GzHmbJHQdcMq8Miym",
-	"EUijMwVcj3sw0GsLZkW/PySXOxmrLwUP2ek9nlUPo3KqfiDfgku1hrFtC+10m26a+j3suI3CBdXG2LJY",
-	"dPsnK4fFAYQyo5mhdksoA4nrJiyiJVQ3Wch8DrHZyufw6tkTHRklywjBUocLm7118T7cPVbKliaEG9Br",
-	"bXsQcdwa0W7xstxOSOBZxbVaFN2tM7xDRwflRtYZTUl73+Rwcg7E2csJp+j6nKaQJVOixQJdFwOHNy8N",
-	"PCSZ0Lt6+4w83uqjKuHmVlPt2c0ZREMhDQkHgvwnZ6/J4eNHP0QkEyuQJKYKQ3eVGwUKOWpG2+nevy8+",
-	"fnf9t9BRe+6tkZofhtP/7j6NY7GsQ9paIy0l97Ch5IZiPL9YJ3bA0hNL0CnjC+st8z4yEguuKePqKZle",
-	"0axKurFibynQr045oWQNatNlcQuyD6cdyEFwkBAaT7gGeUWzTX9dNFoDlUH+5X2+HUJlkth1DZLE7pWc",
-	"bodI+c6MZRnji4kEqjqY/00ESiqUecW5Yydho91LiM2v3Wt5Mg/+zguMwgS1GMp2Wym+IAo9EfPJjDZ8",
-	"jbWgltJUF6p5chDOoRBhzSc96dihRpf3MCQFNVm7Hj9QE/dRnXi2qrWOAm9BcvXEL25HXr0QixN+MxfI",
-	"Z3Ch1bfgWWc5UMd2Xhf6ZvvBOHQjY2mUiRhJwfMe/3mRiRn+IYwsVWFbaWNxlvg2XQacWOLypnDshNc3",
-	"iiwZF5IUnOkIXdfo2CPoNFGE6U+MhcQ1Kdkrrf1znUGMcqQQUl7BquZK2MHH1syIaEEtSSQoBYoISTho",
-	"zFIiD56d/Hz6rRWGS7omhbIB5EtYPyWUrxtiEJa5xgTS28i1uC85FO0MtktYY/xMFJrYpxAwiSBcoObQ",
-	"AMAdJF60aaZT2L+CVcBDvgO9xEYrzLxk7NvKKSRMQqzfnr6oxa1z54cYovfsfnQiPHlem+ln+u45lHwY",
-	"eLrBpnxmxPbdtB3nfsnN2aM6fEP4e1Pj8C0ttRFxSyBmCSiSihVRWgq+MOfR5SXPoOUD/mFLYu+GA7Ba",
-	"yCko0J9DtkkH+YkWOyEpKOGCoJWMxyy3pNNikvbLthdaFdJgi2RwBVkgCFSzVmj2KBwrrkc4tkclkiXj",
-	"vZFyYpaN8R2FDn98gyktqRZSESrxCW6ooMr5CSdEuTzmm7hCCmXTd2ys3NC4jdQETYkutvp6bjPvn1oZ",
-	"YrfjMpOiHXJeHUImuwRmbxIIcC4at50whZXZ1eE4XTvCaKTYU5JLsZB0qdyhJrO100oq+mJcFfM5ixlw",
-	"PakclgGHmXZnLuAdSWmeA4eEoPimPCEr8/VKFJn5LsuDgU2QUshgdh6LU5JTqZU/Gr7iw1DhyvCkwWLR",
-	"Qe65mSuEYzdyMFJ4DllmmJ8WRBV5LqQO7qMylcoA35Mff6yF9Q5rcbp6/IjproQ85eNzmH5CROy4PgQX",
-	"YL/YcDH5jHu1b31MeGxFAtvz6vBXv8Ca7eWCtjWY9RCrBfkGxRol3btdWwueiWQ9nkZkilUL+FdOdTqe",
-	"GiVy6mKw1V6MqtIkZhyg1Ho39UNQPlerf//lGqt3QhutS4sgE+LEKclESLZgzcBiIVnL1XRw+PfAqk9h",
-	"LkGlN5OU0r48wcyYXatyQtG7Opiag4chpIAn91nI10+PtysVW/AirxmW1Rc2vSelfAHbQ3DdGsOp0FTf",
-	"MLdBXIHMaD5REAueqMbSD9oFIr+KFckEOiCBiCxBg2MhjF3GsXTEmRgl5/r+4PDvjZyEAOsKWc9nlXm+",
-	"IR5sGZy1a8Y1sDod5kgCTapwWfvjSjJMl8PMRf+j/WB/ugjRrZlj74pKwySUmczlcpza910goPnpnZsJ",
-	"czTdT/i3/eGiWVoUSjWvztlWNdiboyG17MyidmAUYOOMb50bn5x4wq/xT6AS9a+gbrM9+9jl9wUSWSvY",
-	"tNfbWE0DLG7W0Pk5Ywv+Nr/Z+bmP+Wi3bKRsccOhXRkssC19XFTTTCwKlK/tWIv538Hej5OLjwfR94/D",
-	"cZdGIvbOdRlMB2oxMOm4txDD0VnBdUhTfc7LdLuFpDGQVcoywBKP9RI4+pwMb02KHYrFnNEdKkJ7lwIn",
-	"lNgnMtQnrOeLKVLwBCRZ0TXRWNVq4643mHaSg2QimUCXH/8mnhD7TnvsgStrvlvWug3M3OHJjZJmOxMs",
-	"g/ryTTw9fxSUa6bXQzN5SpugY2nmcKKGz3SE6i0XHKYt2x9D8UGNn3WlUeMJcQGZGSREi6cuj4bYJBR/",
-	"BsojTlQqVoQqMi34JRcrPg0bGZLRbBdaaNsUtjCntCWqCp0QLYfYVrO6tqUUXYbJP6+7ZvrtRP9ge+Hi",
-	"Mrwah4LOtKheUVmmdQ3IRfE1UoPDUj4eHSrRGRw6tsVYW2tjGMgX9slhqVYtnlz6ZzDJUEJVRDKsNIeB",
-	"fCM7QnCS8svNKX9li9QWqy1dP4OAetuV0VUfyk1Qbq6GqBJ6XYTzogRuSzDWqseay37Brmy6smvD4aRi",
-	"ODluVkgVkEhOX1JVAAbrd6gmoulaaCiX9h1zOCe2nrqG4S6Yhd7yy6qVM3WD55NDs3g8b5wDV9HV4Ny3",
-	"l2UscKje/nmCFG1q9j9EA8ODAxMBB+VexCmVC+hKEdjGBwe6YX0uRccsGyW1VvuzdkmBjtiEqbzQYZ+z",
-	"c8XtpqSEkikweAMJJDtVuVbi0yOvvqAt+LuNY/U5svTeei/dJyzU2u2MJ2IVWii2AupPVBlwgld2/C1L",
-	"8atobd8uoRykymzph8txHEOuQzU7tPZLS8xemQX5ks2Ca0jC3D4pbJ+SoKyuDbJypd8SCM0k0GQ9QJCW",
-	"62vM07lRnG9X254tgaugd/kYIwpe+0XgR0QVcWpUX0qWIoGMYKBIwsKF4dph/kHWR1lkU5V3wZXLgN6p",
-	"eqZGpUMUthZnahn3QhORJRjqo5x894QkdK2IEVn1dMOErglNgSbDTdFew2hrxdPBMPXLn5Vysu18r6Ih",
-	"9fUUj0G53uFMzp6TRuLHIw9k/3mLHuSm7QTjueeJTUB1M1GbBTpYPu5kXHewUZ94Wo7VuZt3JdduBRx2",
-	"8XNUmBogJ3Z3Hgx3mrTA4Zv4AKoLtfPSi+OQKdt3DM5T2OiBN4jAb1SrwVSe0fWk07ocXI4d9hEM1Ctr",
-	"SlwZv3D+mYQpOsusZIMMtHW7458dVbI9jVF80712i0GqfGKcL9LYoUmK9wvXkBptuGS25M0aMtnSKGWH",
-	"tieNxivXwXQ9IXcllSFhimCIoj5bVGah+E11QeMWFGq7mq2adEuXsQ49YZ31GVUaezRup4Ue1bIW8OgU",
-	"lzYrMhDhK7stKKNV0Jko8LulguwK1JjY2r5CoUPSZ6Os3Jv10GBwYWdIoAPbEbTj3z7Lv7nq3yAvE3qx",
-	"FQrJxKKloYXLq4ewgYsBXNoM0oWJ2+q80GKcjVyDg0FJ0f8TJJuvhwba2v1kxSXwqe0PM0UONLW+bhvx",
-	"S6lKp4RmgsNmpvRuEbdQesNWBbszMGoWdhuD+fhqMIsAHQ6xuLL9OZd0weKMoT+R8Ssbh94t2wB/DVFU",
-	"pe9UKQ4JZgP7laUCi6rsl10ddzAhLi4k0+szA/+Gx7Irt1nMieBlDG9MzuuJht8oMv2wh2lvU8zmcb1d",
-	"zBcuVKYJB0jUmBxnSmCwjBtB+BMGqm2/l85erv/cO35z4rq4evaaM9dsyynxfWsva7bsgo2phME6S8/K",
-	"qvnWJ2slJ9nbc8NOsUbeJr1777aX42Z1ieM973mXuUAeCOkZ1Ewk62/NiMrBZurCDFOCBKTKLzA9wlUU",
-	"NvInphF+qQQRvKepcD/IMHY1MWRc1ruFWxPjg3tn5YOBwbyktikHv3jp/o9356ONPq+15j6GoBr5ymXj",
-	"51D+Qqp1btumMj4XYTV2RuNLAjY2TMkZpWdHxGxxj/GIHL85cWZenlGuIl/i0ejCFZWFzgbEmJkyfs/f",
-	"84cP36XCKGwxxZKz8cOH5NjpdUQBT9RG76KN7ZEHU/OPkOzfeGSOPOn////7/6bfPiXU53i6ASl/z92i",
-	"yYNpic4jfB6Zr6u3aJ+ib8fkuG7Z1oiX8nWlhPLEnVSmt9Kwg8Kp7dKrHj7E/E2flVjr2muPFCXKdnCe",
-	"xiKB6VMyTUSsyizG8TKZYh46JTmVdCFpntocSRqn5VRaMlAG0mcGp5STaauls5NHNrHyzeuzc9zTm+Pz",
-	"Z78eVX3Mw93NDVwsO1a+PoPoFYsNvk8Q/75hunRd1nGBjw+J4bCec1S92Pd8M/Yjgr3X7cnMWAxc4fFy",
-	"B+o4p3EKe4/HB67LjyVtdbS/v1qtxhR/Hgu52Hfvqv0XJ8+evzp7ju9UuaYjx7VG0cjwDXsKDsaP7EMi",
-	"B05zNjoafTc+GH9nUz9SZPP7V4/2a80QF7ZfSMnJT5LRkfmyakZe77fe0ZikemS/2Y/9+qLVXPrxwcGt",
-	"NVQuezVudlOutX3Hds6H//xn12jl8qoG1VElXge/U5OpCCbLFX+/uI5qktV+bAis3y8MjFSxXFK5bjes",
-	"92LLteWkscZzbNgiXah6Z8EL1Fps5l4zG8+sDHGesz0fkAwiPWNK2/Ix9alYj7a+YHubD3jQtbe/W0Kq",
-	"+iAHaOkVrAz/wL45EZFwJS4hscqCvx/gS9NYFwV9o4hrNlnSi6eCi+tolItQbPm8bFht2B9KBlYyRJQa",
-	"aAJin6AjIrC1kFaGn6fmhUvItZFAlm+22O4GC3/P7cCqyZp9Id3ULsSx0ya9Wk3NFTzeOcG27jSw9IiS",
-	"5SeRrG+NFKsSzuumVeAskdYZeHRrEzdbUXWwVI8aRLhFzRjbRQRuJ9mrX08Smtm9tR+40ASnvy/n6SW9",
-	"BJv4HDxH1lzkiqHroMyur7Pc/Y+2juraHrYMNIRSOuboVZlLsWwcOcHJbI3Hg3GlsdgMBcOCXgHmnGGV",
-	"DjM6DN5BEguemDdolhFbNj3eODuWi5Vnp0VVh6HVIdu7V4zOrmlH1ETdGk8HNG5bzvQcrqhkfPUDdo9A",
-	"/ppDJ7Svd+XB9gKVAbx3U6fMqY7TTSwW6G27oUj4TBy+cZfBICb/uQjQ2kOo2vz5ufoz3CxawJGr148I",
-	"liysMXfAVXtR3/3gk3n/vsRKIQwyfLZj0qngcVihNMdqcK95BYFhpMsGNJz7L0vQJ2gdDJisb71stq6J",
-	"AE9URKh+zwWPodES4iCk0VkI3e/j26z3ut68PumzK2UelX85xQxXFTsFADUehIXgsPNhLXS6n4mFreDy",
-	"p6ZlHovFCR/dDVE1mgMNlwn90Czvuvr8GGug6YwtuDEjrbNub0lZhkylLGyqIavQ6eiijRVR6Dpagp6e",
-	"yu+KLru7U6Xf86ltSjRF9ua8j66/gI/4G3qNyNS+Mm09M8OIKlPVrYAbhPa60HdHabW+TUH2FdD+3d1o",
-	"983T8dyVjzvI9hOSJ7c9CQp6COq47Y9Y1TprOAGIfg4uVhx7IgkdMrAQwo0OKXeE0mAXlkFM5HEoXobn",
-	"E6kThcmKrgmbBzc//vKsBSMDdsm2NYgRAMMYi6td7Wb47oGzkrjuRJ1otgT4s/H+5x+sUYG5uLhTx6Ur",
-	"bA06vBK7D9z9oTWzPC9j+neB7noXhb/QIbUdS6qbJ+wO0Ifcj3mXarEV89QTEoZGHx88rt1+7JUOB5qy",
-	"AxYp0wmtd3+TIhRWp98RMTRL3+/g6DviuR1TJHTZSIdFgvlj8IEpF0h3AHfQDqHEXkmM0XrGF/4S1i9K",
-	"ttb2ct2mbqi8+tSIfneVb7ZwR/6m5h1An9vjVHWS6CaVvruiRvfPZ2TJICppwDAc3Ie/yolQ3dxQP5Vc",
-	"YWZetyJif79LsdTMDfyzKSGnkAAsCcWWWQZZGeOX1ji0umM/elapoEvWGTZfpeJ4eXKf8yTqBfFhx6/r",
-	"APhVJUq8S137QgkJcM1oVt4O51N+ZpAJvjCyZwPD9XQJLjiUaRKuqfh+7Dqk7jm1QnWrIL+gLovtGrCA",
-	"nDyYmg/TiEx9ja7529fmTr+1xWk21YzkNL4kD6a11qjNh62r1Sq1TKWkFi9/z71PwXcjUZplGXZ3fEoo",
-	"R/+Dfcs3psQAO+MJcd15CHOZDd0R9nav2D9RqL29tc8dcw9N3+4f5ZXnQmmxxBw/Mi1kNv3z+3df59h2",
-	"xyVqemBhfUTtPLsD2+vftYdrzxyu/vyn6tYddZeB4NZNQSG8Lw1P9mlH90Ib9swKrU5FszoSXAuaSnLW",
-	"uqd0xdufVXcq3VfJ6ZcYQNA7x3GxdNo6jhknK2x4mgmtxuSF0LbZriGsMk+cCJmArJ7FqhnzFF5I8/Um",
-	"K36jSK3nrCcL901D3DaaA7boZd9fnNTt78fE/altmjAlq1Rk4Bw6Ru2mWUYeHB48NqJ3sx3uFHOjp+XF",
-	"S1PbwQtvSvQ9Wr3/v5bof/Se19KJ3butzDZ3s0A9m83etFe7G9D6O6JSMvvbCMqIRVAIW4jc0mm5N9K3",
-	"dSnoZzZLm5dUdqnFvhagOp1/HpG7yzE/y40WsuPxth092+e7fW37Fkl83rzy/K+UlBy+n21rfjLQOK1Y",
-	"k7vBy92Oyr5G+ZJBsqhqqW9H2pRX7fdR4El1H/9fie7qdyptpbZE0rn+KvLgWYXNDcvBk4VqtTpdQLgZ",
-	"aNkxhynCBYeITG0ZMOoTtv+jrdxDP0DVEc/Vx26owo0eq/dYH26ss0Nq1oFo/RL+HhJfJV7Wt7iLg8pi",
-	"toxqQ1sIpa9YD1ZNbIYN1b5SHQMFn0DYSYc/wxVkIsd+t0t0bPJsHZHDg0MCmQKMfm0Smxn6dkomLm7i",
-	"Eq41/rz3Wk8VWfSFma62sZkAbSBqcZrA1Z5Bgu+u0OFhtNgtdApcY+es5C5w3Bj/a0RVmKnXwr2Yk7TH",
-	"OHE9PrYhpAH/vJhlLL4DwL+xA399EA+Dma9nxurbAbrMWUedetU5PnGHUqrsOxqQUCd1J4zVKZkkkvLL",
-	"L+9jQ8C41n72kuKUJn1ONoT1/kfzz3Wfp+3cdgdqsXss+M8pRidddbJrI9S0w6OhyoG94+zijjHbpXfY",
-	"bsNfGoevuV1JL9qG2sB/Yet3R7v3Hhserittr+FR+DapYYsDu76osjYMn7aeZW93kelciqU3OsTUXq/F",
-	"ErzKSwvnJl25gR68PX/2bdAQsf1aP53UkLfg3U8Vc/Ht/T6Ju3SMbXbfO/Sw/nuhXpuMx1mRQDImr8Sq",
-	"UcNSWb1RcFEYdt59CaGhys6yw4BV9qm9yyNqaSVwMF9niW24YRbhPQXUKFJKk0cHBweeEL8yKw837Psg",
-	"ITVjpRPxqHSnu/C3jFX6f+3Co8aR3696T3ZlN9qOs/4mYsFjiOzlf4pMmW8QVOugOj3C/jHMXvaJAQdD",
-	"qymVywyUzcezXU2wS55tmVs28Q1WZUEsZHJbnOF+RB/qLWWHZ+He3tRl6+cOZcbShY08aCFtk+e/Yujh",
-	"FInPirzwGTP2yR5e0jA6enRw+PcnP3y/efSawQjDAPo1r7fK2igtam8i6idYMI75qvYih2ZOa2SzfKzk",
-	"xfRAe4dNiL37jxUFNRrWHW5pL/21KXdlw817rtVtjYsBlXFKCkcsFXG6q+o/7LnLetv+IPt1gxz3l9DX",
-	"HeIZXq3jChzqHlaqXYKMb03jS9KwMxhPqrR4nQInEpbiyvtiGSbOzZnr1mf7mWG+2XtehV3qLdG8Mls1",
-	"eumrv7NNsvAyXddBdxqqyQsJHfv8SxgNqYcwa7DdegXHZPMZLAqOC54zzlQKyslMyOb3ylT4GbdZ1gyG",
-	"iWh4C4sQvG732HYJrFyKOcvg3tlhnV5CB9/rLb0kXsJ9LUT/cjn9fXTge0iU9PAX6SOhqzMQILIWo9+H",
-	"svd28CTbn+/+MPuW3QETjgP5x9nrVyQRcbG8B4lpzapCI+Bcz0aXhmeEUdWtevuxb2Dko7vvvdeJWpbo",
-	"fIFTZS+8v9/KkCGZbhnWrwgN8U37O/kHeXk6Luuvdw5ql1T6lt9OV29qMfV+AII7Dcv3EIiqfBt/rZvu",
-	"uFUhJGIcYd1bIdPo2X4PRY09HH9CObPtxP1sKdbYmcDxL3rjE+j44QpmqRCXat92iO5vu2Esb0yBxl7e",
-	"s7W2SbTmj6OSC2PbaN/cmukxeXxwQJZAuaram1oXF5avCIkO6wW40hV3rv4lZvj4e75iWWYkLVocTHc4",
-	"rIBdgTWL7J06fafj4f7D0dHHwXTdvgXWeme+CKVstvHeUIHpJd4ETb0fEc0vC5kamXi0d3pUrq9do/Ww",
-	"J8RQQyqU61iLzylr5FX6g293vI/Mys0cajRipPY8EytlKywBOa4WzYpKm3FvSAPRagy/96NVKghdkpP/",
-	"9n40rgQHFnxt+vbfWG0N2XUOIs+gHJNJgseCKW3JatwUQyowHNYDiBV35ndNO4mFshdJ+vX4tsXR5lUW",
-	"a9un2yWcNN7yfYw2X8O4ceQvBaZlqq6t1qiN4SORm0P44pqo4VyIyqy5hvFfG9FHsgKLqiVQW19CfSG+",
-	"rmLjtZdGvDG+aEAc4wxhiLvioJhmWX1dJUFvvnYqCg2O+eRSXBmuGWcMbOoW6L0if0qSUP5HbXzMgri+",
-	"uP7PAAAA//8=",
+	"5H3rdtu21uCrYDRnrab5aNlJnfbU+THjpunUp7kt25mcWY1HgsgtEcckwAKgFZ0sz5qnmQebJ/kWNgDe",
+	"BEqUYydO2x+NJZG4bOz7DR9HscgLwYFrNTr6OEqBJiDxz5ME8kJo4PoUioyuIDHfJqBiyQrNBB8djaZa",
+	"ljAlyxQkEJ0CoVwtQRKmiE6pJmJOKCdAZcZAEgl/lKA0WTKd4tOK5kCqeeLV3m+wGo+ikYpTyKmZDniZ",
+	"j45+H5l5RhfRSK8KGB2NlJaML0bX19Ho1A568vP66l7RHMxCmKqmZpyIUpJMLFR7ou7A19GooJLmoB04",
+	"juNYlFz/igBan+vcbN4+QrQgNNZkLuSYHJNSgfxGkQKkEpxm1VMWaEwbYGUw10SU+imh5BJW5quZKHli",
+	"hmJaEbHk/j3ziAJ5xWIwj77nKVXmMW5gKTiM3/NRNGJmTfYwR9HI/DY6Gp1Rqi6Z3nNbae1/LmRO9eho",
+	"VJYsGYUA/ayUSgR2PuXwQU9i/HVqTtycbEEXQGYwFxLGfjl/lCBX9WrsG61F5PTDC+ALnY6Onjx6HI1y",
+	"xv3nR6ElNVDnN1itL+0lvQRFKJGg5YooOocxeVsYaD1+8oQUknFNZxmQ47NnJyckTqmksTnviMwMslAi",
+	"KU9ETt6+Pfl53AfVDv72bejxkyfdDRVUa5BmzP/9+3/Z+z8X//G3IOB/g5XFbpy+oDqtJ7+E1QTPyyA4",
+	"k4ZGDansdrIvWM50NUHnmDL8sTlgAnNaZnp09PggMjtkuaHRRwcHuD/3qZqHcQ0LkJakJKhCcAVIUW+k",
+	"mGWQmz9jwQ2jMX/SoshYTM0J7hf2if/4lzLH+bGxhr9JmI+ORv91v2Zf+/ZXte/HxRnbCHFMJMxLRTPy",
+	"4PSXZ+THwyc/fDseXUejM1CK2Ul61rLbGvx4gTWcsQWHhDCOE5+D0qegEJ63NHdjyMD0J5oshbxUYzx6",
+	"9w4yuDcnjogKKQqQmtljolkmlpBMWIEfmYZcBThmdeBUSroyn2MJVEMyobqFhgnVsKdZDuu4GI3gQ8Ek",
+	"qJ3eYckANI9GGVV6UqpqQW2wWLZASc54qYFkVCPjGrYCSyoBkKhYFNAG20asMY+HQKk0lYFF/wQLxjnj",
+	"C892FcQSDLXCB5oXGS7mcpKxK5h8N/8fhm9oQTRkmREditCCSj0eHfEyy0KMoWYqv48QqLjRalt+Xa2j",
+	"roW0mP0LYm2Wb1HrBVN6Hb0SqulgADkcDUCoIYRC4ry9F5yzf6FvC3PaiPtJwgysafamseg5zRQgs2t+",
+	"axj6IMJpCIXD7wLYlNMPJ/bZJwedjUajD3sLsWe+21OXrNgThV3eXiEMo5VuccMoyRy7kX9eZvTidWPF",
+	"ns33y+WbY3298cfrGy85+6ME97td70BYXIcO2qlA69wujkGpdVJ7l4JOQRrlq5xVP5AFu0IVs1b+KCko",
+	"S4g2Ci8Xy3HNL2ZCZED5TVnjQDZ3yXjS1Jy93mmeBZoHlOgN/EuKDMK6bkyzzOi1hte4mcSSo16UQz4D",
+	"uT5RNKrtBPu60XMpKsiOCZmjYkH12oBzmQoFZA5Ul9LodTwhqJ0okoos6UB7ExtDGFXcDGeM/MlvZ2b2",
+	"oJ9/KIQMI5DHrI2czD12HY1owSaGHd8CF6RlwvQkE4vhY5k3nnMtVz0i3AyoJeWKxuYshq/yGb57Xr8a",
+	"moDxK8HiHZjFiX0hKCQbhLkD92m8FRr1RnvfsutS0QUMHuytefpcaJqtj9XBblpZdhVSdeHSgHlnc+Hj",
+	"9qttIleQLIy0ozwO8AuLCc4lEIscag+AoT1DtB0ayj0JVeyOcf394WjdqohGcGXslQbHywXXaZDPSZFl",
+	"4irEXzx71ymsjCFuVCbzgUmCw4XYeBf2uQO9XVAQRjWxBfiGdgZIrbu5QxxbjhTi9jTWQk48z1/7+Q7l",
+	"jKZyAXrCku3qFg7g9tda8nZeW+r0rerztxjBQagiZ2VBZ1QBMY+TSy6WKJLzMZmyZGqdUWDkthnWq8qW",
+	"3RMtLoFHhAuN3+KQLLEPMUWO35yso+eNDJucsix4RvjLJBZ8zmR+N2dldjXJQVOvbG9mNyBf+mcDR7np",
+	"nG5Jc959mQ0Ab3rpOT6Evj2llkImW30J/rmgFvkshfhSlLrhPWhv5ObmbMdnoCUr4BtVoaYx9XDOcfC8",
+	"ZTaQKs2TLVshdLrPLG6iL+K0GqG711gk0GTDceOtSTXxxQ600VkwTuCf7lmnKnNwHuGtWBjU2yYh8P8i",
+	"ZNPnqiLCOCkyGoM/jWnHtzol1k3Y8iH0kecGcdd0r9X/bXa0dTw+bbfqwUFILsIcJARl9/8SpUT3M/qX",
+	"50JavqgK4Anji6fE2mUGIE0ryDxo5ODY7mGDE3TzmTvQbDxt7zz7BB2CXlHmTOEuAI4VYZosqSKSLVJN",
+	"6FyDA0JDT2qdc/88jTcmg3h3Bxyd96Na6ah3EISVlVi1i49m2ev56Oj3gYZGF7jOz7QGrNc8W3lUmDOp",
+	"tAsIjcmJJjHlRszOgEigCaELygLsy5j1fnhj5gcY74XdUcL0CxE4+c/ld1xIyjUkA1FsoKiWhr1x82HY",
+	"sEqUMm7xXVop4kbMxZcjt9Jw+GxNIrgBmyupt7pVYbPH8sZMGzoXYwYMVev9iRh6myR0FXDKvDIsphVI",
+	"ozMFXI83nMBGWzArN/tDCrmTsfpS8JCdvsGz6mFUTbUZyLfgUm2c2LaF9rpN1039Dey4e4QLqo2xZU/R",
+	"7Z8s3SkOQJQZzQy2W0QZiFw3YREdobrOQuZziM1WPodXz1J0ZJQsIwQrHS5s9jbF+3D3WCVb2hBuQa+z",
+	"7UHIcWtIu8XLcjshgWc11+pgdL/O8A4dHZQbWWc0Je19k8PRORBnryacoutzmkKWTIkWC3RdDBzevDSQ",
+	"SDKhd/X2GXm81UdVwc2tpt6zmzN4DKU0KBwI8p+cvSaHjx/9EJFMLEGSmCoM3dVuFCjlqB1tp3v/vvj4",
+	"3fXfQqT23FsjDT8Mp//dfRrHIm9C2lojHSX3sKXkhmI8v1gndsDSEznolPGF9ZZ5HxmJBdeUcfWUTK9o",
+	"VifdWLGXC/SrU04oWYFad1ncguzDaQdyEBwkdIwnXIO8otm6vy4arYDKIP/yPt8eoTJJ7LoGSWL3SkG3",
+	"Q6R6Z8ayjPHFRAJVPcz/JgIlFcq84tyxk7DR7iXE+tfutSKZB3/nJUZhgloMZbutFF8QpZ6I+WRGW77G",
+	"RlBLaapL1aYchHMoRNjwSU96dqjR5T3skIKarF2PH6h99lETebaqtQ4Db0FybYhf3I68eiEWJ/xmLpDP",
+	"4EJrbsGzzmqgnu28LvXN9oNx6FbG0igTMaKC5z3+8yITM/xDGFmqwrbS2uIs8q27DDixyOVN4dgJr28U",
+	"yRkXkpSc6Qhd1+jYI+g0UYTpT4yFxA0puVFa++d6gxjVSKFDeQXLhithBx9bOyOiA7UkkaAUKCIk4aAx",
+	"S4k8eHby8+m3VhjmdEVKZQPIl7B6SihftcQg5IXGBNLbyLW4LzkU3Qy2S1hh/EyUmtinEDCJIFyg5tAC",
+	"wB0kXnRxplfYv4JlwEO+A77ERivMvGTctJVTSJiEWL89fdGIWxfODzFE79mddCKkPK/NbGb67jmUfBh4",
+	"usGmfGbE9t10Hed+ye3ZoyZ8Q+f3psHhO1pqK+KWQMwSUCQVS6K0FHxh6NHlJc+g4wP+YUti75oDsF7I",
+	"KSjQn0O2SQf5iRY7HVJQwgVBKxmPWWFRp8Mk7ZddL7QqpTktksEVZIEgUMNaodmjcKy4GeHYHpVIcsY3",
+	"RsqJWTbGdxQ6/PENprSkWkhFqMQnuMGCOucnnBDl8phv4goplU3fsbFyg+M2UhM0JfrY6uu5zbx/amWI",
+	"3Y7LTIp2yHl1BzLZJTB7k0CAc9G47YQxrMquDsfpuhFGI8WekkKKhaS5ckRNZiunldT4xbgq53MWM+B6",
+	"UjssAw4z7Wgu4B1JaVEAh4Sg+KY8IUvz9VKUmfkuK4KBTZBSyGB2HotTUlCplScNX/FhsHBpeNJgsegg",
+	"99zMFTpjN3IwUngOWWaYnxZElUUhpA7uozaVqgDfkx9/bIT1Dhtxumb8iOm+hDzl43OYfkJE7Lg+BBdg",
+	"v1hzMfmMe7VvfUxItiKB7Xl1+KtfYMP2ckHbBsw2IKsF+RrGGiXdu107C56JZDWeRmSKVQv4V0F1Op4a",
+	"JXLqYrD1Xoyq0kZmHKDSetf1Q1A+V2vz/qs11u+ENtqUFkEmxIlTkomQbMHagcVSso6r6eDw74FVn8Jc",
+	"gkpvJimlfXmCmTG7VuWEondNMLUHD0NIAU/us5BvUo+3KxVb8LJoGJb1Fza9J6V8AdtDcP0aw6nQVN8w",
+	"t0FcgcxoMVEQC56o1tIPugUiv4olyQQ6IIGILEGDYyGMXcaxdMSZGBXn+v7g8O+tnIQA6wpZz2e1eb4m",
+	"HmwZnLVrxg2wOh3mSAJN6nBZ9+NSMkyXw8xF/6P9YH+6COGtmWPvikrDJJSZzOVynNr3XSCg/emdmwlz",
+	"NN1P+Lf94aJdWhRKNa/pbKsa7M3RkFp2Zo92YBRgjca3zo1PTjziN/gnUIn6V1C32Z597PL7AomsNWy6",
+	"622tpgUWN2uIfs7Ygr8tbkY/9zEf7ZaNlC1uOLQrgwW2lY+LapqJRYnytRtrMf872PtxcvHxIPr+cTju",
+	"0krE3rkug+lALQYmHW8sxHB4VnId0lSf8yrdbiFpDGSZsgywxGOVA0efk+GtSblDsZgzukNFaO9S4IQS",
+	"+0SG+oT1fDFFSp6AJEu6IhqrWm3c9QbTTgqQTCQT6PPj38QTYt/pjj1wZe13q1q3gZk7PLlR0mxvgmVQ",
+	"X76Jp+ePknLN9GpoJk9lE/QszRAnavhMR6jecsFh2rH9MRQf1PhZXxo1UogLyMwgIVo8dXk0xCaheBqo",
+	"SJyoVCwJVWRa8ksulnwaNjIko9kuuNC1KWxhTmVL1BU6IVwOsa12dW1HKboMo3/RdM1sthP9g92Fi8vw",
+	"atwR9KZFbRSVVVrXgFwUXyM1OCzl49GhEp3BoWNbjLW1NoaBfGGfHJZq1eHJlX8Gkwwl1EUkw0pzGMg3",
+	"sicEJym/XJ/yV7ZIbbFa7voZBNTbvoyu5lBugmpzjYOqoNeHOC8q4HYEY6N6rL3sF+zKpiu7NhxOKoaT",
+	"42alVAGJ5PQlVQdgsH6HaiLaroWWcmnfMcQ5sfXUjRPug1noLb+sRjlTP3g+OTSL5HnjHLgarwbnvr2s",
+	"YoFD9fbPE6ToYrP/IRoYHhyYCDgo9yJOqVxAX4rANj440A3rcyl6ZlkrqbXan7VLSnTEJkwVpQ77nJ0r",
+	"bjclJZRMgcEbSCDZqcq1Fp/+8JoL2nJ+t0FWnyNL76330n3CQq3dzngilqGFYiugzYkqAyh4acffshS/",
+	"is727RKqQerMls1wOY5jKHSoZoc2fumI2SuzIF+yWXINSZjbJ6XtUxKU1Y1Blq70WwKhmQSarAYI0mp9",
+	"rXl6N4rz7Wrbsxy4CnqXjzGi4LVfBH5EVBmnRvWlJBcJZAQDRRIWLgzXDfMPsj6qIpu6vAuuXAb0TtUz",
+	"DSwdorB1OFPHuBeaiCzBUB/l5LsnJKErRYzIaqYbJnRFaAo0GW6KbjSMtlY8HQxTvzytVJNt53s1Dqmv",
+	"p3gMqvUOZ3KWTlqJH488kP3nLXqQm7YXjOeeJ7YB1c9EbRboYPm4k3Hdw0Z94mk1Vu9u3lVcuxNw2MXP",
+	"UZ/UADmxu/NguNOkAw7fxAdQXWjQy8YzDpmym8jgPIW1HniDEPxGtRpMFRldTXqty8Hl2GEfwUC9sqHE",
+	"VfEL559JmKKzzEo2yEBbtzv+2VMlu6Exim+6120xSJVPjPNFGjs0SfF+4cahRmsumS15swZNtjRK2aHt",
+	"SavxynUwXU/IXVFlSJgiGKJozhZVWSh+U33QuAWF2q5mqybd0WWsQ09YZ31GlcYejdtxYYNq2Qh49IpL",
+	"mxUZiPBV3RaU0SroTJT4Xa4guwI1Jra2r1TokPTZKEv3ZjM0GFzYGSLowHYE3fi3z/Jvr/o3KKqEXmyF",
+	"QjKx6Gho4fLqIWzgYgCXNoP0ncRtdV7oMM5WrsHBoKTo/wmSzVdDA23dfrLiEvjU9oeZIgeaWl+3jfil",
+	"VKVTQjPBYT1TereIWyi9YauC3RsYNQu7jcF8fDWYRYAOh1hc2f6cOV2wOGPoT2T8ysahd8s2wF9DGFXr",
+	"O3WKQ4LZwH5lqcCiKvtlX8cdTIiLS8n06szAv+Wx7MttFnMieBXDG5PzZqLhN4pMP+xh2tsUs3lcbxfz",
+	"hQuVacIBEjUmx5kSGCzjRhD+hIFq2++lt5frP/eO35y4Lq6evRbMNdtySvymtVc1W3bBxlTCYJ3FZ2XV",
+	"fOuTtZKT7O25YadYI2+T3r1328txs7rE8Z73vM9cIA+E9AxqJpLVt2ZE5WAzdWGGKUEEUtUXmB7hKgpb",
+	"+RPTCL9Uggi+oanwZpBh7Gpi0Liqdwu3JsYH986qBwODeUltUw5+8dL9H+/OR2t9XhvNfQxCtfKVq8bP",
+	"ofyFVOvCtk1lfC7CauyMxpcEbGyYkjNKz46I2eIe4xE5fnPizLwio1xFvsSj1YUrqgqdDYgxM2X8nr/n",
+	"Dx++S4VR2GKKJWfjhw/JsdPriAKeqLXeRWvbIw+m5h8h2b+RZI486v////v/pt8+JdTneLoBKX/P3aLJ",
+	"g2l1nEf4PDJfV2/RpaJvx+S4adk2kJfyVa2E8sRRKtNbcdhB4dR26VUPH2L+ps9KbHTttSRFibIdnKex",
+	"SGD6lEwTEasqi3GcJ1PMQ6ekoJIuJC1SmyNJ47SaSksGykD6zJwp5WTaaens5JFNrHzz+uwc9/Tm+PzZ",
+	"r0d1H/Nwd3MDF8uOla/PIHrJYnPeJ3j+vmG6dF3WcYGPD4nhsJ5z1L3Y93wz9iOCvdctZWYsBq6QvBxB",
+	"HRc0TmHv8fjAdfmxqK2O9veXy+WY4s9jIRf77l21/+Lk2fNXZ8/xnTrXdOS41igaGb5hqeBg/Mg+JArg",
+	"tGCjo9F344Pxdzb1I0U2v3/1aL/RDHFh+4VUnPwkGR2ZL+tm5M1+6z2NSepH9tv92K8vOs2lHx8c3FpD",
+	"5apX43o35Ubbd2znfPjPf/aNVi2vblAd1eJ18DsNmYpgslzx94vrqCFZ7ceWwPr9wsBIlXlO5arbsN6L",
+	"LdeWk8Ya6diwRbpQzc6CF6i12My9djaeWRmeecH2fEAyeOgZU9qWj6lPPfVo6wu2t/mAB117+7tFpLoP",
+	"cgCXXsHS8A/smxMRCVfiEhKrLPj7Ab40jvVh0DeKuGaTFb54LLi4jkaFCMWWz6uG1Yb9oWRgFUNEqYEm",
+	"IPYJOiICWwtpZfh5al64hEIbCWT5ZoftrrHw99wOrNqs2RfSTe1CHDtt46vV1FzB450jbOdOA4uPKFl+",
+	"Esnq1lCxLuG8blsFzhLp0MCjW5u43Yqqh6X6o8EDt0czxnYRgdtJ9prXk4Rmdm/tBy40wenvCz29pJdg",
+	"E5+DdGTNRa4Yug6q7Pomy93/aOuori2xZaAhlNIxR6/KXIq8RXKCk9kKyYNxpbHYDAXDgl4B5pxhlQ4z",
+	"OgzeQRILnpg3aJYRWzY9XqMdy8Uq2ulg1WFodcj27hWjs2va8Wiifo2nBxq3LWc2EFdUMb4mgd0jkL/m",
+	"0Avt6115sL1AZQDvXdcpC6rjdP0US/S23VAkfCYO37rLYBCT/1wIaO0hVG3+/Fz9GW4WLeDI1etHBEsW",
+	"Vpg74Kq9qO9+8Mm8f19ipRAGGT4bmfQqeByWKM2xGtxrXkFgGOmyBg3n/ssS9AlaBwMm61svm61rIsAT",
+	"FRGq33PBY2i1hDgIaXQWQvebfNv1Xtfr1yd9dqXMH+VfTjHDVcVOAUCNB2EhOOxMrKVO9zOxsBVcnmo6",
+	"5rFYnPDR3SBVqznQcJmwGZrVXVef/8Rax3TGFtyYkdZZt5dTliFTqQqbGodV6nR00T0VUermsQQ9PbXf",
+	"FV12d6dKv+dT25RoiuzNeR9dfwEf8Tf4GpGpfWXaeWaGEVWm6lsB1xDtdanvDtMafZuC7Cug/bu70e6b",
+	"p+O5Kx93kN2MSB7d9iQo2IBQx11/xLLRWcMJQPRzcLHk2BNJ6JCBhRBudUi5oyMNdmEZxEQeh+JlSJ+I",
+	"nShMlnRF2Dy4+fGXZy0YGbBLtq1BjAAYxlhc7Wo/w3cPnFXIdSfqRLslwJ+N9z//YI0KzMXFnTouXZ/W",
+	"IOKV2H3g7onWzPK8iunfxXE3uyj8hYjUdiypb56wO0Af8uaTd6kWW0+eekTC0Ojjg8eN24+90uFAU3XA",
+	"IlU6ofXur2OEwur0O0KGdun7HZC+Q57bMUVCl430WCSYPwYfmHKBdAdwB+3QkdgriTFaz/jCX8L6RdHW",
+	"2l6u29QNlVefGrHZXeWbLdyRv6l9B9Dn9jjVnST6UWXTXVGj++czsmgQVThgGA7uw1/lRKhub2gzllxh",
+	"Zl6/ImJ/v0ux1M4N/LMpIaeQAOSEYsssc1gZ45fWOLS64+bjWaaC5qw3bL5MxXF+cp/zJJoF8WHHr+sA",
+	"+FUlSrxLXftCCQlwzWhW3Q7nU35mkAm+MLJn7YSb6RJccKjSJFxT8f3YdUjdc2qF6ldBfkFdFts1YAE5",
+	"eTA1H6YRmfoaXfO3r82dfmuL02yqGSlofEkeTButUdsPW1erVWqZSkkjXv6ee5+C70aiNMsy7O74lFCO",
+	"/gf7lm9MiQF2xhPiuvMQ5jIb+iPs3V6xf6JQe3drnzvmHpq+2z/KK8+l0iLHHD8yLWU2/fP7d18X2HbH",
+	"JWp6YGF9RIOeHcFu9O9a4tozxLU5/6m+dUfdZSC4c1NQ6Nxzw5N92tG90IY9s0KrU9GseQiuBU0tORvd",
+	"U/ri7c/qO5Xuq+T0Swwc0DvHcbF02jqOGSdLbHiaCa3G5IXQttmuQawqT5wImYCsn8WqGfMUXkjz9SYr",
+	"fqNIo+esRwv3TUvctpoDdvBl31+c1O/vx8T9qW2aMCXLVGTgHDpG7aZZRh4cHjw2one9He4Uc6On1cVL",
+	"U9vBC29K9D1avf+/keh/9J430ondu53MNnezQDObzd6017gb0Po7okoy+9sIqohFUAhbiNwStdwb6du5",
+	"FPQzm6XtSyr71GJfC1BT559H5O5C5meF0UJ2JG/b0bNL391r27dI4vP2led/paTk8P1sW/OTgcZpzZrc",
+	"DV7udlT2NcqXDJJFXUt9O9Kmump/Ewae1Pfx/5Xwrnmn0lZsSySd668iD57Vp7lmOXi0UJ1WpwsINwOt",
+	"OuYwRbjgEJGpLQNGfcL2f7SVe+gHqDviufrYNVW41WP1HuvDrXX2SM0mEK1fwt9D4qvEq/oWd3FQVcyW",
+	"UW1wC6H0FevBqn2aYUN1U6mOgYJPIOzFw5/hCjJRYL/bHB2bPFtF5PDgkECmAKNf68hmhr6dkomLm7iE",
+	"G40/773WU0cWfWGmq21sJ0AbiNozTeBqzxyC767Q42G0p1vqFLjGzlnJXZxxa/yv8ajCTL0R7sWcpD3G",
+	"ievxse1AWvAvylnG4jsA/Bs78NcH8TCY+WpmrL4doMucddSrV53jE3copaq+owEJddJ0wlidkkkiKb/8",
+	"8j42BIxr7WcvKU5pssnJhrDe/2j+ud7kaTu33YE67B4L/guK0UlXnezaCLXt8GiocmDvOLu445Pt0zts",
+	"t+EvfYavuV3JxmMbagP/ha3fHe3ee2x4uK60Gw2P0rdJDVsc2PVFVbVh+LT1LHu7i0znUuTe6BBTe70W",
+	"S/AqLy2cm3TpBnrw9vzZt0FDxPZr/XRUQ96Cdz/VzMW39/sk7tIzttn9xqGH9d8L9dpkPM7KBJIxeSWW",
+	"rRqW2uqNgovCsPPuSwgNVXWWHQasqk/tXZKoxZUAYb7OEttwwyzCewqoUaSUJo8ODg48In5lVh5u2PdB",
+	"QmzGSifij9JRd+lvGav1/8aFRy2S3697T/ZlN9qOs/4mYsFjiOzlf4pMmW8Q1OigOj3C/jHMXvaJAQeD",
+	"qymVeQbK5uPZribYJc+2zK2a+AarsiAWMrktznA/og/NlrLDs3Bvb+qq9XOPMmPxwkYetJC2yfNfMfRw",
+	"ishnRV6Yxox9soeXNIyOHh0c/v3JD9+vk147GGEYwGbN662yNkoH29sH9RMsGMd8VXuRQzunNbJZPlby",
+	"YnqgvcMmxN79xxqDWg3rDre0l/7alLuq4eY91+q2xsWAyjglpUOWGjndVfUf9txlvV1/kP26hY77OWzq",
+	"DvEMr9ZxBQ5NDyvVLkHGt6bxJWnYGYwndVq8ToETCbm48r5Yholzc+a69dl+Zphv9p7XYZdmSzSvzNaN",
+	"XjbV39kmWXiZruugOw3V5IWEjn3+JYyG1EOYNdhuvYJjsvkMFiXHBc8ZZyoF5WQmZPN7ZSr8jNusagbD",
+	"SDS8hUUIXrdLtn0Cq5BizjK4d3ZYr5fQwfd6Sy+Jl3BfC9G/XE7/JjzwPSQqfPiL9JHQNQ0EkKzD6Peh",
+	"6r0dpGT7890Ts2/ZHTDhOJB/nL1+RRIRl/k9SExrVxUaAed6Nro0PCOM6m7V28m+dSIf3X3vG52oVYnO",
+	"F6Aqe+H9/VaGDMr0y7DNitAQ37S/k3+Ql6fnsv5m56BuSaVv+e109bYW0+wHILjTsHwPgajOt/HXuume",
+	"WxVCIsYh1r0VMq2e7fdQ1Fji+BPKmW0U97PFWGNnAse/6I0p0PHDJcxSIS7Vvu0QvbnthrG8MQUae3nP",
+	"Vtom0Zo/jioujG2jfXNrpsfk8cEByYFyVbc3tS4uLF8REh3WC3ClK46u/iVm+Ph7vmRZZiQtWhxM9zis",
+	"gF2BNYvsnTpbLPlzlgOaC7++PH7m6ddsb0wwoOOETM6UQsdazRwydolpPS7TRdh2wmTOdG8z80BP7ZoY",
+	"Ahyrn64f7j8cHX0cTJHd+2sNrNFL4S4Sq53bS6q6d4J9EVJY71O+puPTS7zqmnpHKdqXFsQNOvB43esy",
+	"ur52neR7ECQFkgrlWvLic8pasbWC5Ps57yM3djOHOqkYtWSeiaWyJaSAIkWLdsmoLSkweIinbyzb96Nl",
+	"KgjNycl/ez8a1wiFFW3rwYs3Vh1FeVSAKDKoxmSSIN0zpS3djNtyVgWGw4IHseTOv9BQv2Kh7E2Zfj2+",
+	"L3O0flfHyjYidxk1rbd8o6b11zAwHvlbj2mVi2zLURpj+FDr+hC+eihqeU+iKi2w5d1ojOhDdYFFNTLE",
+	"rbOkuRBfOLL22kvDgxhftCCOgZQwxF31U0yzrLmuCqHXXzsVpQbHXQsproxYiDMGNjcN9F5ZPCVJKMGl",
+	"MT6meVxfXP9nAAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -5,6 +5,7 @@ package httpapi
 import (
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/credit"
+	"example.com/saaskit/internal/stripehook"
 	"example.com/saaskit/internal/usage"
 )
 
@@ -18,6 +19,7 @@ type Server struct {
 type Services struct {
 	Credits *credit.Service
 	Usage   *usage.Service
+	Stripe  *stripehook.Service
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)

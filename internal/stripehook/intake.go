@@ -33,8 +33,7 @@ func (s *Service) Receive(ctx context.Context, signature string, body []byte) er
 	secret, err := s.verify(signature, body)
 	if err != nil {
 		s.metrics.signatureFailures.Inc()
-		s.log.WarnContext(ctx, "stripe webhook refused", "error", err)
-		return problem.InvalidSignature.Errorf("the request is not signed by Stripe for this endpoint, or is too old")
+		return problem.InvalidSignature.Errorf("the request is not signed by Stripe for this endpoint, or is too old").Because(err)
 	}
 	s.metrics.secretUsed.WithLabelValues(strconv.Itoa(secret)).Inc()
 	ctx, cancel := context.WithTimeout(ctx, storeDeadline)
@@ -45,8 +44,7 @@ func (s *Service) Receive(ctx context.Context, signature string, body []byte) er
 	}
 	s.noteVersion(ctx, event)
 	if err := s.store(ctx, s.row(event, reason, secret, body)); err != nil {
-		s.log.ErrorContext(ctx, "stripe event not stored", "event", event.ID, "type", event.Type, "error", err)
-		return problem.Unavailable.Errorf("the event was not stored, send it again").Because(err)
+		return problem.Unavailable.Errorf("the event was not stored, send it again").Because(fmt.Errorf("event %s: %w", event.ID, err))
 	}
 	return nil
 }
@@ -151,7 +149,6 @@ func (s *Service) quarantine(ctx context.Context, secret int, body []byte) error
 		return err
 	})
 	if err != nil {
-		s.log.ErrorContext(ctx, "signed bytes not kept", "error", err)
 		return problem.Unavailable.Errorf("the body was not stored, send it again").Because(err)
 	}
 	s.alarm(ctx, "no_event", "sha256", fmt.Sprintf("%x", sum))

@@ -70,6 +70,8 @@ func (w *world) subscription(id string, over ...object) {
 	start, end := w.clock.Now().Unix(), w.clock.Now().AddDate(0, 1, 0).Unix()
 	w.put("subscription", laid(object{
 		"id": id, "customer": "cus_1", "status": "active", "currency": "usd", "latest_invoice": nil, "metadata": object{},
+		"cancel_at": nil, "canceled_at": nil, "ended_at": nil, "trial_start": nil, "trial_end": nil, "trial_settings": nil,
+		"next_pending_invoice_item_invoice": nil,
 		"current_period_start": start, "current_period_end": end, "created": start, "start_date": start, "billing_cycle_anchor": start,
 		"items": list("/v1/subscription_items?subscription="+id, w.item("si_"+id, id, w.basic(), 1)),
 	}, over...))
@@ -109,7 +111,7 @@ func (w *world) line(id string, price object, amount int64, over ...object) obje
 	l := w.put("line_item", laid(object{
 		"id": id, "amount": amount, "amount_excluding_tax": amount, "currency": price["currency"], "price": price, "proration": false, "type": kind,
 		"quantity": 1, "description": "a line", "period": object{"start": w.clock.Now().Unix(), "end": w.clock.Now().AddDate(0, 1, 0).Unix()},
-		"metadata": object{}, "plan": nil,
+		"metadata": object{},
 	}, over...))
 	if item != nil {
 		l["subscription_item"] = item
