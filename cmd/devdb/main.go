@@ -25,15 +25,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"golang.org/x/term"
 
 	"example.com/saaskit/internal/devstack/checkout"
 	"example.com/saaskit/internal/devstack/pgserver"
-	"example.com/saaskit/internal/devstack/redisserver"
-	"example.com/saaskit/internal/postgres"
 )
 
 func main() {
@@ -105,56 +102,6 @@ func runTests(co checkout.Checkout, migrate bool, command []string, stderr io.Wr
 	return services.runCommand(command, signals)
 }
 
-// services is what the command is run with.
-type services struct {
-	checkout checkout.Checkout
-	env      []string
-	logf     func(format string, args ...any)
-	postgres *pgserver.Server // nil where the caller has one of their own
-}
-
-func (s *services) start(ctx context.Context, migrate bool) error {
-	if os.Getenv("TEST_REDIS_URL") == "" {
-		if err := redisserver.Prepare(ctx, s.checkout, s.logf); err != nil {
-			return err
-		}
-	}
-	databaseURL := os.Getenv("TEST_DATABASE_URL")
-	if databaseURL == "" {
-		server, err := pgserver.Start(ctx, pgserver.Options{Checkout: s.checkout, Throwaway: true, Logf: s.logf})
-		if err != nil {
-			return err
-		}
-		s.postgres = server
-		databaseURL = server.URL("postgres")
-		s.env = append(s.env, "TEST_DATABASE_URL="+databaseURL)
-	}
-	if !migrate {
-		return nil
-	}
-	if err := postgres.Migrate(ctx, databaseURL); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	s.env = append(s.env, "DATABASE_URL="+databaseURL)
-	return nil
-}
-
-func (s *services) stop() error {
-	if s.postgres == nil {
-		return nil
-	}
-	return s.postgres.Stop()
-}
-
-// gone is closed when the server ends, which it should not while the command
-// runs.
-func (s *services) gone() <-chan struct{} {
-	if s.postgres == nil {
-		return nil
-	}
-	return s.postgres.Done()
-}
-
 // runCommand runs the command to its end and returns its exit code. It passes
 // signals on, and asks the command to end where its database has gone.
 func (s *services) runCommand(command []string, signals <-chan os.Signal) (int, error) {
@@ -207,17 +154,4 @@ func exitCode(err error) (int, error) {
 		return signalled + int(status.Signal()), nil
 	}
 	return exit.ExitCode(), nil
-}
-
-// withoutPostgres leaves out the variables by which PostgreSQL's clients can be
-// told to go elsewhere, such as PGHOST or PGSERVICE: they would add themselves
-// to every URL.
-func withoutPostgres(env []string) []string {
-	var kept []string
-	for _, variable := range env {
-		if !strings.HasPrefix(variable, "PG") {
-			kept = append(kept, variable)
-		}
-	}
-	return kept
 }

@@ -2,6 +2,9 @@ package pgserver
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strconv"
 
 	"example.com/saaskit/internal/devstack/checkout"
 )
@@ -12,9 +15,28 @@ func (s *Server) Sockets() string { return s.place.sockets }
 func (s *Server) PID() int        { return s.process.PID }
 
 var (
-	Alive       = alive
-	OutsidePath = outsidePath
+	Alive         = alive
+	OutsidePath   = outsidePath
+	ThrowawayBase = throwawayBase
 )
+
+// SocketDirs lists where sockets of the checkout's servers may be, of whatever
+// version and user.
+func SocketDirs(co checkout.Checkout) []string {
+	var dirs []string
+	for _, base := range []string{co.Path(".saaskit", "pg"), filepath.Join(outsidePath(co), "pg")} {
+		for major := MinMajor; major < 30; major++ {
+			pattern := "saaskit-pg-*-" + digest(filepath.Join(base, strconv.Itoa(major)))
+			for _, parent := range []string{"/tmp", os.Getenv("XDG_RUNTIME_DIR")} {
+				found, err := filepath.Glob(filepath.Join(parent, pattern))
+				if err == nil {
+					dirs = append(dirs, found...)
+				}
+			}
+		}
+	}
+	return dirs
+}
 
 // Fetch makes sure that the checkout has the pinned binaries.
 func Fetch(ctx context.Context, co checkout.Checkout) error {

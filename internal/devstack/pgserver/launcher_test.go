@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,7 +32,11 @@ func TestMain(m *testing.M) {
 		beLauncher(checkout.Checkout(dir))
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if prepared.dir != "" {
+		os.RemoveAll(prepared.dir) //nolint:errcheck // in memory, or in /tmp
+	}
+	os.Exit(code)
 }
 
 // report is what a launcher prints when its server runs.
@@ -112,6 +117,43 @@ func (l *launcher) kill(t *testing.T) {
 	l.cmd.Wait() //nolint:errcheck // it was killed
 }
 
+// prepared is a checkout with a cluster that was stopped in order. Copying it
+// costs far less than initdb.
+var prepared struct {
+	once sync.Once
+	dir  string
+}
+
+// usedCheckout makes a checkout that has a cluster already.
+func usedCheckout(t *testing.T) checkout.Checkout {
+	t.Helper()
+	prepared.once.Do(func() {
+		co := newCheckout(t)
+		server, err := pgserver.Start(t.Context(), pgserver.Options{Checkout: co})
+		if err != nil {
+			t.Fatalf("Start: %v", err)
+		}
+		if err := server.Stop(); err != nil {
+			t.Fatalf("Stop: %v", err)
+		}
+		if prepared.dir, err = os.MkdirTemp(pgserver.ThrowawayBase(), "pgserver-*"); err != nil {
+			t.Fatal(err)
+		}
+		copyTree(t, co.Path(".saaskit"), prepared.dir)
+	})
+	co := newCheckout(t)
+	copyTree(t, filepath.Join(prepared.dir, ".saaskit"), string(co))
+	return co
+}
+
+// copyTree copies a directory into another one, owners included.
+func copyTree(t *testing.T, from, into string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-Rp", from, into).CombinedOutput(); err != nil {
+		t.Fatalf("copy cluster: %v\n%s", err, out)
+	}
+}
+
 // newCheckout makes a directory that looks like a checkout and has the
 // binaries of this one.
 func newCheckout(t *testing.T) checkout.Checkout {
@@ -143,7 +185,8 @@ func bareCheckout(t *testing.T) checkout.Checkout {
 	if err != nil {
 		t.Fatal(err)
 	}
-	co := checkout.Checkout(tempDir(t))
+	co := checkout.Checkout(tempDir(t, pgserver.ThrowawayBase()))
+	t.Cleanup(func() { removeSockets(t, co) })
 	if err := os.MkdirAll(co.Path("dev", "pg"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -153,10 +196,21 @@ func bareCheckout(t *testing.T) checkout.Checkout {
 	return co
 }
 
-// tempDir is t.TempDir in a place that every user can enter.
-func tempDir(t *testing.T) string {
+// removeSockets deletes the directories that the checkout's servers have left
+// in /tmp. A real checkout has one for ever.
+func removeSockets(t *testing.T, co checkout.Checkout) {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "pgserver-*")
+	for _, dir := range pgserver.SocketDirs(co) {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("tidy up: %v", err)
+		}
+	}
+}
+
+// tempDir is t.TempDir in a place that every user can enter.
+func tempDir(t *testing.T, base string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(base, "pgserver-*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +314,7 @@ func group(t *testing.T, pgid int) []int {
 func asNobody(t *testing.T, co checkout.Checkout) func(*exec.Cmd) {
 	t.Helper()
 	const nobody = 65534
-	program := filepath.Join(tempDir(t), "launcher")
+	program := filepath.Join(tempDir(t, "/tmp"), "launcher")
 	content, err := os.ReadFile(os.Args[0])
 	if err != nil {
 		t.Fatal(err)

@@ -218,9 +218,8 @@ func (s *Server) awaitReady(ctx context.Context) error {
 
 // URL returns the address of a database, over the Unix socket.
 func (s *Server) URL(database string) string {
-	query := url.Values{"host": {s.place.sockets}, "port": {strconv.Itoa(s.port)}}
-	u := url.URL{Scheme: "postgres", User: url.User(role), Host: "", Path: "/" + database, RawQuery: query.Encode()}
-	return u.String()
+	host := strings.ReplaceAll(url.QueryEscape(s.place.sockets), "%2F", "/") // a query may hold slashes, and people read it
+	return fmt.Sprintf("postgres://%s@/%s?host=%s&port=%d", role, url.PathEscape(database), host, s.port)
 }
 
 // TCPURL returns the address of a database on 127.0.0.1, password included, or

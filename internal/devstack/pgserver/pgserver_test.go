@@ -18,7 +18,7 @@ import (
 
 func TestKilledLauncher(t *testing.T) {
 	t.Parallel()
-	co := newCheckout(t)
+	co := usedCheckout(t)
 	l := launch(t, co, nil)
 	keep(t, l.URL)
 	l.kill(t)
@@ -32,7 +32,7 @@ func TestKilledLauncher(t *testing.T) {
 
 func TestKilledLauncherAndSupervisor(t *testing.T) {
 	t.Parallel()
-	co := newCheckout(t)
+	co := usedCheckout(t)
 	l := launch(t, co, nil)
 	keep(t, l.URL)
 	pgid, err := syscall.Getpgid(l.PID)
@@ -60,7 +60,7 @@ func TestKilledLauncherAndSupervisor(t *testing.T) {
 
 func TestKilledServer(t *testing.T) {
 	t.Parallel()
-	co := newCheckout(t)
+	co := usedCheckout(t)
 	server := start(t, pgserver.Options{Checkout: co})
 	keep(t, server.URL("postgres"))
 	if err := syscall.Kill(server.PID(), syscall.SIGKILL); err != nil {
@@ -99,7 +99,7 @@ func TestThrowawayLeavesNothing(t *testing.T) {
 // PostgreSQL alone refuses to start for as long as the other program runs.
 func TestStalePIDFileOfAnotherProgram(t *testing.T) {
 	t.Parallel()
-	co := newCheckout(t)
+	co := usedCheckout(t)
 	server := start(t, pgserver.Options{Checkout: co})
 	keep(t, server.URL("postgres"))
 	content, err := os.ReadFile(filepath.Join(server.Data(), "postmaster.pid"))
@@ -180,7 +180,7 @@ func TestKilledWhileMakingTheCluster(t *testing.T) {
 
 func TestCheckoutsBesideEachOther(t *testing.T) {
 	t.Parallel()
-	one, other := newCheckout(t), newCheckout(t)
+	one, other := usedCheckout(t), usedCheckout(t)
 	a := start(t, pgserver.Options{Checkout: one})
 	b := start(t, pgserver.Options{Checkout: other})
 	keep(t, a.URL("postgres"))
@@ -209,7 +209,7 @@ func TestCheckoutsBesideEachOther(t *testing.T) {
 
 func TestPort(t *testing.T) {
 	t.Parallel()
-	co := newCheckout(t)
+	co := usedCheckout(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestInstalledPostgres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := tempDir(t)
+	path := tempDir(t, "/tmp")
 	for name, target := range map[string]string{"postgres": pinned.Path("native", "bin", "postgres"), "sh": "/bin/sh", "rm": "/bin/rm"} {
 		if err := os.Symlink(target, filepath.Join(path, name)); err != nil {
 			t.Fatal(err)

@@ -67,7 +67,7 @@ func TestForeignSocketDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make another user's directory")
 	}
-	co := newCheckout(t)
+	co := usedCheckout(t)
 	server := start(t, pgserver.Options{Checkout: co})
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)

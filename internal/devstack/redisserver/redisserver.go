@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -81,8 +82,7 @@ func (s *Server) launch(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
-	logPath := filepath.Join(dir, "log")
-	log, err := os.Create(logPath)
+	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return fmt.Errorf("make log: %w", err)
 	}
@@ -100,7 +100,7 @@ func (s *Server) launch(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := s.awaitReady(ctx, logPath); err != nil {
+	if err := s.awaitReady(ctx, log); err != nil {
 		return errors.Join(err, s.process.Stop(stopPatience))
 	}
 	return nil
@@ -108,32 +108,42 @@ func (s *Server) launch(ctx context.Context) (err error) {
 
 // awaitReady waits until the server answers. It asks for the process id,
 // because on a port that was taken another Redis may answer.
-func (s *Server) awaitReady(ctx context.Context, logPath string) error {
+func (s *Server) awaitReady(ctx context.Context, log *os.File) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, errors.New("it did not answer in time"))
 	defer cancel()
-	log := ""
 	for {
-		pid, err := processID(s.Addr())
-		switch {
+		switch pid, err := processID(s.Addr()); {
 		case err == nil && pid == s.process.PID:
 			return nil
 		case err == nil:
 			return errPortTaken
 		}
-		if text, err := os.ReadFile(logPath); err == nil {
-			log = string(text) // the file is gone when the server is
-		}
-		if strings.Contains(log, "Address already in use") {
-			return errPortTaken
-		}
 		select {
 		case <-s.process.Done():
-			return fmt.Errorf("it ended at once: %w\n%s", s.process.Err(), log)
+			return s.whyEnded(log)
 		case <-ctx.Done():
-			return fmt.Errorf("%w\n%s", context.Cause(ctx), log)
+			return fmt.Errorf("%w\n%s", context.Cause(ctx), contents(log))
 		case <-time.After(3 * time.Millisecond):
 		}
 	}
+}
+
+func (s *Server) whyEnded(log *os.File) error {
+	text := contents(log)
+	if strings.Contains(text, "Address already in use") {
+		return errPortTaken
+	}
+	return fmt.Errorf("it ended at once: %w\n%s", s.process.Err(), text)
+}
+
+// contents reads a log that may have been deleted meanwhile.
+func contents(log *os.File) string {
+	const most = 64 << 10
+	text, err := io.ReadAll(io.NewSectionReader(log, 0, most))
+	if err != nil {
+		return "(no log: " + err.Error() + ")"
+	}
+	return string(text)
 }
 
 // processID asks the server at addr for its process id.
@@ -143,7 +153,7 @@ func processID(addr string) (int, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
 		return 0, err
 	}
 	if _, err := conn.Write([]byte("INFO server\r\n")); err != nil {

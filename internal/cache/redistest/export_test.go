@@ -1,0 +1,4 @@
+package redistest
+
+// Claim is New for a server that tests share.
+var Claim = claim
