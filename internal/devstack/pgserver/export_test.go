@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"example.com/saaskit/internal/devstack/checkout"
 )
@@ -53,6 +54,12 @@ func PackageOf(co checkout.Checkout) (*Package, error) {
 }
 
 func (p *Package) Path(elements ...string) string { return p.path(elements...) }
-func (p *Package) Name() string                   { return p.name() }
+func (p *Package) Version() string                { return p.version }
 func (p *Package) Complete() bool                 { return p.complete() }
 func (p *Package) Link() error                    { return p.link() }
+
+// Major is the major version that is pinned.
+func (p *Package) Major() string {
+	major, _, _ := strings.Cut(p.version, ".")
+	return major
+}

@@ -72,15 +72,25 @@ func TestAwaitLock(t *testing.T) {
 	if _, err := holder.Exec(t.Context(), "SELECT FROM one FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}
-	const rivals = 3
-	ended := make(chan error, rivals)
-	for range rivals {
-		go func() {
-			_, err := pool.Exec(t.Context(), "UPDATE one SET id = id + 1")
-			ended <- err
-		}()
+	const rivals = 2
+	ended, both := make(chan error, rivals), make(chan struct{})
+	rival := func() {
+		_, err := pool.Exec(t.Context(), "UPDATE one SET id = id + 1")
+		ended <- err
 	}
-	pgtest.AwaitLocks(t, pool, rivals)
+	go func() {
+		pgtest.AwaitLocks(t, pool, rivals)
+		close(both)
+	}()
+	go rival()
+	pgtest.AwaitLock(t, pool)
+	select {
+	case <-both:
+		t.Error("AwaitLocks saw two sessions where one waits")
+	case <-time.After(50 * time.Millisecond):
+	}
+	go rival()
+	<-both
 	select {
 	case err := <-ended:
 		t.Errorf("a rival did not wait: %v", err)
@@ -90,13 +100,8 @@ func TestAwaitLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range rivals {
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("rival: %v", err)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatal("a rival waits for ever")
+		if err := <-ended; err != nil {
+			t.Errorf("rival: %v", err)
 		}
 	}
 }
