@@ -21,6 +21,9 @@ var (
 	ThrowawayBase = throwawayBase
 )
 
+// ThrowawayPrefix begins the names of throw-away clusters' directories.
+const ThrowawayPrefix = throwawayPrefix
+
 // SocketDirs lists where sockets of the checkout's servers may be, of whatever
 // version and user.
 func SocketDirs(co checkout.Checkout) []string {

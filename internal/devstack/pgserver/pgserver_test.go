@@ -10,9 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"example.com/saaskit/internal/devstack/checkout"
 	"example.com/saaskit/internal/devstack/pgserver"
 )
 
@@ -78,22 +80,44 @@ func TestKilledServer(t *testing.T) {
 func TestThrowawayLeavesNothing(t *testing.T) {
 	t.Parallel()
 	co := newCheckout(t)
-	for _, end := range []string{"stopped", "killed"} {
-		l := launch(t, co, func(cmd *exec.Cmd) { cmd.Args = append(cmd.Args, "throwaway") })
-		query(t, l.URL, "SELECT 'up'")
-		if end == "killed" {
-			l.kill(t)
-		} else {
-			l.stdin.Close()
+	// What launchers have left who were killed together with their supervisor.
+	dead, running, young := leftover(t), leftover(t), leftover(t)
+	lock, err := checkout.TryLock(filepath.Join(running, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	longAgo := time.Now().Add(-time.Hour)
+	for _, dir := range []string{dead, running} {
+		if err := os.Chtimes(dir, longAgo, longAgo); err != nil {
+			t.Fatal(err)
 		}
-		await(t, "its directory to go when "+end, func() bool { return !exists(filepath.Dir(l.Data)) })
-		if pgserver.Alive(l.PID) {
-			t.Errorf("the server of a launcher that was %s still runs", end)
-		}
+	}
+
+	l := launch(t, co, func(cmd *exec.Cmd) { cmd.Args = append(cmd.Args, "throwaway") })
+	query(t, l.URL, "SELECT 'up'")
+	if exists(dead) || !exists(running) || !exists(young) {
+		t.Errorf("of what others left there is: dead %t, running %t, young %t", exists(dead), exists(running), exists(young))
+	}
+	l.kill(t)
+	await(t, "its directory to go", func() bool { return !exists(filepath.Dir(l.Data)) })
+	if pgserver.Alive(l.PID) {
+		t.Error("the server of a launcher that was killed still runs")
 	}
 	if exists(co.Path(".saaskit", "pg")) {
 		t.Error("a throw-away cluster touched the checkout's own")
 	}
+}
+
+// leftover makes a directory like one of a throw-away cluster.
+func leftover(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(pgserver.ThrowawayBase(), pgserver.ThrowawayPrefix+"*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // PostgreSQL alone refuses to start for as long as the other program runs.
