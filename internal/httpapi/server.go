@@ -3,7 +3,9 @@
 package httpapi
 
 import (
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/auth"
 	"example.com/saaskit/internal/credit"
 	"example.com/saaskit/internal/stripehook"
 	"example.com/saaskit/internal/usage"
@@ -17,9 +19,11 @@ type Server struct {
 
 // Services is what the operations need.
 type Services struct {
-	Credits *credit.Service
-	Usage   *usage.Service
-	Stripe  *stripehook.Service
+	Auth     *auth.Service
+	Accounts *account.Service
+	Credits  *credit.Service
+	Usage    *usage.Service
+	Stripe   *stripehook.Service
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)

@@ -1,0 +1,170 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/http"
+
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/api"
+)
+
+// ExportMe answers GET /v1/users/me/export.
+func (s *Server) ExportMe(ctx context.Context, _ api.ExportMeRequestObject) (api.ExportMeResponseObject, error) {
+	export, err := s.Accounts.Export(ctx, *callerOf(ctx).UserID)
+	if err != nil {
+		return nil, err
+	}
+	return exportResponse{export}, nil
+}
+
+// exportResponse writes an [api.UserExport] while it is read: it may be longer than memory.
+type exportResponse struct {
+	account.Export
+}
+
+// VisitExportMeResponse writes the answer. Where the database fails in the middle, the connection is cut: half an export must
+// not look like a whole one.
+func (e exportResponse) VisitExportMeResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	out := &jsonWriter{w: bufio.NewWriterSize(w, 32<<10)}
+	out.raw(`{"exported_at":`).value(e.At).raw(`,"user":`).value(toUser(e.User)).raw(`,"accounts":[`)
+	for i, a := range e.Accounts {
+		if i > 0 {
+			out.raw(",")
+		}
+		writeAccount(out, a)
+	}
+	out.raw("]}\n")
+	if out.err == nil {
+		out.err = out.w.Flush()
+	}
+	if out.err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+func writeAccount(out *jsonWriter, a account.ExportedAccount) {
+	subscriptions := make([]api.Subscription, len(a.Subscriptions))
+	for i, sub := range a.Subscriptions {
+		subscriptions[i] = exportedSubscription(sub)
+	}
+	out.raw(`{"account":`).value(toAccount(a.Account, a.Standing, a.Role)).raw(`,"subscriptions":`).value(subscriptions)
+	writeList(out, "api_keys", a.Keys, exportedKey)
+	writeList(out, "invoices", a.Invoices, exportedInvoice)
+	writeList(out, "transactions", a.Transactions, exportedTransaction)
+	writeList(out, "credit_transactions", a.CreditEntries, exportedCreditEntry)
+	writeList(out, "usage", a.Usage, func(u account.ExportedUsage) api.UsageTotal {
+		return api.UsageTotal{Meter: u.MeterID, Month: u.Month, Quantity: u.Quantity}
+	})
+	writeList(out, "audit_log", a.AuditLog, func(l account.ExportedAuditEntry) api.AuditEntry {
+		return api.AuditEntry{ID: l.ID, Action: l.Action, ActorKind: l.ActorKind, TargetID: optional(l.TargetID), CreatedAt: l.CreatedAt}
+	})
+	out.raw("}")
+}
+
+func writeList[T, A any](out *jsonWriter, name string, rows iter.Seq2[T, error], to func(T) A) {
+	out.raw(",").value(name).raw(":[")
+	first := true
+	for row, err := range rows {
+		if err != nil {
+			out.fail(err)
+		}
+		if out.err != nil {
+			return
+		}
+		if !first {
+			out.raw(",")
+		}
+		first = false
+		out.value(to(row))
+	}
+	out.raw("]")
+}
+
+// A jsonWriter writes pieces of JSON until the first error.
+type jsonWriter struct {
+	w   *bufio.Writer
+	err error
+}
+
+func (j *jsonWriter) raw(text string) *jsonWriter {
+	if j.err == nil {
+		_, j.err = j.w.WriteString(text)
+	}
+	return j
+}
+
+func (j *jsonWriter) value(v any) *jsonWriter {
+	if j.err != nil {
+		return j
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		j.fail(fmt.Errorf("encode: %w", err))
+		return j
+	}
+	_, j.err = j.w.Write(raw)
+	return j
+}
+
+func (j *jsonWriter) fail(err error) {
+	if j.err == nil {
+		j.err = err
+	}
+}
+
+func exportedKey(k account.ExportedKey) api.APIKey {
+	out := api.APIKey{
+		ID: k.ID, Name: k.Name, Scopes: make([]api.Scope, len(k.Scopes)), Start: k.Start,
+		CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt,
+	}
+	for i, scope := range k.Scopes {
+		out.Scopes[i] = api.Scope(scope)
+	}
+	for _, network := range k.AllowedIps {
+		out.AllowedIps = append(out.AllowedIps, network.String())
+	}
+	return out
+}
+
+func exportedSubscription(sub account.SubscriptionState) api.Subscription {
+	out := api.Subscription{
+		ID: &sub.ID, Tier: valueOr(sub.TierID, "unknown"), Status: sub.Status, Currency: optional(sub.Currency), Quantity: &sub.Quantity,
+		CurrentPeriodStart: sub.CurrentPeriodStart, CurrentPeriodEnd: sub.CurrentPeriodEnd, CancelAt: sub.CancelAt,
+		CancelAtPeriodEnd: sub.CancelAtPeriodEnd, TrialEnd: sub.TrialEnd, EndedAt: sub.EndedAt,
+		Access: sub.Access, AccessUntil: sub.AccessUntil,
+	}
+	if sub.Interval != nil {
+		out.Interval = (*api.Interval)(sub.Interval)
+	}
+	return out
+}
+
+func exportedInvoice(i account.ExportedInvoice) api.Invoice {
+	money := func(amount int64) api.Money { return api.Money{Amount: amount, Currency: i.Currency} }
+	return api.Invoice{
+		ID: i.ID, Number: i.Number, Status: i.Status, BillingReason: optional(i.BillingReason), SubscriptionID: i.SubscriptionID,
+		Total: money(i.Total), AmountDue: money(i.AmountDue), AmountPaid: money(i.AmountPaid), PaidOutOfBand: &i.PaidOutOfBand,
+		HostedInvoiceURL: i.HostedInvoiceURL, InvoicePdf: i.InvoicePDF, CreatedAt: i.CreatedAt, PaidAt: i.PaidAt,
+	}
+}
+
+func exportedTransaction(t account.ExportedTransaction) api.Transaction {
+	return api.Transaction{
+		ID: t.ID, Kind: api.TransactionKind(t.Kind), Status: t.Status, Amount: api.Money{Amount: t.Amount, Currency: t.Currency},
+		InvoiceID: t.InvoiceID, ChargeID: t.ChargeID, Description: optional(t.Description), OccurredAt: t.OccurredAt,
+	}
+}
+
+func exportedCreditEntry(e account.ExportedCreditEntry) api.CreditTransaction {
+	return api.CreditTransaction{
+		ID: e.ID, Kind: api.CreditTransactionKind(e.Kind), Amount: e.Amount, BalanceAfter: e.BalanceAfter,
+		Description: optional(e.Description), Reference: e.Reference, EffectiveAt: e.EffectiveAt, CreatedAt: e.CreatedAt,
+	}
+}
