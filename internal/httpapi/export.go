@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 
@@ -26,12 +27,12 @@ type exportResponse struct {
 	account.Export
 }
 
-// VisitExportMeResponse writes the answer. Where the database fails in the middle, the connection is cut: half an export must
-// not look like a whole one.
+// VisitExportMeResponse writes the answer. Where the database fails after a part of it is on its way, the connection is cut:
+// half an export must not look like a whole one.
 func (e exportResponse) VisitExportMeResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusOK)
-	out := &jsonWriter{w: bufio.NewWriterSize(w, 32<<10)}
+	sent := &sentWriter{w: w}
+	out := &jsonWriter{w: bufio.NewWriterSize(sent, 32<<10)}
 	out.raw(`{"exported_at":`).value(e.At).raw(`,"user":`).value(toUser(e.User)).raw(`,"accounts":[`)
 	for i, a := range e.Accounts {
 		if i > 0 {
@@ -43,10 +44,21 @@ func (e exportResponse) VisitExportMeResponse(w http.ResponseWriter) error {
 	if out.err == nil {
 		out.err = out.w.Flush()
 	}
-	if out.err != nil {
+	if out.err != nil && sent.any {
 		panic(http.ErrAbortHandler)
 	}
-	return nil
+	return out.err
+}
+
+// A sentWriter knows whether anything was written.
+type sentWriter struct {
+	w   io.Writer
+	any bool
+}
+
+func (s *sentWriter) Write(p []byte) (int, error) {
+	s.any = true
+	return s.w.Write(p)
 }
 
 func writeAccount(out *jsonWriter, a account.ExportedAccount) {
