@@ -108,8 +108,10 @@ func (a *Applier) lock(ctx context.Context) (release func(), err error) {
 		return nil, fmt.Errorf("lock catalogue: %w", err)
 	}
 	release = func() {
-		// Closing the session unlocks whatever happened; the pool opens another.
-		_ = conn.Conn().Close(context.WithoutCancel(ctx))
+		ctx := context.WithoutCancel(ctx)
+		if unlocked, err := db.New(conn).UnlockCatalog(ctx, applyLock); err != nil || !unlocked {
+			_ = conn.Conn().Close(ctx) // the end of the session gives the lock back, too
+		}
 		conn.Release()
 	}
 	locked, err := db.New(conn).TryLockCatalog(ctx, applyLock)
@@ -117,7 +119,7 @@ func (a *Applier) lock(ctx context.Context) (release func(), err error) {
 		err = ErrRunning
 	}
 	if err != nil {
-		release()
+		conn.Release()
 		return nil, fmt.Errorf("lock catalogue: %w", err)
 	}
 	return release, nil

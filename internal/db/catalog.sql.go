@@ -602,6 +602,20 @@ func (q *Queries) TryLockCatalog(ctx context.Context, key int64) (bool, error) {
 	return pg_try_advisory_lock, err
 }
 
+const unlockCatalog = `-- name: UnlockCatalog :one
+SELECT pg_advisory_unlock($1)
+`
+
+// UnlockCatalog
+//
+//	SELECT pg_advisory_unlock($1)
+func (q *Queries) UnlockCatalog(ctx context.Context, key int64) (bool, error) {
+	row := q.db.QueryRow(ctx, unlockCatalog, key)
+	var pg_advisory_unlock bool
+	err := row.Scan(&pg_advisory_unlock)
+	return pg_advisory_unlock, err
+}
+
 const upsertCreditPack = `-- name: UpsertCreditPack :exec
 INSERT INTO credit_packs (id, name, credits, expires_after_days, stripe_product_id, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6)

@@ -106,6 +106,9 @@ ON CONFLICT (id) DO UPDATE SET name = excluded.name, unit = excluded.unit, updat
 -- TryLockCatalog takes the lock of `catalog apply` for the session, which holds it until it ends.
 SELECT pg_try_advisory_lock(@key);
 
+-- name: UnlockCatalog :one
+SELECT pg_advisory_unlock(@key);
+
 -- name: GetUnfinishedApply :one
 SELECT * FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR UPDATE;
 
