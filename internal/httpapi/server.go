@@ -6,6 +6,7 @@ import (
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/auth"
+	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
 	"example.com/saaskit/internal/stripehook"
 	"example.com/saaskit/internal/usage"
@@ -24,6 +25,7 @@ type Services struct {
 	Credits  *credit.Service
 	Usage    *usage.Service
 	Stripe   *stripehook.Service
+	Catalog  *catalog.Service
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)
