@@ -45,7 +45,7 @@ func newSource(rows map[string]row) *source {
 	return &source{rows: maps.Clone(rows), gate: map[string]chan struct{}{}, held: make(chan string, 10)}
 }
 
-func (s *source) load(_ context.Context, key string) (row, bool, error) {
+func (s *source) load(ctx context.Context, key string) (row, bool, error) {
 	s.mu.Lock()
 	s.loads++
 	r, ok := s.rows[key]
@@ -53,7 +53,11 @@ func (s *source) load(_ context.Context, key string) (row, bool, error) {
 	s.mu.Unlock()
 	if gate != nil {
 		s.held <- key
-		<-gate
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return row{}, false, ctx.Err()
+		}
 	}
 	return r, ok, err
 }
@@ -104,7 +108,9 @@ func open(t *testing.T, url string, s *source) instance {
 
 func (i instance) get(t *testing.T, key string) row {
 	t.Helper()
-	r, found, err := i.table.Get(t.Context(), key)
+	ctx, cancel := context.WithTimeout(t.Context(), patience/3)
+	defer cancel()
+	r, found, err := i.table.Get(ctx, key)
 	if err != nil || !found {
 		t.Fatalf("Get %q: found %v, error %v", key, found, err)
 	}
