@@ -6,10 +6,28 @@ package db
 
 import (
 	"encoding/json"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
 )
+
+type APIKey struct {
+	ID         uuid.UUID
+	AccountID  *uuid.UUID
+	Name       string
+	Hash       []byte
+	Start      string
+	Scopes     []string
+	AllowedIps []netip.Prefix
+	CreatedBy  *uuid.UUID
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	ExpiresAt  *time.Time
+	LastUsedAt *time.Time
+	RevokedAt  *time.Time
+	ReplacedBy *uuid.UUID
+}
 
 type Account struct {
 	ID         uuid.UUID

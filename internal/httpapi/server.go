@@ -5,6 +5,7 @@ package httpapi
 import (
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/apikey"
 	"example.com/saaskit/internal/auth"
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
@@ -22,6 +23,7 @@ type Server struct {
 type Services struct {
 	Auth     *auth.Service
 	Accounts *account.Service
+	Keys     *apikey.Service
 	Credits  *credit.Service
 	Usage    *usage.Service
 	Stripe   *stripehook.Service
