@@ -61,7 +61,7 @@ type facts struct {
 
 // StandingOf derives what an account may use from its subscriptions, the policy and the time. It joins the transaction of q.
 func StandingOf(ctx context.Context, q *db.Queries, policy Policy, accountID uuid.UUID, now time.Time) (Standing, error) {
-	all, err := standingsOf(ctx, q, policy, []uuid.UUID{accountID}, now)
+	all, err := StandingsOf(ctx, q, policy, []uuid.UUID{accountID}, now)
 	return all[accountID], err
 }
 
@@ -93,7 +93,8 @@ func (s *Service) loadFacts(ctx context.Context, key string) (facts, bool, error
 	return all[id], true, err
 }
 
-func standingsOf(ctx context.Context, q *db.Queries, policy Policy, ids []uuid.UUID, now time.Time) (map[uuid.UUID]Standing, error) {
+// StandingsOf is [StandingOf] for many accounts in two statements.
+func StandingsOf(ctx context.Context, q *db.Queries, policy Policy, ids []uuid.UUID, now time.Time) (map[uuid.UUID]Standing, error) {
 	all, err := factsOf(ctx, q, ids)
 	if err != nil {
 		return nil, err

@@ -44,8 +44,28 @@ func (s *Service) Consume(ctx context.Context, spending Spending) (Spent, error)
 	if spending.Amount <= 0 {
 		return Spent{}, problem.InvalidRequest.Errorf("the amount has to be positive").In("body.amount", "is not positive")
 	}
-	var spent Spent
-	err := postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
+	spent, err := s.consume(ctx, spending)
+	if errors.Is(err, problem.InsufficientCredits) {
+		// A new month may have begun that nobody has looked at yet.
+		granted, ensured := s.ensureAllowance(ctx, spending.AccountID)
+		if ensured != nil {
+			return Spent{}, ensured
+		}
+		if granted > 0 {
+			spent, err = s.consume(ctx, spending)
+		}
+	}
+	if postgres.IsUnique(err, "credit_entries_idempotency_key") {
+		return Spent{}, otherAccount(spending.Key)
+	}
+	if err != nil {
+		return Spent{}, fmt.Errorf("consume credits: %w", err)
+	}
+	return spent, nil
+}
+
+func (s *Service) consume(ctx context.Context, spending Spending) (spent Spent, err error) {
+	err = postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
 		p, found, err := lock(ctx, q, spending.AccountID)
 		if err != nil {
 			return err
@@ -60,13 +80,7 @@ func (s *Service) Consume(ctx context.Context, spending Spending) (Spent, error)
 		spent, err = p.spend(ctx, now, spending)
 		return err
 	})
-	if postgres.IsUnique(err, "credit_entries_idempotency_key") {
-		return Spent{}, otherAccount(spending.Key)
-	}
-	if err != nil {
-		return Spent{}, fmt.Errorf("consume credits: %w", err)
-	}
-	return spent, nil
+	return spent, err
 }
 
 func (p *purse) spend(ctx context.Context, now time.Time, s Spending) (Spent, error) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/db"
 )
 
@@ -35,13 +36,17 @@ type Entry = db.CreditEntry
 type Config struct {
 	Pool *pgxpool.Pool
 	Now  func() time.Time
+	// Policy says what a subscription's status is worth, and with that who gets the free tier's allowance.
+	Policy account.Policy
 }
 
 // A Service reads and spends credits.
 type Service struct {
 	pool *pgxpool.Pool
 	now  func() time.Time
+
+	policy account.Policy
 }
 
 // New returns a service.
-func New(c Config) *Service { return &Service{pool: c.Pool, now: c.Now} }
+func New(c Config) *Service { return &Service{pool: c.Pool, now: c.Now, policy: c.Policy} }

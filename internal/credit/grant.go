@@ -37,11 +37,15 @@ func Grant(ctx context.Context, q *db.Queries, now time.Time, g Lot) (granted bo
 	if err != nil {
 		return false, err
 	}
+	return p.grant(ctx, now, g)
+}
+
+func (p *purse) grant(ctx context.Context, now time.Time, g Lot) (granted bool, err error) {
 	if err := p.settle(ctx, now); err != nil {
 		return false, err
 	}
 	id := postgres.NewID()
-	added, err := q.InsertCreditLot(ctx, db.InsertCreditLotParams{
+	added, err := p.q.InsertCreditLot(ctx, db.InsertCreditLotParams{
 		AccountID: g.AccountID, ID: id, Source: g.Source, NaturalKey: g.NaturalKey, Priority: int32(g.Priority),
 		Granted: g.Amount, ExpiresAt: g.ExpiresAt, CreatedAt: now,
 	})

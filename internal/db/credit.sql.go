@@ -99,6 +99,25 @@ func (q *Queries) AppendCreditEntry(ctx context.Context, arg AppendCreditEntryPa
 	return err
 }
 
+const countCredits = `-- name: CountCredits :one
+SELECT (SELECT count(*) FROM credit_accounts) AS accounts, (SELECT count(*) FROM credit_entries) AS entries
+`
+
+type CountCreditsRow struct {
+	Accounts int64
+	Entries  int64
+}
+
+// CountCredits
+//
+//	SELECT (SELECT count(*) FROM credit_accounts) AS accounts, (SELECT count(*) FROM credit_entries) AS entries
+func (q *Queries) CountCredits(ctx context.Context) (CountCreditsRow, error) {
+	row := q.db.QueryRow(ctx, countCredits)
+	var i CountCreditsRow
+	err := row.Scan(&i.Accounts, &i.Entries)
+	return i, err
+}
+
 const ensureCreditAccount = `-- name: EnsureCreditAccount :exec
 
 INSERT INTO credit_accounts (account_id) VALUES ($1)
@@ -112,6 +131,285 @@ ON CONFLICT (account_id) DO NOTHING
 func (q *Queries) EnsureCreditAccount(ctx context.Context, accountID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, ensureCreditAccount, accountID)
 	return err
+}
+
+const ensureCreditAccounts = `-- name: EnsureCreditAccounts :exec
+INSERT INTO credit_accounts (account_id)
+SELECT id FROM unnest($1::uuid[]) AS id ORDER BY id
+ON CONFLICT (account_id) DO NOTHING
+`
+
+// EnsureCreditAccounts
+//
+//	INSERT INTO credit_accounts (account_id)
+//	SELECT id FROM unnest($1::uuid[]) AS id ORDER BY id
+//	ON CONFLICT (account_id) DO NOTHING
+func (q *Queries) EnsureCreditAccounts(ctx context.Context, accountIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, ensureCreditAccounts, accountIds)
+	return err
+}
+
+const findBrokenCreditAccounts = `-- name: FindBrokenCreditAccounts :many
+SELECT a.account_id, a.balance, a.held, a.next_seq, a.next_change_at, coalesce(e.total, 0)::bigint AS entries_total,
+    coalesce(e.last, 0)::bigint AS last_seq, coalesce(l.remaining, 0)::bigint AS lots_remaining,
+    (l.expires_at IS NOT NULL AND (a.next_change_at IS NULL OR a.next_change_at > l.expires_at))::boolean AS unseen,
+    coalesce(l.expires_at::text, '')::text AS expires_at
+FROM credit_accounts a
+LEFT JOIN (
+    SELECT account_id, sum(amount) AS total, max(seq) AS last FROM credit_entries GROUP BY account_id
+) e ON e.account_id = a.account_id
+LEFT JOIN (
+    SELECT account_id, sum(remaining) AS remaining, (min(expires_at) FILTER (WHERE remaining > 0))::timestamptz AS expires_at
+    FROM credit_lots GROUP BY account_id
+) l ON l.account_id = a.account_id
+WHERE a.balance <> coalesce(l.remaining, 0) OR a.balance <> coalesce(e.total, 0) OR a.held NOT BETWEEN 0 AND a.balance
+    OR a.next_seq <> coalesce(e.last, 0) + 1
+    OR (l.expires_at IS NOT NULL AND (a.next_change_at IS NULL OR a.next_change_at > l.expires_at))
+ORDER BY a.account_id
+LIMIT $1
+`
+
+type FindBrokenCreditAccountsRow struct {
+	AccountID     uuid.UUID
+	Balance       int64
+	Held          int64
+	NextSeq       int64
+	NextChangeAt  *time.Time
+	EntriesTotal  int64
+	LastSeq       int64
+	LotsRemaining int64
+	Unseen        bool
+	ExpiresAt     string
+}
+
+// FindBrokenCreditAccounts finds accounts whose balance is not the sum of their lots and of their entries, whose next number is
+// not the next, or that would show a lot after it has expired.
+//
+//	SELECT a.account_id, a.balance, a.held, a.next_seq, a.next_change_at, coalesce(e.total, 0)::bigint AS entries_total,
+//	    coalesce(e.last, 0)::bigint AS last_seq, coalesce(l.remaining, 0)::bigint AS lots_remaining,
+//	    (l.expires_at IS NOT NULL AND (a.next_change_at IS NULL OR a.next_change_at > l.expires_at))::boolean AS unseen,
+//	    coalesce(l.expires_at::text, '')::text AS expires_at
+//	FROM credit_accounts a
+//	LEFT JOIN (
+//	    SELECT account_id, sum(amount) AS total, max(seq) AS last FROM credit_entries GROUP BY account_id
+//	) e ON e.account_id = a.account_id
+//	LEFT JOIN (
+//	    SELECT account_id, sum(remaining) AS remaining, (min(expires_at) FILTER (WHERE remaining > 0))::timestamptz AS expires_at
+//	    FROM credit_lots GROUP BY account_id
+//	) l ON l.account_id = a.account_id
+//	WHERE a.balance <> coalesce(l.remaining, 0) OR a.balance <> coalesce(e.total, 0) OR a.held NOT BETWEEN 0 AND a.balance
+//	    OR a.next_seq <> coalesce(e.last, 0) + 1
+//	    OR (l.expires_at IS NOT NULL AND (a.next_change_at IS NULL OR a.next_change_at > l.expires_at))
+//	ORDER BY a.account_id
+//	LIMIT $1
+func (q *Queries) FindBrokenCreditAccounts(ctx context.Context, maxRows int32) ([]FindBrokenCreditAccountsRow, error) {
+	rows, err := q.db.Query(ctx, findBrokenCreditAccounts, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []FindBrokenCreditAccountsRow{}
+	for rows.Next() {
+		var i FindBrokenCreditAccountsRow
+		if err := rows.Scan(
+			&i.AccountID,
+			&i.Balance,
+			&i.Held,
+			&i.NextSeq,
+			&i.NextChangeAt,
+			&i.EntriesTotal,
+			&i.LastSeq,
+			&i.LotsRemaining,
+			&i.Unseen,
+			&i.ExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const findBrokenCreditChains = `-- name: FindBrokenCreditChains :many
+SELECT account_id, seq, amount, balance_after, held_after, previous_seq, previous_balance FROM (
+    SELECT e.account_id, e.seq, e.amount, e.balance_after, e.held_after,
+        coalesce(lag(e.seq) OVER chain, 0)::bigint AS previous_seq,
+        coalesce(lag(e.balance_after) OVER chain, 0)::bigint AS previous_balance
+    FROM credit_entries e
+    WINDOW chain AS (PARTITION BY e.account_id ORDER BY e.seq)
+) AS link
+WHERE seq <> previous_seq + 1 OR balance_after <> previous_balance + amount OR held_after NOT BETWEEN 0 AND balance_after
+ORDER BY account_id, seq
+LIMIT $1
+`
+
+type FindBrokenCreditChainsRow struct {
+	AccountID       uuid.UUID
+	Seq             int64
+	Amount          int64
+	BalanceAfter    int64
+	HeldAfter       int64
+	PreviousSeq     int64
+	PreviousBalance int64
+}
+
+// FindBrokenCreditChains finds entries that do not follow from the one before: a gap in the numbers, or another balance.
+//
+//	SELECT account_id, seq, amount, balance_after, held_after, previous_seq, previous_balance FROM (
+//	    SELECT e.account_id, e.seq, e.amount, e.balance_after, e.held_after,
+//	        coalesce(lag(e.seq) OVER chain, 0)::bigint AS previous_seq,
+//	        coalesce(lag(e.balance_after) OVER chain, 0)::bigint AS previous_balance
+//	    FROM credit_entries e
+//	    WINDOW chain AS (PARTITION BY e.account_id ORDER BY e.seq)
+//	) AS link
+//	WHERE seq <> previous_seq + 1 OR balance_after <> previous_balance + amount OR held_after NOT BETWEEN 0 AND balance_after
+//	ORDER BY account_id, seq
+//	LIMIT $1
+func (q *Queries) FindBrokenCreditChains(ctx context.Context, maxRows int32) ([]FindBrokenCreditChainsRow, error) {
+	rows, err := q.db.Query(ctx, findBrokenCreditChains, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []FindBrokenCreditChainsRow{}
+	for rows.Next() {
+		var i FindBrokenCreditChainsRow
+		if err := rows.Scan(
+			&i.AccountID,
+			&i.Seq,
+			&i.Amount,
+			&i.BalanceAfter,
+			&i.HeldAfter,
+			&i.PreviousSeq,
+			&i.PreviousBalance,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const findBrokenCreditEntries = `-- name: FindBrokenCreditEntries :many
+SELECT e.account_id, e.seq, e.kind, e.amount, coalesce(p.total, 0)::bigint AS parts
+FROM credit_entries e
+LEFT JOIN (
+    SELECT account_id, seq, sum(amount) AS total FROM credit_entry_lots GROUP BY account_id, seq
+) p ON p.account_id = e.account_id AND p.seq = e.seq
+WHERE e.amount <> coalesce(p.total, 0) OR (e.kind = 'grant') <> (e.amount > 0)
+ORDER BY e.account_id, e.seq
+LIMIT $1
+`
+
+type FindBrokenCreditEntriesRow struct {
+	AccountID uuid.UUID
+	Seq       int64
+	Kind      string
+	Amount    int64
+	Parts     int64
+}
+
+// FindBrokenCreditEntries finds entries that are not the sum of what they put into lots or took from them.
+//
+//	SELECT e.account_id, e.seq, e.kind, e.amount, coalesce(p.total, 0)::bigint AS parts
+//	FROM credit_entries e
+//	LEFT JOIN (
+//	    SELECT account_id, seq, sum(amount) AS total FROM credit_entry_lots GROUP BY account_id, seq
+//	) p ON p.account_id = e.account_id AND p.seq = e.seq
+//	WHERE e.amount <> coalesce(p.total, 0) OR (e.kind = 'grant') <> (e.amount > 0)
+//	ORDER BY e.account_id, e.seq
+//	LIMIT $1
+func (q *Queries) FindBrokenCreditEntries(ctx context.Context, maxRows int32) ([]FindBrokenCreditEntriesRow, error) {
+	rows, err := q.db.Query(ctx, findBrokenCreditEntries, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []FindBrokenCreditEntriesRow{}
+	for rows.Next() {
+		var i FindBrokenCreditEntriesRow
+		if err := rows.Scan(
+			&i.AccountID,
+			&i.Seq,
+			&i.Kind,
+			&i.Amount,
+			&i.Parts,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const findBrokenCreditLots = `-- name: FindBrokenCreditLots :many
+SELECT l.account_id, l.id, l.granted, l.remaining, coalesce(p.filled, 0)::bigint AS filled, coalesce(p.total, 0)::bigint AS total
+FROM credit_lots l
+LEFT JOIN (
+    SELECT x.account_id, x.lot_id, sum(x.amount) AS total, sum(x.amount) FILTER (WHERE e.kind = 'grant') AS filled
+    FROM credit_entry_lots x JOIN credit_entries e ON e.account_id = x.account_id AND e.seq = x.seq
+    GROUP BY x.account_id, x.lot_id
+) p ON p.account_id = l.account_id AND p.lot_id = l.id
+WHERE l.remaining <> coalesce(p.total, 0) OR l.granted <> coalesce(p.filled, 0) OR l.remaining NOT BETWEEN 0 AND l.granted
+ORDER BY l.account_id, l.id
+LIMIT $1
+`
+
+type FindBrokenCreditLotsRow struct {
+	AccountID uuid.UUID
+	ID        uuid.UUID
+	Granted   int64
+	Remaining int64
+	Filled    int64
+	Total     int64
+}
+
+// FindBrokenCreditLots finds lots of which there is not left what was granted less what was taken.
+//
+//	SELECT l.account_id, l.id, l.granted, l.remaining, coalesce(p.filled, 0)::bigint AS filled, coalesce(p.total, 0)::bigint AS total
+//	FROM credit_lots l
+//	LEFT JOIN (
+//	    SELECT x.account_id, x.lot_id, sum(x.amount) AS total, sum(x.amount) FILTER (WHERE e.kind = 'grant') AS filled
+//	    FROM credit_entry_lots x JOIN credit_entries e ON e.account_id = x.account_id AND e.seq = x.seq
+//	    GROUP BY x.account_id, x.lot_id
+//	) p ON p.account_id = l.account_id AND p.lot_id = l.id
+//	WHERE l.remaining <> coalesce(p.total, 0) OR l.granted <> coalesce(p.filled, 0) OR l.remaining NOT BETWEEN 0 AND l.granted
+//	ORDER BY l.account_id, l.id
+//	LIMIT $1
+func (q *Queries) FindBrokenCreditLots(ctx context.Context, maxRows int32) ([]FindBrokenCreditLotsRow, error) {
+	rows, err := q.db.Query(ctx, findBrokenCreditLots, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []FindBrokenCreditLotsRow{}
+	for rows.Next() {
+		var i FindBrokenCreditLotsRow
+		if err := rows.Scan(
+			&i.AccountID,
+			&i.ID,
+			&i.Granted,
+			&i.Remaining,
+			&i.Filled,
+			&i.Total,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const findCreditEntryByKey = `-- name: FindCreditEntryByKey :one
@@ -140,6 +438,62 @@ func (q *Queries) FindCreditEntryByKey(ctx context.Context, accountID uuid.UUID,
 	var i FindCreditEntryByKeyRow
 	err := row.Scan(&i.Seq, &i.RequestHash)
 	return i, err
+}
+
+const findOrphanedCredits = `-- name: FindOrphanedCredits :many
+SELECT o.account_id, o.what::text AS what FROM (
+    SELECT e.account_id, 'entry ' || e.seq AS what FROM credit_entries e
+    WHERE NOT EXISTS (SELECT FROM credit_accounts a WHERE a.account_id = e.account_id)
+    UNION ALL
+    SELECT l.account_id, 'lot ' || l.id FROM credit_lots l
+    WHERE NOT EXISTS (SELECT FROM credit_accounts a WHERE a.account_id = l.account_id)
+    UNION ALL
+    SELECT x.account_id, 'part of entry ' || x.seq || ' in lot ' || x.lot_id FROM credit_entry_lots x
+    WHERE NOT EXISTS (SELECT FROM credit_entries e WHERE e.account_id = x.account_id AND e.seq = x.seq)
+        OR NOT EXISTS (SELECT FROM credit_lots l WHERE l.account_id = x.account_id AND l.id = x.lot_id)
+) o
+ORDER BY o.account_id, o.what
+LIMIT $1
+`
+
+type FindOrphanedCreditsRow struct {
+	AccountID uuid.UUID
+	What      string
+}
+
+// FindOrphanedCredits finds what belongs to nothing, which the foreign keys forbid.
+//
+//	SELECT o.account_id, o.what::text AS what FROM (
+//	    SELECT e.account_id, 'entry ' || e.seq AS what FROM credit_entries e
+//	    WHERE NOT EXISTS (SELECT FROM credit_accounts a WHERE a.account_id = e.account_id)
+//	    UNION ALL
+//	    SELECT l.account_id, 'lot ' || l.id FROM credit_lots l
+//	    WHERE NOT EXISTS (SELECT FROM credit_accounts a WHERE a.account_id = l.account_id)
+//	    UNION ALL
+//	    SELECT x.account_id, 'part of entry ' || x.seq || ' in lot ' || x.lot_id FROM credit_entry_lots x
+//	    WHERE NOT EXISTS (SELECT FROM credit_entries e WHERE e.account_id = x.account_id AND e.seq = x.seq)
+//	        OR NOT EXISTS (SELECT FROM credit_lots l WHERE l.account_id = x.account_id AND l.id = x.lot_id)
+//	) o
+//	ORDER BY o.account_id, o.what
+//	LIMIT $1
+func (q *Queries) FindOrphanedCredits(ctx context.Context, maxRows int32) ([]FindOrphanedCreditsRow, error) {
+	rows, err := q.db.Query(ctx, findOrphanedCredits, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []FindOrphanedCreditsRow{}
+	for rows.Next() {
+		var i FindOrphanedCreditsRow
+		if err := rows.Scan(&i.AccountID, &i.What); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const getCreditAccount = `-- name: GetCreditAccount :one
@@ -355,6 +709,173 @@ func (q *Queries) InsertCreditLot(ctx context.Context, arg InsertCreditLotParams
 	return result.RowsAffected(), nil
 }
 
+const listAccountsWithoutCredits = `-- name: ListAccountsWithoutCredits :many
+SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
+WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+ORDER BY a.id
+LIMIT $1
+`
+
+// ListAccountsWithoutCredits lists accounts that could get an allowance and have no row of credits yet: nobody has asked for
+// them since their owner confirmed the e-mail address.
+//
+//	SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
+//	WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
+//	  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+//	ORDER BY a.id
+//	LIMIT $1
+func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listAccountsWithoutCredits, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAllowanceItems = `-- name: ListAllowanceItems :many
+SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.current_period_start, i.current_period_end, p.tier_id
+FROM subscription_items i JOIN tier_prices p ON p.stripe_price_id = i.price_id
+WHERE i.account_id = ANY ($1::uuid[]) AND i.current_period_start IS NOT NULL AND i.current_period_end IS NOT NULL
+ORDER BY i.account_id, i.id
+`
+
+type ListAllowanceItemsRow struct {
+	ID                 string
+	SubscriptionID     string
+	AccountID          uuid.UUID
+	Quantity           int64
+	CurrentPeriodStart *time.Time
+	CurrentPeriodEnd   *time.Time
+	TierID             string
+}
+
+// ListAllowanceItems lists what the accounts' subscriptions consist of, with the tier of each price.
+//
+//	SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.current_period_start, i.current_period_end, p.tier_id
+//	FROM subscription_items i JOIN tier_prices p ON p.stripe_price_id = i.price_id
+//	WHERE i.account_id = ANY ($1::uuid[]) AND i.current_period_start IS NOT NULL AND i.current_period_end IS NOT NULL
+//	ORDER BY i.account_id, i.id
+func (q *Queries) ListAllowanceItems(ctx context.Context, accountIds []uuid.UUID) ([]ListAllowanceItemsRow, error) {
+	rows, err := q.db.Query(ctx, listAllowanceItems, accountIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListAllowanceItemsRow{}
+	for rows.Next() {
+		var i ListAllowanceItemsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.SubscriptionID,
+			&i.AccountID,
+			&i.Quantity,
+			&i.CurrentPeriodStart,
+			&i.CurrentPeriodEnd,
+			&i.TierID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAllowanceOwners = `-- name: ListAllowanceOwners :many
+SELECT a.id, a.kind, a.status, a.created_at, u.email_confirmed_at
+FROM accounts a LEFT JOIN users u ON u.id = a.personal_of
+WHERE a.id = ANY ($1::uuid[])
+ORDER BY a.id
+`
+
+type ListAllowanceOwnersRow struct {
+	ID               uuid.UUID
+	Kind             string
+	Status           string
+	CreatedAt        time.Time
+	EmailConfirmedAt *time.Time
+}
+
+// ListAllowanceOwners tells what the clock has to know of accounts. An account that is nobody's own has no address to confirm.
+//
+//	SELECT a.id, a.kind, a.status, a.created_at, u.email_confirmed_at
+//	FROM accounts a LEFT JOIN users u ON u.id = a.personal_of
+//	WHERE a.id = ANY ($1::uuid[])
+//	ORDER BY a.id
+func (q *Queries) ListAllowanceOwners(ctx context.Context, accountIds []uuid.UUID) ([]ListAllowanceOwnersRow, error) {
+	rows, err := q.db.Query(ctx, listAllowanceOwners, accountIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListAllowanceOwnersRow{}
+	for rows.Next() {
+		var i ListAllowanceOwnersRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Status,
+			&i.CreatedAt,
+			&i.EmailConfirmedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listAllowancesDue = `-- name: ListAllowancesDue :many
+SELECT account_id FROM credit_accounts
+WHERE next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz
+ORDER BY next_allowance_at NULLS FIRST, account_id
+LIMIT $2
+`
+
+// ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first.
+//
+//	SELECT account_id FROM credit_accounts
+//	WHERE next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz
+//	ORDER BY next_allowance_at NULLS FIRST, account_id
+//	LIMIT $2
+func (q *Queries) ListAllowancesDue(ctx context.Context, now time.Time, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listAllowancesDue, now, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var account_id uuid.UUID
+		if err := rows.Scan(&account_id); err != nil {
+			return nil, err
+		}
+		items = append(items, account_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listCreditEntries = `-- name: ListCreditEntries :many
 SELECT account_id, seq, id, kind, amount, balance_after, held_after, description, reference, idempotency_hash, request_hash, actor_kind, actor_id, request_id, effective_at, created_at FROM credit_entries
 WHERE account_id = $1 AND seq < $2
@@ -535,6 +1056,44 @@ func (q *Queries) LockCreditAccount(ctx context.Context, accountID uuid.UUID) (C
 	return i, err
 }
 
+const lockCreditAccountsFree = `-- name: LockCreditAccountsFree :many
+SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = ANY ($1::uuid[])
+ORDER BY account_id
+FOR UPDATE SKIP LOCKED
+`
+
+// LockCreditAccountsFree locks those of the accounts that nobody else holds, in the order of their ids.
+//
+//	SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = ANY ($1::uuid[])
+//	ORDER BY account_id
+//	FOR UPDATE SKIP LOCKED
+func (q *Queries) LockCreditAccountsFree(ctx context.Context, accountIds []uuid.UUID) ([]CreditAccount, error) {
+	rows, err := q.db.Query(ctx, lockCreditAccountsFree, accountIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CreditAccount{}
+	for rows.Next() {
+		var i CreditAccount
+		if err := rows.Scan(
+			&i.AccountID,
+			&i.Balance,
+			&i.Held,
+			&i.NextSeq,
+			&i.NextChangeAt,
+			&i.NextAllowanceAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const nextCreditExpiry = `-- name: NextCreditExpiry :one
 SELECT min(expires_at)::timestamptz AS expires_at FROM credit_lots
 WHERE account_id = $1 AND remaining > 0
@@ -551,6 +1110,18 @@ func (q *Queries) NextCreditExpiry(ctx context.Context, accountID uuid.UUID) (ti
 	var expires_at time.Time
 	err := row.Scan(&expires_at)
 	return expires_at, err
+}
+
+const setNextAllowance = `-- name: SetNextAllowance :exec
+UPDATE credit_accounts SET next_allowance_at = $1 WHERE account_id = $2
+`
+
+// SetNextAllowance
+//
+//	UPDATE credit_accounts SET next_allowance_at = $1 WHERE account_id = $2
+func (q *Queries) SetNextAllowance(ctx context.Context, nextAllowanceAt *time.Time, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, setNextAllowance, nextAllowanceAt, accountID)
+	return err
 }
 
 const setNextCreditChange = `-- name: SetNextCreditChange :exec

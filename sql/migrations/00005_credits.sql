@@ -91,6 +91,9 @@ END $$;
 -- +goose StatementEnd
 CREATE TRIGGER credit_entries_append_only BEFORE UPDATE OR DELETE ON credit_entries FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER credit_entry_lots_append_only BEFORE UPDATE OR DELETE ON credit_entry_lots FOR EACH ROW EXECUTE FUNCTION refuse_change();
+-- TRUNCATE passes by triggers of rows.
+CREATE TRIGGER credit_entries_no_truncate BEFORE TRUNCATE ON credit_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER credit_entry_lots_no_truncate BEFORE TRUNCATE ON credit_entry_lots FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- +goose Down
 DROP TABLE credit_entry_lots, credit_entry_keys, credit_entries, credit_lots, credit_accounts;

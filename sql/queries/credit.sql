@@ -103,3 +103,124 @@ SELECT * FROM credit_entries
 WHERE account_id = @account_id AND seq < @before_seq
 ORDER BY seq DESC
 LIMIT @max_rows;
+
+-- name: ListAllowancesDue :many
+-- ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first.
+SELECT account_id FROM credit_accounts
+WHERE next_allowance_at IS NULL OR next_allowance_at <= @now::timestamptz
+ORDER BY next_allowance_at NULLS FIRST, account_id
+LIMIT @max_rows;
+
+-- name: ListAccountsWithoutCredits :many
+-- ListAccountsWithoutCredits lists accounts that could get an allowance and have no row of credits yet: nobody has asked for
+-- them since their owner confirmed the e-mail address.
+SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
+WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+ORDER BY a.id
+LIMIT @max_rows;
+
+-- name: EnsureCreditAccounts :exec
+INSERT INTO credit_accounts (account_id)
+SELECT id FROM unnest(@account_ids::uuid[]) AS id ORDER BY id
+ON CONFLICT (account_id) DO NOTHING;
+
+-- name: LockCreditAccountsFree :many
+-- LockCreditAccountsFree locks those of the accounts that nobody else holds, in the order of their ids.
+SELECT * FROM credit_accounts WHERE account_id = ANY (@account_ids::uuid[])
+ORDER BY account_id
+FOR UPDATE SKIP LOCKED;
+
+-- name: ListAllowanceOwners :many
+-- ListAllowanceOwners tells what the clock has to know of accounts. An account that is nobody's own has no address to confirm.
+SELECT a.id, a.kind, a.status, a.created_at, u.email_confirmed_at
+FROM accounts a LEFT JOIN users u ON u.id = a.personal_of
+WHERE a.id = ANY (@account_ids::uuid[])
+ORDER BY a.id;
+
+-- name: ListAllowanceItems :many
+-- ListAllowanceItems lists what the accounts' subscriptions consist of, with the tier of each price.
+SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.current_period_start, i.current_period_end, p.tier_id
+FROM subscription_items i JOIN tier_prices p ON p.stripe_price_id = i.price_id
+WHERE i.account_id = ANY (@account_ids::uuid[]) AND i.current_period_start IS NOT NULL AND i.current_period_end IS NOT NULL
+ORDER BY i.account_id, i.id;
+
+-- name: SetNextAllowance :exec
+UPDATE credit_accounts SET next_allowance_at = sqlc.narg(next_allowance_at) WHERE account_id = @account_id;
+
+-- name: CountCredits :one
+SELECT (SELECT count(*) FROM credit_accounts) AS accounts, (SELECT count(*) FROM credit_entries) AS entries;
+
+-- name: FindBrokenCreditChains :many
+-- FindBrokenCreditChains finds entries that do not follow from the one before: a gap in the numbers, or another balance.
+SELECT account_id, seq, amount, balance_after, held_after, previous_seq, previous_balance FROM (
+    SELECT e.account_id, e.seq, e.amount, e.balance_after, e.held_after,
+        coalesce(lag(e.seq) OVER chain, 0)::bigint AS previous_seq,
+        coalesce(lag(e.balance_after) OVER chain, 0)::bigint AS previous_balance
+    FROM credit_entries e
+    WINDOW chain AS (PARTITION BY e.account_id ORDER BY e.seq)
+) AS link
+WHERE seq <> previous_seq + 1 OR balance_after <> previous_balance + amount OR held_after NOT BETWEEN 0 AND balance_after
+ORDER BY account_id, seq
+LIMIT @max_rows;
+
+-- name: FindBrokenCreditAccounts :many
+-- FindBrokenCreditAccounts finds accounts whose balance is not the sum of their lots and of their entries, whose next number is
+-- not the next, or that would show a lot after it has expired.
+SELECT a.account_id, a.balance, a.held, a.next_seq, a.next_change_at, coalesce(e.total, 0)::bigint AS entries_total,
+    coalesce(e.last, 0)::bigint AS last_seq, coalesce(l.remaining, 0)::bigint AS lots_remaining,
+    (l.expires_at IS NOT NULL AND (a.next_change_at IS NULL OR a.next_change_at > l.expires_at))::boolean AS unseen,
+    coalesce(l.expires_at::text, '')::text AS expires_at
+FROM credit_accounts a
+LEFT JOIN (
+    SELECT account_id, sum(amount) AS total, max(seq) AS last FROM credit_entries GROUP BY account_id
+) e ON e.account_id = a.account_id
+LEFT JOIN (
+    SELECT account_id, sum(remaining) AS remaining, (min(expires_at) FILTER (WHERE remaining > 0))::timestamptz AS expires_at
+    FROM credit_lots GROUP BY account_id
+) l ON l.account_id = a.account_id
+WHERE a.balance <> coalesce(l.remaining, 0) OR a.balance <> coalesce(e.total, 0) OR a.held NOT BETWEEN 0 AND a.balance
+    OR a.next_seq <> coalesce(e.last, 0) + 1
+    OR (l.expires_at IS NOT NULL AND (a.next_change_at IS NULL OR a.next_change_at > l.expires_at))
+ORDER BY a.account_id
+LIMIT @max_rows;
+
+-- name: FindBrokenCreditLots :many
+-- FindBrokenCreditLots finds lots of which there is not left what was granted less what was taken.
+SELECT l.account_id, l.id, l.granted, l.remaining, coalesce(p.filled, 0)::bigint AS filled, coalesce(p.total, 0)::bigint AS total
+FROM credit_lots l
+LEFT JOIN (
+    SELECT x.account_id, x.lot_id, sum(x.amount) AS total, sum(x.amount) FILTER (WHERE e.kind = 'grant') AS filled
+    FROM credit_entry_lots x JOIN credit_entries e ON e.account_id = x.account_id AND e.seq = x.seq
+    GROUP BY x.account_id, x.lot_id
+) p ON p.account_id = l.account_id AND p.lot_id = l.id
+WHERE l.remaining <> coalesce(p.total, 0) OR l.granted <> coalesce(p.filled, 0) OR l.remaining NOT BETWEEN 0 AND l.granted
+ORDER BY l.account_id, l.id
+LIMIT @max_rows;
+
+-- name: FindBrokenCreditEntries :many
+-- FindBrokenCreditEntries finds entries that are not the sum of what they put into lots or took from them.
+SELECT e.account_id, e.seq, e.kind, e.amount, coalesce(p.total, 0)::bigint AS parts
+FROM credit_entries e
+LEFT JOIN (
+    SELECT account_id, seq, sum(amount) AS total FROM credit_entry_lots GROUP BY account_id, seq
+) p ON p.account_id = e.account_id AND p.seq = e.seq
+WHERE e.amount <> coalesce(p.total, 0) OR (e.kind = 'grant') <> (e.amount > 0)
+ORDER BY e.account_id, e.seq
+LIMIT @max_rows;
+
+-- name: FindOrphanedCredits :many
+-- FindOrphanedCredits finds what belongs to nothing, which the foreign keys forbid.
+SELECT o.account_id, o.what::text AS what FROM (
+    SELECT e.account_id, 'entry ' || e.seq AS what FROM credit_entries e
+    WHERE NOT EXISTS (SELECT FROM credit_accounts a WHERE a.account_id = e.account_id)
+    UNION ALL
+    SELECT l.account_id, 'lot ' || l.id FROM credit_lots l
+    WHERE NOT EXISTS (SELECT FROM credit_accounts a WHERE a.account_id = l.account_id)
+    UNION ALL
+    SELECT x.account_id, 'part of entry ' || x.seq || ' in lot ' || x.lot_id FROM credit_entry_lots x
+    WHERE NOT EXISTS (SELECT FROM credit_entries e WHERE e.account_id = x.account_id AND e.seq = x.seq)
+        OR NOT EXISTS (SELECT FROM credit_lots l WHERE l.account_id = x.account_id AND l.id = x.lot_id)
+) o
+ORDER BY o.account_id, o.what
+LIMIT @max_rows;

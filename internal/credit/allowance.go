@@ -1,0 +1,128 @@
+package credit
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/audit"
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/db"
+)
+
+// An Allowance is a tier's credits of one month, that an invoice or the clock brings.
+type Allowance struct {
+	AccountID  uuid.UUID
+	NaturalKey string
+	Tier       string
+	Monthly    catalog.Allowance
+	Quantity   int64 // how many of the tier were bought
+	// The period that was paid for. Of one with several months this is the allowance of the first; the clock brings the others.
+	Start, End time.Time
+	Actor      audit.Actor
+}
+
+// AllowanceLot makes a lot of an allowance: spent before what was bought by itself, and gone with its month unless the tier
+// lets it roll over. It reports false where the tier has no allowance.
+func AllowanceLot(a Allowance) (Lot, bool) {
+	l := Lot{
+		AccountID: a.AccountID, Source: SourceAllowance, NaturalKey: a.NaturalKey, Priority: PriorityAllowance,
+		Amount: a.Monthly.Amount * a.Quantity, Description: "Allowance of tier " + a.Tier, Actor: a.Actor,
+	}
+	if !a.Monthly.Rollover {
+		end := firstMonthEnd(a.Start, a.End)
+		l.ExpiresAt = &end
+	}
+	return l, l.Amount > 0
+}
+
+// recheck is how long the clock leaves an account alone of which it does not know when it is next owed something.
+const recheck = time.Hour
+
+// circumstances are what decides which allowances the clock owes to an account.
+type circumstances struct {
+	owner    db.ListAllowanceOwnersRow
+	standing account.Standing
+	items    []db.ListAllowanceItemsRow
+	monthly  map[string]catalog.Allowance // by tier
+}
+
+// owed lists what the clock owes to an account by now, whether it was granted already or not, and when to look again.
+func (c circumstances) owed(now time.Time) (lots []Lot, next time.Time) {
+	next = now.Add(recheck)
+	if c.owner.Status != account.StatusActive {
+		return nil, next
+	}
+	if c.standing.Access {
+		return c.owedMonths(now, next)
+	}
+	lot, month, ok := c.free(now)
+	if ok {
+		lots = append(lots, lot)
+	}
+	if c.standing.Subscription == nil && ok {
+		next = month // nothing but time changes an account that has never subscribed
+	}
+	return lots, next
+}
+
+// free is the allowance of the tier without a price: for the month of the account's own that now is in, and not before the
+// owner's address is confirmed. It returns when that month ends.
+func (c circumstances) free(now time.Time) (Lot, time.Time, bool) {
+	anchor := c.owner.CreatedAt
+	n := monthAt(anchor, now)
+	if c.owner.EmailConfirmedAt == nil || n < 0 {
+		return Lot{}, time.Time{}, false
+	}
+	tier, start, end := c.standing.Tier, addMonths(anchor, n), addMonths(anchor, n+1)
+	lot, ok := AllowanceLot(Allowance{
+		AccountID: c.owner.ID, NaturalKey: clockKey(tier, start), Tier: tier, Monthly: c.monthly[tier], Quantity: 1,
+		Start: start, End: end, Actor: audit.System("credit_allowance"),
+	})
+	return lot, end, ok
+}
+
+// owedMonths lists the months after the first of subscription periods that have several. Months that are over are owed only
+// where their credits would still be there.
+func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
+	var lots []Lot
+	for _, item := range c.items {
+		if item.SubscriptionID != c.standing.Subscription.ID || item.CurrentPeriodEnd.Sub(*item.CurrentPeriodStart) <= longestMonth {
+			continue
+		}
+		for n := 1; ; n++ {
+			start, end := addMonths(*item.CurrentPeriodStart, n), addMonths(*item.CurrentPeriodStart, n+1)
+			if !start.Before(*item.CurrentPeriodEnd) {
+				break
+			}
+			if start.After(now) {
+				next = earlier(next, start)
+				break
+			}
+			lot, ok := AllowanceLot(Allowance{
+				AccountID: item.AccountID, NaturalKey: clockKey(item.ID, start), Tier: item.TierID, Monthly: c.monthly[item.TierID],
+				Quantity: item.Quantity, Start: start, End: earlier(end, *item.CurrentPeriodEnd), Actor: audit.System("credit_allowance"),
+			})
+			if ok && (lot.ExpiresAt == nil || lot.ExpiresAt.After(now)) {
+				lots = append(lots, lot)
+			}
+		}
+	}
+	if until := c.standing.AccessUntil; until != nil && until.After(now) {
+		next = earlier(next, *until)
+	}
+	return lots, next
+}
+
+// clockKey is the natural key of an allowance that the clock brings.
+func clockKey(of string, start time.Time) string {
+	return "clock:" + of + ":" + start.UTC().Format(time.RFC3339Nano)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,149 @@
+package credit
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/postgres"
+)
+
+// EnsureAllowance grants what the clock owes to an account: the free tier's month, or a further month of a yearly price. It is
+// for the moments at which somebody looks: a first sign-in, a confirmed address, a read of the credits. Where nothing is due it
+// reads one row. [AllowanceArgs] is the job for all others.
+func (s *Service) EnsureAllowance(ctx context.Context, accountID uuid.UUID) error {
+	_, err := s.ensureAllowance(ctx, accountID)
+	return err
+}
+
+// ensureAllowance is [Service.EnsureAllowance]; it tells how many lots it has granted.
+func (s *Service) ensureAllowance(ctx context.Context, accountID uuid.UUID) (granted int, err error) {
+	row, found, err := s.glance(ctx, accountID)
+	if err != nil || found && !allowanceDue(row.NextAllowanceAt, s.now()) {
+		return 0, err
+	}
+	return s.grantAllowance(ctx, accountID, found)
+}
+
+// Reconsider makes the clock look at an account's allowance again, for what its subscriptions give has changed. It joins the
+// transaction of that change.
+func Reconsider(ctx context.Context, q *db.Queries, accountID uuid.UUID) error {
+	if err := q.SetNextAllowance(ctx, nil, accountID); err != nil {
+		return fmt.Errorf("reconsider allowance: %w", err)
+	}
+	return nil
+}
+
+func allowanceDue(next *time.Time, now time.Time) bool { return next == nil || due(next, now) }
+
+// grantAllowance grants what is owed to one account and tells how many lots that were. known is whether the account has a row
+// of credits; none is left behind for one that is not owed anything yet.
+func (s *Service) grantAllowance(ctx context.Context, accountID uuid.UUID, known bool) (granted int, err error) {
+	err = postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
+		ids := []uuid.UUID{accountID}
+		found, err := s.circumstancesOf(ctx, q, ids)
+		if err != nil {
+			return err
+		}
+		if lots, _ := found[accountID].owed(s.now()); len(lots) == 0 && !known {
+			return nil
+		}
+		p, err := create(ctx, q, accountID)
+		if err != nil {
+			return err
+		}
+		// Once more: what was read before the lock may be over.
+		granted, err = s.grantOwed(ctx, q, []*purse{p})
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("grant allowance: %w", err)
+	}
+	return granted, nil
+}
+
+// grantOwed grants what the clock owes to accounts that are locked, and notes when to look again.
+func (s *Service) grantOwed(ctx context.Context, q *db.Queries, purses []*purse) (granted int, err error) {
+	ids := make([]uuid.UUID, len(purses))
+	for i, p := range purses {
+		ids[i] = p.AccountID
+	}
+	found, err := s.circumstancesOf(ctx, q, ids)
+	if err != nil {
+		return 0, err
+	}
+	now := s.now()
+	for _, p := range purses {
+		lots, next := found[p.AccountID].owed(now)
+		for _, lot := range lots {
+			added, err := p.grant(ctx, now, lot)
+			if err != nil {
+				return 0, err
+			}
+			if added {
+				granted++
+			}
+		}
+		if err := q.SetNextAllowance(ctx, &next, p.AccountID); err != nil {
+			return 0, fmt.Errorf("set next allowance: %w", err)
+		}
+	}
+	return granted, nil
+}
+
+// circumstancesOf reads what decides over allowances, in a handful of statements for any number of accounts. An account that
+// is not there has the zero circumstances, which are owed nothing.
+func (s *Service) circumstancesOf(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID]circumstances, error) {
+	owners, err := q.ListAllowanceOwners(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read owners: %w", err)
+	}
+	standings, err := account.StandingsOf(ctx, q, s.policy, ids, s.now())
+	if err != nil {
+		return nil, err
+	}
+	items, err := q.ListAllowanceItems(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read subscription items: %w", err)
+	}
+	monthly, err := allowances(ctx, q, standings, items)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[uuid.UUID]circumstances, len(ids))
+	for _, owner := range owners {
+		found[owner.ID] = circumstances{owner: owner, standing: standings[owner.ID], monthly: monthly}
+	}
+	for _, item := range items {
+		c := found[item.AccountID]
+		c.items = append(c.items, item)
+		found[item.AccountID] = c
+	}
+	return found, nil
+}
+
+// allowances reads the allowance of each tier that matters.
+func allowances(ctx context.Context, q *db.Queries, standings map[uuid.UUID]account.Standing, items []db.ListAllowanceItemsRow) (map[string]catalog.Allowance, error) {
+	monthly := map[string]catalog.Allowance{}
+	for _, standing := range standings {
+		monthly[standing.Tier] = catalog.Allowance{}
+	}
+	for _, item := range items {
+		monthly[item.TierID] = catalog.Allowance{}
+	}
+	for id := range monthly {
+		tier, found, err := catalog.TierByID(ctx, q, id)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			monthly[id] = tier.Allowance
+		}
+	}
+	return monthly, nil
+}

@@ -1,0 +1,33 @@
+package credit
+
+import "time"
+
+// addMonths is n months after t. The 31st becomes the last day of a shorter month, and the 31st again of the next longer one:
+// count from the same t.
+func addMonths(t time.Time, n int) time.Time {
+	t = t.UTC()
+	year, month, day := t.Date()
+	last := time.Date(year, month+time.Month(n)+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	return time.Date(year, month+time.Month(n), min(day, last), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
+}
+
+// monthAt is which month after anchor now is in: 0 is the first, less is before it.
+func monthAt(anchor, now time.Time) int {
+	anchor, now = anchor.UTC(), now.UTC()
+	n := (now.Year()-anchor.Year())*12 + int(now.Month()-anchor.Month())
+	if addMonths(anchor, n).After(now) {
+		n--
+	}
+	return n
+}
+
+// longestMonth tells a month from what is made of several.
+const longestMonth = 32 * 24 * time.Hour
+
+// firstMonthEnd is where the first month of a period ends: with the period, unless that has several months.
+func firstMonthEnd(start, end time.Time) time.Time {
+	if end.Sub(start) <= longestMonth {
+		return end
+	}
+	return addMonths(start, 1)
+}
