@@ -167,7 +167,7 @@ func (s *Service) List(ctx context.Context, query string, r page.Request) (page.
 	for i, row := range rows {
 		ids[i] = row.AccountID
 	}
-	standings, err := standingsOf(ctx, q, s.cfg.Policy, ids, s.now())
+	standings, err := StandingsOf(ctx, q, s.cfg.Policy, ids, s.now())
 	if err != nil {
 		return page.Page[Profile]{}, err
 	}
