@@ -58,7 +58,7 @@ func run(args []string, stderr io.Writer) (int, error) {
 	migrate := flags.Bool("migrate", false, "name a migrated database in DATABASE_URL")
 	reset := flags.Bool("reset", false, "delete the databases of make dev")
 	if err := flags.Parse(args); err != nil {
-		return exitUsage, nil // the flag set has said why
+		return exitUsage, nil //nolint:nilerr // the flag set has said why
 	}
 	co, err := checkout.Here()
 	if err != nil {
@@ -105,7 +105,7 @@ func runTests(co checkout.Checkout, migrate bool, command []string, stderr io.Wr
 // runCommand runs the command to its end and returns its exit code. It passes
 // signals on, and asks the command to end where its database has gone.
 func (s *services) runCommand(command []string, signals <-chan os.Signal) (int, error) {
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.CommandContext(context.Background(), command[0], command[1:]...) // it ends by itself or by the signals passed on
 	cmd.Env = s.env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // devdb prepares devdb with arguments, as a process of its own group.
 func devdb(env []string, args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...)
+	cmd := exec.CommandContext(context.Background(), os.Args[0], args...)
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "TEST_") {
 			cmd.Env = append(cmd.Env, variable)
@@ -138,7 +139,7 @@ func TestSignalIsPassedOn(t *testing.T) {
 			if code, err := waitCode(cmd); err != nil || code != 5 {
 				t.Errorf("exit code %d, %v; want 5", code, err)
 			}
-			host := strings.TrimPrefix(line[strings.Index(line, "host="):], "host=")
+			_, host, _ := strings.Cut(line, "host=")
 			host, _, _ = strings.Cut(host, "&")
 			if _, err := os.Stat(host); err == nil {
 				t.Errorf("%s is still there", host)
@@ -148,8 +149,11 @@ func TestSignalIsPassedOn(t *testing.T) {
 }
 
 func waitCode(cmd *exec.Cmd) (int, error) {
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait() //nolint:errcheck // the exit code says it
+	}()
 	select {
 	case <-ended:
 		return cmd.ProcessState.ExitCode(), nil

@@ -23,7 +23,10 @@ func connect(t *testing.T, url string) rueidis.Client {
 	return client
 }
 
-func set(t *testing.T, url, key string) {
+// key is the one that all tests use.
+const key = "k"
+
+func set(t *testing.T, url string) {
 	t.Helper()
 	client := connect(t, url)
 	if err := client.Do(t.Context(), client.B().Set().Key(key).Value("v").Build()).Error(); err != nil {
@@ -31,7 +34,7 @@ func set(t *testing.T, url, key string) {
 	}
 }
 
-func has(t *testing.T, url, key string) bool {
+func has(t *testing.T, url string) bool {
 	t.Helper()
 	client := connect(t, url)
 	n, err := client.Do(t.Context(), client.B().Exists().Key(key).Build()).AsInt64()
@@ -44,8 +47,8 @@ func has(t *testing.T, url, key string) bool {
 func TestNewIsOwn(t *testing.T) {
 	t.Parallel()
 	one, other := redistest.New(t), redistest.New(t)
-	set(t, one, "k")
-	if has(t, other, "k") {
+	set(t, one)
+	if has(t, other) {
 		t.Error("two calls share their keys")
 	}
 }
@@ -53,7 +56,7 @@ func TestNewIsOwn(t *testing.T) {
 func TestStopAndRestart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	set(t, server.URL(), "k")
+	set(t, server.URL())
 	server.Stop()
 	option, err := rueidis.ParseURL(server.URL())
 	if err != nil {
@@ -64,7 +67,7 @@ func TestStopAndRestart(t *testing.T) {
 		t.Error("Redis answers after Stop")
 	}
 	server.Restart()
-	if has(t, server.URL(), "k") {
+	if has(t, server.URL()) {
 		t.Error("the restarted server is not empty")
 	}
 }
@@ -79,15 +82,15 @@ func TestSharedServer(t *testing.T) {
 		if first == second || first == shared {
 			t.Fatalf("claims share a database: %s, %s", first, second)
 		}
-		set(t, first, "k")
-		if has(t, second, "k") {
+		set(t, first)
+		if has(t, second) {
 			t.Error("claims share their keys")
 		}
 	})
 	if again := redistest.Claim(t, shared); again != first {
 		t.Errorf("a number is not given back: got %s, want %s", again, first)
 	}
-	if has(t, first, "k") {
+	if has(t, first) {
 		t.Error("a database is handed on with keys in it")
 	}
 }

@@ -55,7 +55,7 @@ func (p place) sweepHalfMade() {
 		return // the pattern is right for every path without brackets
 	}
 	for _, path := range half {
-		os.RemoveAll(path) //nolint:errcheck // see above
+		os.RemoveAll(path)
 	}
 }
 

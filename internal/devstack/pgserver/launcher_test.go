@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	if prepared.dir != "" {
-		os.RemoveAll(prepared.dir) //nolint:errcheck // in memory, or in /tmp
+		os.RemoveAll(prepared.dir)
 	}
 	os.Exit(code)
 }
@@ -77,7 +77,7 @@ type launcher struct {
 // launch starts a launcher in a checkout and waits until its server runs.
 func launch(t *testing.T, co checkout.Checkout, change func(*exec.Cmd)) *launcher {
 	t.Helper()
-	l := &launcher{cmd: exec.Command(os.Args[0])}
+	l := &launcher{cmd: exec.CommandContext(t.Context(), os.Args[0])}
 	l.cmd.Env = append(os.Environ(), launchEnv+"="+string(co))
 	l.cmd.Stderr = os.Stderr
 	if change != nil {
@@ -149,7 +149,7 @@ func usedCheckout(t *testing.T) checkout.Checkout {
 // copyTree copies a directory into another one, owners included.
 func copyTree(t *testing.T, from, into string) {
 	t.Helper()
-	if out, err := exec.Command("cp", "-Rp", from, into).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "cp", "-Rp", from, into).CombinedOutput(); err != nil {
 		t.Fatalf("copy cluster: %v\n%s", err, out)
 	}
 }
@@ -295,7 +295,7 @@ func exists(path string) bool {
 // group lists the processes of a process group.
 func group(t *testing.T, pgid int) []int {
 	t.Helper()
-	out, err := exec.Command("ps", "-A", "-o", "pid=,pgid=").Output()
+	out, err := exec.CommandContext(t.Context(), "ps", "-A", "-o", "pid=,pgid=").Output()
 	if err != nil {
 		t.Fatalf("list processes: %v", err)
 	}

@@ -52,7 +52,7 @@ func clearOrphan(ctx context.Context, data string) error {
 	if err != nil || file.pid == 0 || !alive(file.pid) {
 		return err
 	}
-	if !isServerOf(file.pid, data) {
+	if !isServerOf(ctx, file.pid, data) {
 		if !alive(file.pid) {
 			return nil // it ended while we looked
 		}
@@ -105,10 +105,10 @@ func alive(pid int) bool {
 // isServerOf tells whether the process is the PostgreSQL that works in data.
 // Its working directory says so for certain, even where the checkout has been
 // renamed meanwhile.
-func isServerOf(pid int, data string) bool {
+func isServerOf(ctx context.Context, pid int, data string) bool {
 	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 	if err != nil {
-		if cwd, err = cwdByLsof(pid); err != nil {
+		if cwd, err = cwdByLsof(ctx, pid); err != nil {
 			return false
 		}
 	}
@@ -121,8 +121,8 @@ func isServerOf(pid int, data string) bool {
 }
 
 // cwdByLsof asks lsof, which macOS has and which needs no /proc.
-func cwdByLsof(pid int) (string, error) {
-	out, err := exec.Command("lsof", "-a", "-p", strconv.Itoa(pid), "-d", "cwd", "-Fn").Output()
+func cwdByLsof(ctx context.Context, pid int) (string, error) {
+	out, err := exec.CommandContext(ctx, "lsof", "-a", "-p", strconv.Itoa(pid), "-d", "cwd", "-Fn").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask for working directory: %w", err)
 	}

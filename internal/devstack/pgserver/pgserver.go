@@ -254,7 +254,7 @@ func (s *Server) Stop() error {
 // abandon gives back what a start that failed had taken.
 func (s *Server) abandon() {
 	if s.place.sweep != "" {
-		os.RemoveAll(s.place.sweep) //nolint:errcheck // the next start sweeps
+		os.RemoveAll(s.place.sweep) // what stays is swept by a later start
 	}
 	if s.lock != nil {
 		s.lock.Unlock()

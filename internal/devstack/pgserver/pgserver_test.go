@@ -138,7 +138,7 @@ func TestStalePIDFileOfAnotherProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	other := exec.Command("sleep", "60")
+	other := exec.CommandContext(t.Context(), "sleep", "60")
 	owner := info.Sys().(*syscall.Stat_t)
 	if os.Geteuid() == 0 {
 		other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}}
@@ -176,7 +176,7 @@ func TestKilledWhileMakingTheCluster(t *testing.T) {
 		return found
 	}
 	killed := make(chan struct{})
-	cmd := exec.Command(os.Args[0])
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), launchEnv+"="+string(co))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -234,7 +234,7 @@ func TestCheckoutsBesideEachOther(t *testing.T) {
 func TestPort(t *testing.T) {
 	t.Parallel()
 	co := usedCheckout(t)
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

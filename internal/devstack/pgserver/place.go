@@ -131,7 +131,7 @@ func sweepThrowaways(ctx context.Context) {
 			continue
 		}
 		if clearOrphan(ctx, filepath.Join(base, "data")) == nil {
-			os.RemoveAll(base) //nolint:errcheck // the next start tries again
+			os.RemoveAll(base) // what stays is for the next start
 		}
 		lock.Unlock()
 	}

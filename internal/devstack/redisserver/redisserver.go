@@ -112,7 +112,7 @@ func (s *Server) awaitReady(ctx context.Context, log *os.File) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, errors.New("it did not answer in time"))
 	defer cancel()
 	for {
-		switch pid, err := processID(s.Addr()); {
+		switch pid, err := processID(ctx, s.Addr()); {
 		case err == nil && pid == s.process.PID:
 			return nil
 		case err == nil:
@@ -147,8 +147,8 @@ func contents(log *os.File) string {
 }
 
 // processID asks the server at addr for its process id.
-func processID(addr string) (int, error) {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+func processID(ctx context.Context, addr string) (int, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return 0, err
 	}

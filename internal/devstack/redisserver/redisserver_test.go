@@ -114,7 +114,7 @@ func TestStopAndRestart(t *testing.T) {
 			t.Fatalf("Stop: %v", err)
 		}
 	}
-	if conn, err := net.Dial("tcp", server.Addr()); err == nil {
+	if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addr()); err == nil {
 		conn.Close()
 		t.Error("something listens after Stop")
 	}
@@ -135,7 +135,7 @@ func TestStopAndRestart(t *testing.T) {
 
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestPortTaken(t *testing.T) {
 
 func TestKilledLauncher(t *testing.T) {
 	t.Parallel()
-	launcher := exec.Command(os.Args[0])
+	launcher := exec.CommandContext(t.Context(), os.Args[0])
 	launcher.Env = append(os.Environ(), launchEnv+"=1")
 	stdout, err := launcher.StdoutPipe()
 	if err != nil {

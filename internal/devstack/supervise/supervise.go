@@ -15,6 +15,7 @@ package supervise
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -82,7 +83,8 @@ func Start(c Command) (*Process, error) {
 	}
 	defer answer.Close()
 
-	cmd := exec.Command("/bin/sh", append([]string{"-c", script, "supervisor", c.StopSignal, c.Sweep}, c.Args...)...)
+	// No context ends it: it has to stay until the server has ended.
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", append([]string{"-c", script, "supervisor", c.StopSignal, c.Sweep}, c.Args...)...)
 	cmd.Dir = "/" // the caller's may be closed to the server's user
 	cmd.Env = c.Env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, c.Log

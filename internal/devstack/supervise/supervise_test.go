@@ -127,7 +127,7 @@ func TestKilledLauncher(t *testing.T) {
 	if err := os.Mkdir(sweep, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	launcher := exec.Command(os.Args[0], sweep, "sleep", "60")
+	launcher := exec.CommandContext(t.Context(), os.Args[0], sweep, "sleep", "60")
 	launcher.Env = append(os.Environ(), launchEnv+"=1")
 	stdout, err := launcher.StdoutPipe()
 	if err != nil {
