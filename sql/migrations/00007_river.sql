@@ -1,4 +1,5 @@
--- The tables of River v0.51, its migrations 1 to 8 as that library gives them.
+-- The tables of River v0.51, its migrations 1 to 8 as that library gives them, with one difference: the state 'pending' is in
+-- the type from the start. River adds it in its step 4, and PostgreSQL 15 refuses to use a value in the transaction that added it.
 -- +goose Up
 
 -- River 1: create river migration
@@ -20,6 +21,7 @@ CREATE TYPE river_job_state AS ENUM(
   'cancelled',
   'completed',
   'discarded',
+  'pending',
   'retryable',
   'running',
   'scheduled'
@@ -134,9 +136,6 @@ ALTER TABLE river_job ALTER COLUMN args DROP DEFAULT;
 ALTER TABLE river_job ALTER COLUMN metadata SET DEFAULT '{}';
 UPDATE river_job SET metadata = '{}' WHERE metadata IS NULL;
 ALTER TABLE river_job ALTER COLUMN metadata SET NOT NULL;
-
--- The 'pending' job state will be used for upcoming functionality:
-ALTER TYPE river_job_state ADD VALUE IF NOT EXISTS 'pending' AFTER 'discarded';
 
 ALTER TABLE river_job DROP CONSTRAINT finalized_or_finalized_at_null;
 ALTER TABLE river_job ADD CONSTRAINT finalized_or_finalized_at_null CHECK (
@@ -355,5 +354,6 @@ SELECT 1;
 INSERT INTO river_migration (line, version) SELECT 'main', generate_series(1, 8);
 
 -- +goose Down
-DROP TABLE river_client_queue, river_client, river_queue, river_leader, river_job, river_migration;
+DROP TABLE river_notification, river_queue, river_leader, river_job, river_migration;
+DROP FUNCTION river_job_state_in_bitmask;
 DROP TYPE river_job_state;
