@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"sync"
@@ -161,3 +162,6 @@ func eventually(t *testing.T, within time.Duration, what string, f func() bool) 
 
 func both(c *supabase.Config)  { c.Mode = supabase.Both }
 func es256(c *supabase.Config) { c.Mode = supabase.ES256 }
+
+// sprint prints in every way that a careless line of a log would.
+func sprint(v any) string { return fmt.Sprintf("%v %+v %#v %s", v, v, v, v) }
