@@ -15,3 +15,9 @@ func (s *Service) Requeue(ctx context.Context) error { return s.requeue(ctx) }
 
 // Backoff are the pauses after failed attempts.
 func Backoff() []time.Duration { return backoff[:] }
+
+// ParseEnvelope returns the texts that are stored of an event, its id first, and whether it is one.
+func ParseEnvelope(body []byte) (texts []string, ok bool) {
+	e, reason, err := parseEnvelope(body)
+	return []string{e.ID, e.Type, e.APIVersion, e.Account, e.ObjectKind, e.ObjectID, e.CustomerID, reason}, err == nil
+}

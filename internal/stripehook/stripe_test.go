@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/saaskit/internal/catalog/catalogtest"
+	"example.com/saaskit/internal/stripeemu"
 )
 
 // put stores an object at Stripe: the sample of its type with fields laid over it.
@@ -156,4 +157,9 @@ func (w *world) signup() {
 	w.intent("pi_in_1", object{"invoice": "in_1", "latest_charge": "ch_in_1"})
 	w.charge("ch_in_1", object{"invoice": "in_1", "payment_intent": "pi_in_1"})
 	w.session("cs_1", object{"subscription": "sub_1", "invoice": "in_1", "line_items": w.sessionLines(w.basic(), 1)})
+}
+
+// faultBody answers reads of a path in Stripe's place.
+func faultBody(path string, status int, body any) stripeemu.Fault {
+	return stripeemu.Fault{Method: "GET", Path: path, Status: status, Body: body}
 }
