@@ -2,9 +2,11 @@ package stripehook_test
 
 import (
 	"maps"
+	"regexp"
 	"time"
 
 	"example.com/saaskit/internal/catalog/catalogtest"
+	"example.com/saaskit/internal/postgres"
 	"example.com/saaskit/internal/stripeemu"
 )
 
@@ -73,7 +75,7 @@ func (w *world) subscription(id string, over ...object) {
 		"id": id, "customer": "cus_1", "status": "active", "currency": "usd", "latest_invoice": nil, "metadata": object{},
 		"cancel_at": nil, "canceled_at": nil, "ended_at": nil, "trial_start": nil, "trial_end": nil, "trial_settings": nil,
 		"next_pending_invoice_item_invoice": nil,
-		"current_period_start": start, "current_period_end": end, "created": start, "start_date": start, "billing_cycle_anchor": start,
+		"current_period_start":              start, "current_period_end": end, "created": start, "start_date": start, "billing_cycle_anchor": start,
 		"items": list("/v1/subscription_items?subscription="+id, w.item("si_"+id, id, w.basic(), 1)),
 	}, over...))
 }
@@ -163,3 +165,20 @@ func (w *world) signup() {
 func faultBody(path string, status int, body any) stripeemu.Fault {
 	return stripeemu.Fault{Method: "GET", Path: path, Status: status, Body: body}
 }
+
+// attempt stores our side of a checkout that is open.
+func (w *world) attempt(session, kind string) string {
+	w.t.Helper()
+	id := postgres.NewID()
+	w.exec(`INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, success_url, cancel_url,
+			status, stripe_session_id, created_at, updated_at)
+		VALUES ($1, $2, $3, 'key', 'price', 'usd', 'https://app.example.com', 'https://app.example.com', 'open', NULLIF($4, ''), now(), now())`,
+		id, w.t1, kind, session)
+	return id.String()
+}
+
+// Fields of ours that differ each time: see blur.
+var (
+	idField      = regexp.MustCompile(`"id": "[0-9a-f-]{36}", `)
+	createdField = regexp.MustCompile(`"created_at": "[^"]*", `)
+)
