@@ -76,18 +76,16 @@ func (t *settling) withhold(ctx context.Context, reason, paidBy, price, currency
 }
 
 // grantAllowance gives the month of credits that a line has paid for. The further months of a yearly price are given by the
-// clock.
+// clock. A line without a period is for the month that begins with its payment.
 func (t *settling) grantAllowance(ctx context.Context, line invoiceLine, sold catalog.Price, key string) error {
-	amount := sold.Credits * line.count()
-	if amount <= 0 {
+	start := line.Period.Start.orElse(t.now)
+	lot, ok := credit.AllowanceLot(credit.Allowance{
+		AccountID: t.account, NaturalKey: key, Tier: sold.TierID, Quantity: line.count(), Start: start,
+		Monthly: catalog.Allowance{Amount: sold.Credits, Rollover: sold.Rollover},
+		End:     line.Period.End.orElse(start.AddDate(0, 1, 0)), Actor: t.actor(),
+	})
+	if !ok {
 		return nil
-	}
-	lot := credit.Lot{
-		AccountID: t.account, Source: credit.SourceAllowance, NaturalKey: key, Priority: credit.PriorityAllowance,
-		Amount: amount, Description: "Allowance of tier " + sold.TierID, Actor: t.actor(),
-	}
-	if !sold.Rollover {
-		lot.ExpiresAt = line.Period.End.Time
 	}
 	_, err := credit.Grant(ctx, t.q, t.now, lot)
 	return err

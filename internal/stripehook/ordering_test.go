@@ -165,8 +165,22 @@ func TestC51AllPermutations(t *testing.T) {
 // forget empties our side, but for accounts, catalogue and the customer's mapping.
 func (w *world) forget() {
 	w.t.Helper()
-	w.exec(`TRUNCATE credit_entry_lots, credit_entries, credit_lots, credit_accounts, subscription_items, subscriptions, invoice_lines,
-		invoices, payment_intents, transactions, stripe_events, stripe_objects, outbox, audit_log, river_job CASCADE`)
+	tx, err := w.pool.Begin(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`SET LOCAL session_replication_role = replica`, // the ledger does not let itself be emptied
+		`TRUNCATE credit_entry_lots, credit_entries, credit_lots, credit_accounts, subscription_items, subscriptions, invoice_lines,
+			invoices, payment_intents, transactions, stripe_events, stripe_objects, outbox, audit_log, river_job CASCADE`,
+	} {
+		if _, err := tx.Exec(w.t.Context(), statement); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
 	w.exec(`UPDATE checkout_attempts SET status = 'open'`)
 	w.exec(`UPDATE stripe_customers SET email = '', default_payment_method = NULL, currency = NULL`)
 }
