@@ -1,0 +1,69 @@
+// Command saaskit-dev is the server with everything that it needs embedded: what `make dev` runs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"example.com/saaskit/internal/config"
+	"example.com/saaskit/internal/devstack"
+	"example.com/saaskit/internal/serve"
+)
+
+func main() {
+	reset := flag.Bool("reset", false, "delete the development data and end")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, *reset)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "saaskit-dev:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, reset bool) error {
+	if reset {
+		return devstack.Reset()
+	}
+	boot, err := serve.NewLogger(config.Config{LogFormat: "auto", LogLevel: "info"}, os.Stderr)
+	if err != nil {
+		return err
+	}
+	stack, err := devstack.Start(ctx, os.Getenv, boot)
+	if err != nil {
+		return err
+	}
+	defer stack.Stop()
+	cfg, err := config.Load(stack.Getenv)
+	if err != nil {
+		return fmt.Errorf("the settings are not right:\n%w", err)
+	}
+	if err := stack.Prepare(ctx, cfg); err != nil {
+		return err
+	}
+	envFile, err := stack.WriteEnv()
+	if err != nil {
+		return err
+	}
+	defer devstack.RemoveEnv(envFile)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-stack.Down():
+			cancel(errors.New("the embedded PostgreSQL has ended"))
+		case <-ctx.Done():
+		}
+	}()
+	err = serve.Run(ctx, cfg, boot, serve.Options{Listener: stack.Listener, Started: func() { stack.Greet(os.Stdout) }})
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}

@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/problem"
+)
+
+// authenticate finds out who is calling, from the document's own security requirements, and refuses who may not.
+func (r *router) authenticate(o *operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			who := caller{requestID: requestID(c), ip: c.RealIP()}
+			if !o.public() {
+				p, err := r.principal(c, o)
+				if err != nil {
+					return err
+				}
+				who.Principal = p
+				who.actFor = func(ctx context.Context, id uuid.UUID) error {
+					_, err := r.services.Accounts.ActFor(ctx, p, id)
+					return err
+				}
+			}
+			setCaller(c, who)
+			return next(c)
+		}
+	}
+}
+
+// principal verifies the credential, then the account that it is to act for, then what it may do.
+func (r *router) principal(c echo.Context, o *operation) (account.Principal, error) {
+	p, err := r.credential(c, o)
+	if err != nil {
+		return p, err
+	}
+	if err := r.allowed(o, p); err != nil {
+		return p, err
+	}
+	if !o.takesAccount {
+		return p, nil
+	}
+	return r.actingFor(c, p)
+}
+
+func (r *router) credential(c echo.Context, o *operation) (account.Principal, error) {
+	ctx, header := c.Request().Context(), c.Request().Header
+	key, token := header.Get(headerAPIKey), ""
+	if scheme, value, ok := strings.Cut(header.Get(echo.HeaderAuthorization), " "); ok && strings.EqualFold(scheme, "bearer") {
+		token = strings.TrimSpace(value)
+	}
+	switch {
+	case key != "" && token != "":
+		return account.Principal{}, problem.InvalidRequest.Errorf("send one credential, not two").In("header.X-API-Key", "comes beside Authorization")
+	case key == "" && token == "":
+		return account.Principal{}, problem.Unauthenticated.Errorf("send %s", wanted(o))
+	case key == "" && r.services.Keys.LooksLikeKey(token):
+		key = token
+	}
+	if key == "" {
+		if !o.schemes[schemeUser] {
+			return account.Principal{}, problem.CredentialNotAllowed.Errorf("send %s", wanted(o))
+		}
+		return r.services.Auth.Authenticate(ctx, token)
+	}
+	if !o.takesKey() {
+		return account.Principal{}, problem.CredentialNotAllowed.Errorf("only a signed-in user may do this, with an access token")
+	}
+	ip, _ := netip.ParseAddr(c.RealIP()) // the zero address is in no allow-list
+	return r.services.Keys.Authenticate(ctx, key, ip)
+}
+
+// wanted says which credentials an operation takes.
+func wanted(o *operation) string {
+	switch {
+	case o.schemes[schemeUser] && o.takesKey():
+		return "an access token (Authorization: Bearer …) or an API key (X-API-Key: …)"
+	case o.schemes[schemeUser]:
+		return "an access token (Authorization: Bearer …)"
+	}
+	return "an API key (X-API-Key: …)"
+}
+
+// allowed holds scope, role and assurance level against the operation.
+func (r *router) allowed(o *operation, p account.Principal) error {
+	switch {
+	case p.Kind == account.KindAPIKey && !o.schemes[schemeAPIKey]:
+		return problem.CredentialNotAllowed.Errorf("an account's key may not do this; a service key may")
+	case p.Kind == account.KindService && !o.schemes[schemeServiceKey]:
+		return problem.CredentialNotAllowed.Errorf("a service key may not do this")
+	case p.Kind != account.KindUser && !apikey.Allows(p, o.scope):
+		return problem.InsufficientScope.Errorf("the key needs the scope %s", o.scope)
+	case p.Kind == account.KindUser && o.admin && !p.Admin:
+		return problem.AdminRequired.Errorf("ask an administrator")
+	case p.Kind == account.KindUser && o.sensitive && r.requireAAL2 && p.AAL != "aal2":
+		return problem.StrongerSignIn.Errorf("sign in with a second factor and try again")
+	}
+	return nil
+}
+
+// actingFor resolves the Saaskit-Account header.
+func (r *router) actingFor(c echo.Context, p account.Principal) (account.Principal, error) {
+	named := c.Request().Header.Get(headerAccount)
+	if named == "" {
+		return p, nil
+	}
+	id, err := uuid.Parse(named)
+	if err != nil {
+		return p, problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("header."+headerAccount, "is not a UUID")
+	}
+	if p.Kind == account.KindAPIKey {
+		if p.AccountID == nil || *p.AccountID != id {
+			return p, problem.AccountForbidden.Errorf("the key belongs to another account")
+		}
+		return p, nil
+	}
+	return r.services.Accounts.ActFor(c.Request().Context(), p, id)
+}

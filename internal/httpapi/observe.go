@@ -1,0 +1,119 @@
+package httpapi
+
+import (
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"example.com/saaskit/internal/api"
+)
+
+const headerRequestID = "X-Request-Id"
+
+// Keys of what middleware leaves in the Echo context.
+const (
+	keyRequestID = "request_id"
+	keyOperation = "operation"
+	keyOutcome   = "outcome"
+)
+
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func requestID(c echo.Context) string {
+	id, _ := c.Get(keyRequestID).(string)
+	return id
+}
+
+// setOutcome leaves the problem's code for the log line of the request.
+func setOutcome(c echo.Context, code string) { c.Set(keyOutcome, code) }
+
+// named leaves the operation's id for logs and metrics.
+func named(o *operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			c.Set(keyOperation, o.id)
+			return next(c)
+		}
+	}
+}
+
+// An observer gives each request its id, writes its log line and measures it.
+type observer struct {
+	log      *slog.Logger
+	duration *prometheus.HistogramVec
+}
+
+func newObserver(log *slog.Logger, metrics prometheus.Registerer) *observer {
+	o := &observer{log: log, duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "saaskit_http_request_duration_seconds", Help: "Time to answer, by operation and status.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"operation", "status"})}
+	if metrics != nil {
+		metrics.MustRegister(o.duration)
+	}
+	return o
+}
+
+func (o *observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := time.Now()
+		id := c.Request().Header.Get(headerRequestID)
+		if !requestIDPattern.MatchString(id) {
+			id = uuid.NewString()
+		}
+		c.Set(keyRequestID, id)
+		c.Response().Header().Set(headerRequestID, id)
+		if err := next(c); err != nil {
+			c.Error(err)
+		}
+		o.record(c, id, time.Since(began))
+		return nil
+	}
+}
+
+func (o *observer) record(c echo.Context, id string, took time.Duration) {
+	operation, _ := c.Get(keyOperation).(string)
+	label := operation
+	if label == "" {
+		label = "none"
+	}
+	status := c.Response().Status
+	o.duration.WithLabelValues(label, strconv.Itoa(status)).Observe(took.Seconds())
+
+	who := callerOf(c.Request().Context())
+	attrs := []slog.Attr{
+		slog.String("request_id", id), slog.String("operation", operation), slog.String("method", c.Request().Method),
+		slog.String("path", c.Path()), slog.Int("status", status), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+		slog.String("ip", c.RealIP()), slog.Int64("bytes", c.Response().Size),
+	}
+	if who.Kind != "" {
+		attrs = append(attrs, slog.String("principal", who.String()))
+	}
+	if who.AccountID != nil {
+		attrs = append(attrs, slog.String("account_id", who.AccountID.String()))
+	}
+	if code, _ := c.Get(keyOutcome).(string); code != "" {
+		attrs = append(attrs, slog.String("code", code))
+	}
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	o.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+}
+
+// SecretNames lists the names that never show a value in a log: properties marked x-secret in the document and the headers
+// that carry credentials.
+func SecretNames() (map[string]bool, error) {
+	doc, err := api.GetSpec()
+	if err != nil {
+		return nil, err
+	}
+	return secretNames(doc), nil
+}

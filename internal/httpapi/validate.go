@@ -1,0 +1,226 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"example.com/saaskit/internal/problem"
+)
+
+// maxFields bounds how many wrong parts a problem names.
+const maxFields = 20
+
+// KeepValidatedValue hands the handler the very value that was validated. Without it the body is decoded a second time, and
+// encoding/json, which ignores case, would let {"role":"user","ROLE":"admin"} pass as one and act as the other.
+func validation(o *operation) *openapi3filter.Options {
+	return &openapi3filter.Options{
+		KeepValidatedValue: true,
+		MultiError:         true,
+		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+		ExcludeRequestBody: o.schemes[schemeStripeSignature], // its bytes are taken as they come
+	}
+}
+
+// validate checks a request against its operation of the document.
+func validate(o *operation) echo.MiddlewareFunc {
+	options := validation(o)
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			params := make(map[string]string, len(o.pathParams))
+			for _, name := range o.pathParams {
+				params[name] = c.Param(name)
+			}
+			in := openapi3filter.RequestValidationInput{
+				Request: c.Request(), PathParams: params, QueryParams: c.QueryParams(), Route: o.route, Options: options,
+			}
+			if err := openapi3filter.ValidateRequest(c.Request().Context(), &in); err != nil {
+				return invalidRequest(err)
+			}
+			if err := knownQuery(o, c); err != nil {
+				return err
+			}
+			return next(c)
+		}
+	}
+}
+
+// knownQuery refuses query parameters that the document does not have: a misspelt filter must not answer everything.
+func knownQuery(o *operation, c echo.Context) error {
+	for name := range c.QueryParams() {
+		if o.route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil &&
+			o.route.PathItem.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil {
+			return problem.InvalidRequest.Errorf("the operation has no query parameter of this name").
+				In("query."+clip(name), "is not known")
+		}
+	}
+	return nil
+}
+
+// invalidRequest turns what the validator found into a problem. The validator's own text dumps the schema and the value, so
+// only its pointers and reasons are used.
+func invalidRequest(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return problem.PayloadTooLarge.Errorf("the body may have %d bytes", tooLarge.Limit)
+	}
+	p := problem.InvalidRequest.Errorf("see errors for the parts that are wrong")
+	collect(p, "body", err)
+	if len(p.Fields) == 1 && p.Fields[0].Message == wrongMediaType {
+		return problem.UnsupportedMediaType.Errorf("send Content-Type: application/json")
+	}
+	return p
+}
+
+const wrongMediaType = "is of a media type that is not taken"
+
+func collect(p *problem.Error, location string, err error) {
+	if len(p.Fields) >= maxFields {
+		return
+	}
+	var (
+		many    openapi3.MultiError
+		request *openapi3filter.RequestError
+		schema  *openapi3.SchemaError
+		parse   *openapi3filter.ParseError
+	)
+	switch {
+	case asType(err, &many):
+		for _, e := range many {
+			collect(p, location, e)
+		}
+	case asType(err, &request):
+		if request.Parameter != nil {
+			location = request.Parameter.In + "." + request.Parameter.Name
+		}
+		switch {
+		case request.Err == nil && strings.Contains(request.Reason, "Content-Type"):
+			p.In(location, wrongMediaType)
+		case request.Err == nil:
+			p.In(location, request.Reason)
+		default:
+			collect(p, location, request.Err)
+		}
+	case asType(err, &schema):
+		p.In(strings.Join(append([]string{location}, schema.JSONPointer()...), "."), reasonOf(schema))
+	case asType(err, &parse):
+		p.In(location, parseReason(parse))
+	case errors.Is(err, openapi3filter.ErrInvalidRequired):
+		p.In(location, "is missing")
+	case errors.Is(err, openapi3filter.ErrInvalidEmptyValue):
+		p.In(location, "is empty")
+	default:
+		p.In(location, "is not valid")
+	}
+}
+
+// asType is errors.As without unwrapping: each layer of the validator's errors is a case of its own.
+func asType[T any](err error, target *T) bool {
+	t, ok := err.(T) //nolint:errorlint // the layers are taken off one by one
+	if ok {
+		*target = t
+	}
+	return ok
+}
+
+func reasonOf(e *openapi3.SchemaError) string {
+	if e.SchemaField == "pattern" && e.Schema != nil {
+		return "does not match " + e.Schema.Pattern
+	}
+	return strings.ReplaceAll(e.Reason, `"`, "`")
+}
+
+func parseReason(e *openapi3filter.ParseError) string {
+	switch e.Kind {
+	case openapi3filter.KindUnsupportedFormat:
+		return wrongMediaType
+	case openapi3filter.KindInvalidFormat:
+		if e.Reason != "" {
+			return e.Reason
+		}
+		return "is not valid JSON"
+	default:
+		return "cannot be read"
+	}
+}
+
+// decodeJSON is the body decoder for JSON. It refuses what follows the document, and keeps numbers exact.
+func decodeJSON(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+	d := json.NewDecoder(body)
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, jsonError(err)
+	}
+	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // io.EOF comes bare
+		return nil, &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: "has more after the JSON document"}
+	}
+	return v, nil
+}
+
+func jsonError(err error) error {
+	var (
+		tooLarge *http.MaxBytesError
+		syntax   *json.SyntaxError
+	)
+	switch {
+	case errors.As(err, &tooLarge):
+		return err
+	case errors.As(err, &syntax):
+		return &openapi3filter.ParseError{
+			Kind: openapi3filter.KindInvalidFormat, Reason: fmt.Sprintf("is not valid JSON at byte %d", syntax.Offset), Cause: err,
+		}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: "ends before the JSON document does", Cause: err}
+	}
+	return &openapi3filter.ParseError{Kind: openapi3filter.KindOther, Cause: err}
+}
+
+// registerFormats teaches the validator the formats of the document; it looks at none of these by itself. The validator keeps
+// them in package variables, so this is done once.
+var registerFormats = sync.OnceFunc(func() {
+	openapi3filter.RegisterBodyDecoder(echo.MIMEApplicationJSON, decodeJSON)
+	openapi3.DefineStringFormatValidator("uuid", openapi3.NewCallbackValidator(wholeUUID))
+	openapi3.DefineStringFormatValidator("email", openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForEmail))
+	openapi3.DefineStringFormatValidator("uri", openapi3.NewCallbackValidator(absoluteURL))
+	openapi3.DefineStringFormatValidator("date-time", openapi3.NewCallbackValidator(dateTime))
+})
+
+func wholeUUID(s string) error {
+	if _, err := uuid.Parse(s); err != nil || len(s) != 36 {
+		return errors.New("is not a UUID")
+	}
+	return nil
+}
+
+func absoluteURL(s string) error {
+	if u, err := url.Parse(s); err != nil || u.Scheme == "" || u.Host == "" {
+		return errors.New("is not an absolute URL")
+	}
+	return nil
+}
+
+func dateTime(s string) error {
+	if _, err := time.Parse(time.RFC3339, s); err != nil {
+		return errors.New("is not a time such as 2026-01-31T12:00:00Z")
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64]
+	}
+	return s
+}

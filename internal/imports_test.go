@@ -1,0 +1,239 @@
+package internal_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const module = "example.com/saaskit/"
+
+// Sets of packages that the rules below are written with.
+var (
+	mechanisms = []string{"internal/db", "internal/postgres", "internal/problem", "internal/page", "internal/audit", "internal/outbox", "internal/idempotency", "internal/cache", "internal/origin"}
+	domains    = []string{"internal/auth", "internal/apikey", "internal/account", "internal/catalog", "internal/billing", "internal/stripehook", "internal/credit", "internal/usage"}
+)
+
+// mayImport says for each package which of ours it may import. A package that is missing here, or an import that is not
+// named, fails the test: whoever adds one has to think about where it belongs. Tests may import more.
+var mayImport = map[string][]string{
+	"api": nil, "sql": nil,
+	"internal/api": nil, "internal/db": nil, "internal/problem": nil, "internal/config": nil, "internal/origin": {"internal/problem"},
+	"internal/page":        {"internal/problem"},
+	"internal/postgres":    {"internal/db", "sql"},
+	"internal/audit":       {"internal/db", "internal/postgres", "internal/problem"},
+	"internal/outbox":      {"internal/db", "internal/postgres", "internal/problem"},
+	"internal/idempotency": {"internal/db", "internal/postgres", "internal/problem"},
+	"internal/cache":       {"internal/config", "internal/problem"},
+	"internal/ratelimit":   {"internal/cache", "internal/config", "internal/problem"},
+
+	"internal/catalog":    mechanisms,
+	"internal/account":    with(mechanisms, "internal/catalog"),
+	"internal/auth":       with(mechanisms, "internal/catalog", "internal/account"),
+	"internal/apikey":     with(mechanisms, "internal/catalog", "internal/account"),
+	"internal/credit":     with(mechanisms, "internal/catalog", "internal/account"),
+	"internal/usage":      with(mechanisms, "internal/catalog", "internal/account"),
+	"internal/billing":    with(mechanisms, "internal/catalog", "internal/account", "internal/credit"),
+	"internal/stripehook": with(mechanisms, "internal/catalog", "internal/account", "internal/billing", "internal/credit"),
+
+	// The edge: no SQL and no business rule, so neither db nor postgres for more than ids.
+	"internal/httpapi": with(domains, "api", "internal/api", "internal/audit", "internal/idempotency", "internal/page", "internal/problem", "internal/ratelimit"),
+	"internal/serve":   with(append(slices.Clone(mechanisms), domains...), "internal/config", "internal/httpapi", "internal/ratelimit"),
+
+	// Stripe without Stripe: nothing else of ours.
+	"internal/stripecontract": {"internal/stripeemu"},
+	"internal/stripeemu":      {"internal/stripecontract"},
+
+	"internal/devstack/checkout":    nil,
+	"internal/devstack/supervise":   nil,
+	"internal/devstack/supabase":    nil,
+	"internal/devstack/pgserver":    {"internal/devstack/checkout", "internal/devstack/supervise"},
+	"internal/devstack/redisserver": {"internal/devstack/checkout", "internal/devstack/supervise"},
+	"internal/devstack": {"internal/config", "internal/postgres", "internal/stripeemu", "internal/catalog", "internal/billing", "internal/apikey",
+		"internal/devstack/checkout", "internal/devstack/pgserver", "internal/devstack/redisserver", "internal/devstack/supabase"},
+
+	// For tests only; see TestProductionDoesNotImportTestPackages.
+	"internal/postgres/pgtest":     {"internal/db", "internal/postgres", "internal/devstack/checkout", "internal/devstack/pgserver", "sql"},
+	"internal/cache/redistest":     {"internal/devstack/checkout", "internal/devstack/redisserver"},
+	"internal/catalog/catalogtest": {"internal/db", "internal/catalog", "internal/postgres"},
+
+	"cmd/saaskit":     with(append(slices.Clone(mechanisms), domains...), "internal/config", "internal/serve"),
+	"cmd/saaskit-dev": {"internal/config", "internal/devstack", "internal/serve"},
+	"cmd/stripeemu":   {"internal/stripeemu"},
+	"cmd/devdb":       {"internal/postgres", "internal/devstack/checkout", "internal/devstack/pgserver", "internal/devstack/redisserver", "internal/devstack/supervise"},
+}
+
+func with(set []string, more ...string) []string { return append(slices.Clone(set), more...) }
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for dir, imports := range packages(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") }) {
+		allowed, known := mayImport[dir]
+		if !known {
+			t.Errorf("package %s has no line in mayImport", dir)
+			continue
+		}
+		for _, imported := range imports {
+			if !slices.Contains(allowed, imported) {
+				t.Errorf("%s must not import %s", dir, imported)
+			}
+		}
+	}
+}
+
+// What only tests and development need must not reach the binary that users run.
+func TestProductionDoesNotImportTestPackages(t *testing.T) {
+	t.Parallel()
+	all := packages(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") })
+	seen := map[string]bool{}
+	var walk func(dir string)
+	walk = func(dir string) {
+		if seen[dir] {
+			return
+		}
+		seen[dir] = true
+		for _, imported := range all[dir] {
+			walk(imported)
+		}
+	}
+	walk("cmd/saaskit")
+	if !seen["internal/httpapi"] {
+		t.Fatal("cmd/saaskit does not even reach httpapi: this test looks at the wrong thing")
+	}
+	for dir := range seen {
+		for _, banned := range []string{"devstack", "stripeemu", "stripecontract", "test"} {
+			if strings.Contains(path.Base(dir), banned) || strings.Contains(dir, "/devstack/") {
+				t.Errorf("cmd/saaskit reaches %s", dir)
+			}
+		}
+	}
+}
+
+var queryName = regexp.MustCompile(`(?m)^-- name: (\w+) :`)
+
+// A query is called only by the package that owns its file.
+func TestQueriesHaveOneOwner(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../sql/queries/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no query files: %v", err)
+	}
+	for _, file := range files {
+		owner := strings.TrimSuffix(filepath.Base(file), ".sql")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range queryName.FindAllStringSubmatch(string(text), -1) {
+			onlyCalledIn(t, match[1], "internal/"+owner)
+		}
+	}
+}
+
+func onlyCalledIn(t *testing.T, query, owner string) {
+	t.Helper()
+	call := "." + query + "("
+	used := false
+	for name, text := range sources(t) {
+		if !strings.Contains(text, call) {
+			continue
+		}
+		if path.Dir(name) == owner {
+			used = true
+		} else if !strings.HasSuffix(name, "_test.go") {
+			t.Errorf("%s calls %s, which belongs to %s", name, query, owner)
+		}
+	}
+	if !used {
+		t.Errorf("nobody calls %s of %s: delete it", query, owner)
+	}
+}
+
+var accountTable = regexp.MustCompile(`(?i)\b(memberships|credit_lots|credit_entries|credit_entry_lots|usage_events|usage_hourly)\b`)
+
+// Every query of a table whose rows belong to an account names the account. The exceptions work on all accounts, and say so.
+func TestQueriesFilterByAccount(t *testing.T) {
+	t.Parallel()
+	files, _ := filepath.Glob("../sql/queries/*.sql")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, query := range strings.Split(string(text), "-- name: ")[1:] {
+			name, _, _ := strings.Cut(query, " ")
+			if accountTable.MatchString(query) && !strings.Contains(query, "account_id") && !strings.Contains(query, "for all accounts") {
+				t.Errorf("%s: %s reads rows of accounts without account_id; add it, or the words \"for all accounts\" and why", file, name)
+			}
+		}
+	}
+}
+
+// packages maps each directory with Go files to what it imports of ours.
+func packages(t *testing.T, want func(name string) bool) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	fset := token.NewFileSet()
+	for name, text := range sources(t) {
+		if !want(name) || path.Dir(name) == "." {
+			continue
+		}
+		file, err := parser.ParseFile(fset, name, text, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := path.Dir(name)
+		if _, ok := found[dir]; !ok {
+			found[dir] = nil
+		}
+		for _, spec := range file.Imports {
+			imported := strings.Trim(spec.Path.Value, `"`)
+			if ours, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(found[dir], ours) {
+				found[dir] = append(found[dir], ours)
+			}
+		}
+	}
+	return found
+}
+
+func sources(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := readSources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// readSources reads every Go file of the main module, by its path from the root.
+var readSources = sync.OnceValues(func() (map[string]string, error) {
+	files := map[string]string{}
+	err := filepath.WalkDir("..", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := entry.Name()
+		if entry.IsDir() && (base == "node_modules" || base == "sdk" || base == "tools" || (strings.HasPrefix(base, ".") && base != "..")) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(base, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel("..", name)
+		files[filepath.ToSlash(rel)] = string(text)
+		return err
+	})
+	return files, err
+})

@@ -1,0 +1,98 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
+
+	"example.com/saaskit/internal/cache"
+	"example.com/saaskit/internal/config"
+	"example.com/saaskit/internal/httpapi"
+	"example.com/saaskit/internal/postgres"
+	"example.com/saaskit/internal/ratelimit"
+)
+
+// An app is everything that a process of the server holds.
+type app struct {
+	cfg      config.Config
+	log      *slog.Logger
+	pool     *pgxpool.Pool
+	cache    *cache.Cache
+	domains  *domains
+	jobs     *river.Client[pgx.Tx]
+	registry *prometheus.Registry
+	handler  *echo.Echo
+	draining atomic.Bool
+	closers  []func()
+}
+
+func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, registry: newRegistry()}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.pool, err = postgres.Open(ctx, cfg.DatabaseURL.Reveal(), int32(cfg.DatabaseMaxConns)); err != nil { //nolint:gosec // config bounds it
+		return nil, err
+	}
+	a.closers = append(a.closers, a.pool.Close)
+	if a.cache, err = cache.Open(ctx, cfg.RedisURL.Reveal(), cfg.RedisPrefix, log); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.cache.Close)
+	if a.domains, err = newDomains(cfg, log, a.pool, a.cache); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.domains.close)
+	if a.jobs, err = newJobs(a.pool, log, a.domains); err != nil {
+		return nil, err
+	}
+	a.registerMetrics()
+	a.handler, err = httpapi.New(httpapi.Config{
+		Services: a.domains.services(), Log: log, Metrics: a.registry, Limiter: ratelimit.New(a.cache, time.Now), Ready: a.ready,
+		CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, RequireAAL2: cfg.RequireAAL2, DevMode: cfg.DevMode,
+		AuthLimit: ratelimit.Limit{PerMinute: cfg.AuthPerMinute, Burst: max(1, cfg.AuthPerMinute/3)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("build the HTTP surface: %w", err)
+	}
+	return a, nil
+}
+
+// close gives back what newApp took, last first.
+func (a *app) close() {
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		a.closers[i]()
+	}
+	a.closers = nil
+}
+
+// readyTimeout bounds the look at the database; a balancer asks often.
+const readyTimeout = 2 * time.Second
+
+// ready looks at what requests need. The schema was checked at start-up and only ever grows.
+func (a *app) ready(ctx context.Context) httpapi.Readiness {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	r := httpapi.Readiness{Ready: true, Database: "ok", Schema: "current", Redis: "ok"}
+	if a.cache.Degraded() {
+		r.Redis = "degraded"
+	}
+	if err := a.pool.Ping(ctx); err != nil {
+		a.log.ErrorContext(ctx, "the database does not answer", "error", err)
+		r.Ready, r.Database = false, "unreachable"
+	}
+	if a.draining.Load() {
+		r.Ready = false
+	}
+	return r
+}

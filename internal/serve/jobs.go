@@ -1,0 +1,53 @@
+package serve
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+)
+
+const (
+	workers    = 16
+	jobTimeout = 30 * time.Second
+	// A job whose worker died runs again after this; River's own default is an hour.
+	rescueAfter = time.Minute
+	// What a notification missed is found by polling.
+	pollEvery = 200 * time.Millisecond
+	cooldown  = 20 * time.Millisecond
+)
+
+// A worker is a package with background work.
+type worker interface {
+	AddWorkers(*river.Workers)
+	PeriodicJobs() []*river.PeriodicJob
+}
+
+func newJobs(pool *pgxpool.Pool, log *slog.Logger, d *domains) (*river.Client[pgx.Tx], error) {
+	all := river.NewWorkers()
+	var periodic []*river.PeriodicJob
+	for _, w := range d.workers() {
+		w.AddWorkers(all)
+		periodic = append(periodic, w.PeriodicJobs()...)
+	}
+	c, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}},
+		Workers:              all,
+		PeriodicJobs:         periodic,
+		JobTimeout:           jobTimeout,
+		RescueStuckJobsAfter: rescueAfter,
+		FetchPollInterval:    pollEvery,
+		FetchCooldown:        cooldown,
+		Logger:               slog.New(atLeast{log.Handler(), slog.LevelWarn}),
+		// Finished jobs are of no use: the rows that they settled are the record.
+		CompletedJobRetentionPeriod: time.Hour,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up jobs: %w", err)
+	}
+	return c, nil
+}
