@@ -47,11 +47,9 @@ func run(ctx context.Context, reset bool) error {
 	if err := stack.Prepare(ctx, cfg); err != nil {
 		return err
 	}
-	envFile, err := stack.WriteEnv()
-	if err != nil {
+	if err := stack.WriteEnv(); err != nil {
 		return err
 	}
-	defer devstack.RemoveEnv(envFile)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

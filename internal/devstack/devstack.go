@@ -30,6 +30,7 @@ type Stack struct {
 	BaseURL  string
 
 	dir     string
+	envFile string
 	secrets *secrets
 	getenv  func(string) string
 	log     *slog.Logger
@@ -215,10 +216,10 @@ var exported = []string{
 }
 
 // WriteEnv writes what other programs need to reach the running server, in a form that a shell can source.
-func (s *Stack) WriteEnv() (string, error) {
+func (s *Stack) WriteEnv() error {
 	co, err := checkout.Here()
 	if err != nil {
-		return "", err
+		return err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "BASE_URL=%s\n", quote(s.BaseURL))
@@ -226,11 +227,13 @@ func (s *Stack) WriteEnv() (string, error) {
 		fmt.Fprintf(&b, "%s=%s\n", name, quote(s.Getenv(name)))
 	}
 	fmt.Fprintf(&b, "SERVICE_KEY=%s\n", quote(s.secrets.ServiceKey))
-	name := co.Path(".saaskit", "dev.env")
-	return name, writeFile(name, []byte(b.String()))
+	s.envFile = co.Path(".saaskit", "dev.env")
+	if err := writeFile(s.envFile, []byte(b.String())); err != nil {
+		return err
+	}
+	// At the end nothing answers at these addresses any more.
+	s.stops = append(s.stops, func() { _ = os.Remove(s.envFile) })
+	return nil
 }
-
-// RemoveEnv deletes dev.env: nothing answers at its addresses any more.
-func RemoveEnv(name string) { _ = os.Remove(name) }
 
 func quote(v string) string { return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'" }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -58,7 +59,15 @@ func validate(o *operation) echo.MiddlewareFunc {
 
 // knownQuery refuses query parameters that the document does not have: a misspelt filter must not answer everything.
 func knownQuery(o *operation, c echo.Context) error {
-	for name := range c.QueryParams() {
+	if o.schemes[schemeStripeSignature] {
+		return nil // the address of the endpoint is the operator's to choose
+	}
+	for name, values := range c.QueryParams() {
+		for _, v := range values {
+			if !storable(v) {
+				return problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("query."+clip(name), notText)
+			}
+		}
 		if o.route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil &&
 			o.route.PathItem.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil {
 			return problem.InvalidRequest.Errorf("the operation has no query parameter of this name").
@@ -166,7 +175,35 @@ func decodeJSON(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3
 	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // io.EOF comes bare
 		return nil, &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: "has more after the JSON document"}
 	}
+	if !storableJSON(v) {
+		return nil, &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: notText}
+	}
 	return v, nil
+}
+
+const notText = "has a character that no text has (NUL, or bytes that are not UTF-8)"
+
+// storable tells whether PostgreSQL takes s as text.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
+func storableJSON(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return storable(v)
+	case []any:
+		for _, element := range v {
+			if !storableJSON(element) {
+				return false
+			}
+		}
+	case map[string]any:
+		for name, element := range v {
+			if !storable(name) || !storableJSON(element) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func jsonError(err error) error {

@@ -1,0 +1,99 @@
+package devstack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"crypto/rand"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"example.com/saaskit/internal/billing"
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/config"
+	"example.com/saaskit/internal/devstack/checkout"
+	"example.com/saaskit/internal/devstack/pgserver"
+	"example.com/saaskit/internal/postgres"
+)
+
+// Prepare brings the database up to date, puts catalog.yaml on sale and sees to a service key.
+func (s *Stack) Prepare(ctx context.Context, cfg config.Config) error {
+	if err := postgres.Migrate(ctx, cfg.DatabaseURL.Reveal()); err != nil {
+		return err
+	}
+	pool, err := postgres.Open(ctx, cfg.DatabaseURL.Reveal(), 0)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := applyCatalog(ctx, cfg, pool); err != nil {
+		return err
+	}
+	return s.serviceKey(ctx, cfg, pool)
+}
+
+func applyCatalog(ctx context.Context, cfg config.Config, pool *pgxpool.Pool) error {
+	co, err := checkout.Here()
+	if err != nil {
+		return err
+	}
+	source, err := os.ReadFile(co.Path("catalog.yaml"))
+	if err != nil {
+		return fmt.Errorf("read catalogue: %w", err)
+	}
+	doc, err := catalog.Load(source)
+	if err != nil {
+		return fmt.Errorf("catalog.yaml:\n%w", err)
+	}
+	api, err := billing.NewAPI(cfg.StripeAPIKey.Reveal(), cfg.StripeAPIBase, nil)
+	if err != nil {
+		return err
+	}
+	applier := catalog.NewApplier(catalog.Config{Pool: pool, Stripe: api, AppEnv: cfg.AppEnv, Now: time.Now})
+	if _, err := applier.Apply(ctx, doc, nil); err != nil {
+		return fmt.Errorf("apply catalogue: %w", err)
+	}
+	return nil
+}
+
+// Greet tells a person what there is now and three lines to try.
+func (s *Stack) Greet(out io.Writer) {
+	envFile := s.envFile
+	who := "you-" + strings.ToLower(rand.Text()[:6]) + "@example.com"
+	fmt.Fprintf(out, `
+saaskit is running. Stop it with Ctrl-C; the data stays until 'make reset'.
+
+  API         %s   (document: %s/openapi.yaml)
+  Stripe      %s   (emulator; its payment pages open from a checkout's url)
+  settings    %s
+
+Try:
+
+  curl -s %s/v1/tiers
+  curl -s %s/v1/auth/signup -H 'Content-Type: application/json' -d '{"email":"%s","password":"correct horse battery"}'
+  (. '%s' && curl -s "$BASE_URL/v1/users" -H "X-API-Key: $SERVICE_KEY")
+
+Or walk through everything:  make demo
+
+`, s.BaseURL, s.BaseURL, s.Getenv("STRIPE_API_BASE"), envFile, s.BaseURL, s.BaseURL, who, envFile)
+}
+
+// Reset deletes the data of this checkout's development server. It refuses while one runs.
+func Reset() error {
+	co, err := checkout.Here()
+	if err != nil {
+		return err
+	}
+	if err := pgserver.Reset(co); err != nil {
+		return err
+	}
+	dir, err := co.State("dev")
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}

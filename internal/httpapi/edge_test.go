@@ -1,0 +1,138 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"example.com/saaskit/internal/serve/servetest"
+)
+
+// Requests that are wrong in ways the document alone does not show. None of them may change anything or end in a 5xx.
+func TestBadRequests(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{})
+	p := w.Person(t)
+	_, key := w.Key(t, p, "credits:write", "usage:write")
+	post := func(path, body string, header ...string) servetest.Request {
+		r := servetest.Request{Method: http.MethodPost, Path: path, Body: body, Key: key, Header: map[string]string{}}
+		for i := 0; i < len(header); i += 2 {
+			r.Header[header[i]] = header[i+1]
+		}
+		return r
+	}
+	consume := "/v1/credits/consume"
+	tests := []struct {
+		name   string
+		req    servetest.Request
+		status int
+		code   string
+	}{
+		{"no such path", servetest.Request{Method: http.MethodGet, Path: "/v1/nothing"}, 404, "not_found"},
+		{"wrong method", servetest.Request{Method: http.MethodPut, Path: "/v1/tiers"}, 405, "method_not_allowed"},
+		{"slash at the end", post("/v1/webhooks/stripe/", "{}"), 404, "not_found"},
+		{"no JSON", post(consume, `{"amount":`), 400, "invalid_request"},
+		{"more after the JSON", post(consume, `{"amount":1} {"amount":2}`), 400, "invalid_request"},
+		{"a member in other case", post(consume, `{"amount":1,"AMOUNT":5000}`), 400, "invalid_request"},
+		{"a number that is too large", post(consume, `{"amount":9223372036854775808}`), 400, "invalid_request"},
+		{"a fraction", post(consume, `{"amount":1.5}`), 400, "invalid_request"},
+		{"an amount of zero", post(consume, `{"amount":0}`), 400, "invalid_request"},
+		{"text in place of a number", post(consume, `{"amount":"1"}`), 400, "invalid_request"},
+		{"a form", post(consume, `amount=1`, "Content-Type", "application/x-www-form-urlencoded"), 415, "unsupported_media_type"},
+		{"a compressed body", post(consume, `{"amount":1}`, "Content-Encoding", "gzip"), 415, "unsupported_media_type"},
+		{"too much", post(consume, `{"amount":1,"description":"`+strings.Repeat("x", 70<<10)+`"}`), 413, "payload_too_large"},
+		{"an Idempotency-Key with a space", post(consume, `{"amount":1}`, "Idempotency-Key", "a b"), 400, "invalid_request"},
+		{"an Idempotency-Key that is too long", post(consume, `{"amount":1}`, "Idempotency-Key", strings.Repeat("k", 256)), 400, "invalid_request"},
+		{"an account that is no UUID", post(consume, `{"amount":1}`, "Saaskit-Account", "me"), 400, "invalid_request"},
+		{"a limit out of range", servetest.Request{Method: http.MethodGet, Path: "/v1/invoices?limit=101", Token: p.Token}, 400, "invalid_request"},
+		{"a cursor of our form but not ours", servetest.Request{Method: http.MethodGet, Path: "/v1/invoices?cursor=e30", Token: p.Token}, 400, "invalid_cursor"},
+		{"a cursor that is no cursor", servetest.Request{Method: http.MethodGet, Path: "/v1/credits/transactions?cursor=%00", Token: p.Token}, 400, "invalid_cursor"},
+		{"a bad id in the path", servetest.Request{Method: http.MethodGet, Path: "/v1/api-keys/x", Token: p.Token}, 400, "invalid_request"},
+		{"two credentials", servetest.Request{Method: http.MethodGet, Path: "/v1/account", Token: p.Token, Key: key}, 400, "invalid_request"},
+		{"no such tier", servetest.Request{Method: http.MethodGet, Path: "/v1/tiers/platinum"}, 404, "not_found"},
+		{"a NUL in a text", post(consume, `{"amount":1,"description":"a\u0000b"}`), 400, "invalid_request"},
+	}
+	before := counts(t, w)
+	for _, tt := range tests {
+		w.Do(t, tt.req).WantProblem(tt.status, tt.code)
+	}
+	if after := counts(t, w); after != before {
+		t.Errorf("bad requests have changed the database: %s, then %s", before, after)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{})
+	get := servetest.Request{Method: http.MethodGet, Path: "/v1/tiers"}
+
+	get.Header = map[string]string{"X-Request-Id": "mine_1-A"}
+	if got := w.Do(t, get).Want(200, nil).Header.Get("X-Request-Id"); got != "mine_1-A" {
+		t.Errorf("our request id is not taken: %q", got)
+	}
+	get.Header = map[string]string{"X-Request-Id": "not ours\"}"}
+	if got := w.Do(t, get).Want(200, nil).Header.Get("X-Request-Id"); got == "" || strings.Contains(got, " ") {
+		t.Errorf("a bad request id is taken: %q", got)
+	}
+	res := w.Do(t, get)
+	for _, name := range []string{"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"} {
+		if res.Header.Get(name) == "" {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if allow := w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/v1/webhooks/stripe"}).WantProblem(405, "method_not_allowed").Header.Get("Allow"); !strings.Contains(allow, "POST") {
+		t.Errorf("Allow is %q", allow)
+	}
+	preflight := servetest.Request{Method: http.MethodOptions, Path: "/v1/credits/consume", Header: map[string]string{
+		"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "idempotency-key",
+	}}
+	allowed := w.Do(t, preflight)
+	if allowed.Status != http.StatusNoContent || allowed.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" ||
+		!strings.Contains(allowed.Header.Get("Access-Control-Allow-Headers"), "Idempotency-Key") || allowed.Header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("the front end's origin: %d %v", allowed.Status, allowed.Header)
+	}
+	preflight.Header["Origin"] = "https://evil.example.com"
+	if got := w.Do(t, preflight).Header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("another origin is allowed as %q", got)
+	}
+	forwarded := servetest.Request{Method: http.MethodGet, Path: "/v1/tiers", Header: map[string]string{"X-Forwarded-For": "203.0.113.9"}}
+	w.Do(t, forwarded)
+	if len(w.Log.Lines("203.0.113.9")) > 0 {
+		t.Error("X-Forwarded-For of anybody is believed")
+	}
+}
+
+// Test routes are for development: elsewhere they are not there, whoever asks.
+func TestRoutesForDevelopmentAreHidden(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{Env: map[string]string{"DEV_MODE": "false"}})
+	p := w.Person(t)
+	for _, path := range []string{"/v1/test/public", "/v1/test/authenticated", "/v1/test/api-key"} {
+		w.Do(t, servetest.Request{Method: http.MethodGet, Path: path, Token: p.Token}).WantProblem(404, "not_found")
+	}
+}
+
+// No secret of a request or an answer may be in the log, whatever the level.
+func TestSecretsAreNotLogged(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{})
+	p := w.Person(t)
+	_, key := w.Key(t, p, "credits:write")
+	w.Do(t, servetest.Request{Method: http.MethodPost, Path: "/v1/auth/login", Body: map[string]any{"email": p.Email, "password": "hunter2-hunter2"}})
+	w.Do(t, servetest.Request{Method: http.MethodPost, Path: "/v1/auth/refresh", Body: map[string]any{"refresh_token": p.Session.RefreshToken}})
+	w.Do(t, servetest.Request{Method: http.MethodPost, Path: "/v1/credits/consume", Key: key, Body: map[string]any{"amount": 1}})
+	w.Do(t, servetest.Request{Method: http.MethodPost, Path: "/v1/credits/consume", Key: mistyped(key), Body: map[string]any{"amount": 1}})
+	text := w.Log.String()
+	if !strings.Contains(text, "consumeCredits") {
+		t.Fatal("requests are not logged: the test looks at the wrong thing")
+	}
+	for name, secret := range map[string]string{
+		"the access token": p.Token, "the refresh token": p.Session.RefreshToken, "the API key": key, "a mistyped key": mistyped(key),
+		"a password": "hunter2-hunter2", "the JWT secret": servetest.JWTSecret, "the webhook secret": servetest.WebhookSecret,
+		"the Stripe key": servetest.StripeKey,
+	} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s is in the log", name)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+// Package servetest runs the whole server for a test: its own database, its own Redis, a stand-in for Supabase Auth and a Stripe
+// emulator, reached over HTTP. Every answer is held against the document.
+package servetest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"example.com/saaskit/internal/billing"
+	"example.com/saaskit/internal/cache/redistest"
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/config"
+	"example.com/saaskit/internal/devstack/supabase"
+	"example.com/saaskit/internal/postgres"
+	"example.com/saaskit/internal/postgres/pgtest"
+	"example.com/saaskit/internal/serve"
+	"example.com/saaskit/internal/stripeemu"
+)
+
+// Secrets of a world. They are no secrets of anybody.
+const (
+	JWTSecret     = "a-secret-for-tests-with-at-least-32-characters"
+	WebhookSecret = "whsec_for_tests_0123456789"
+	StripeKey     = "sk_test_0123456789"
+)
+
+// startTimeout bounds how long a server may take to come up on a busy machine.
+const startTimeout = 30 * time.Second
+
+// A World is a running server and all that it talks to.
+type World struct {
+	BaseURL  string
+	Supabase *supabase.Server
+	Stripe   *stripeemu.Emulator
+	Redis    *redistest.Server
+	Pool     *pgxpool.Pool
+	Log      *LogBuffer
+
+	t   testing.TB
+	env map[string]string
+}
+
+// Options change a world.
+type Options struct {
+	Env        map[string]string // settings of the server
+	ManualMail bool              // e-mail addresses have to be confirmed
+}
+
+// Start runs a server until the test ends. catalog.yaml is on sale, and Stripe's events come in.
+func Start(t testing.TB, o Options) *World {
+	t.Helper()
+	w := &World{t: t, Log: &LogBuffer{}, Redis: redistest.Start(t)}
+	databaseURL := pgtest.NewURL(t)
+	supabaseURL := w.startSupabase(o)
+	stripeURL := w.startStripe()
+	w.env = map[string]string{
+		"DATABASE_URL": databaseURL, "DATABASE_MAX_CONNS": "8", "REDIS_URL": w.Redis.URL(), "METRICS_ADDR": "off",
+		"SUPABASE_URL": supabaseURL, "SUPABASE_JWT_SECRET": JWTSecret, "SUPABASE_SERVICE_ROLE_KEY": w.Supabase.ServiceRoleKey(),
+		"STRIPE_API_KEY": StripeKey, "STRIPE_API_BASE": stripeURL, "STRIPE_WEBHOOK_SECRET": WebhookSecret,
+		"DEV_MODE": "true", "APP_ENV": "test", "CORS_ORIGINS": "https://app.example.com", "REDIRECT_ORIGINS": "https://app.example.com",
+		"AUTH_PER_MINUTE": "10000", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "SHUTDOWN_TIMEOUT": "10s",
+	}
+	maps.Copy(w.env, o.Env)
+	w.openPool(databaseURL)
+	w.sellCatalog()
+	w.BaseURL = w.Instance()
+	w.Stripe.Register(w.BaseURL+"/v1/webhooks/stripe", WebhookSecret)
+	return w
+}
+
+// Instance runs one more instance of the server on the same database and Redis, and returns its address.
+func (w *World) Instance() string {
+	w.t.Helper()
+	cfg, err := config.Load(func(name string) string { return w.env[name] })
+	if err != nil {
+		w.t.Fatalf("settings: %v", err)
+	}
+	log, err := serve.NewLogger(cfg, w.Log)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	l := listen(w.t)
+	ctx, cancel := context.WithCancel(context.Background())
+	started, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- serve.Run(ctx, cfg, log, serve.Options{Listener: l, Started: func() { close(started) }})
+	}()
+	select {
+	case <-started:
+	case err := <-ended:
+		cancel()
+		w.t.Fatalf("the server does not start: %v", err)
+	case <-time.After(startTimeout):
+		cancel()
+		w.t.Fatal("the server does not start in time")
+	}
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("the server does not stop as it should: %v", err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	var c net.ListenConfig
+	l, err := c.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// serveHTTP answers on a free port until the test ends.
+func serveHTTP(t testing.TB, l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
+	}()
+	t.Cleanup(func() { _ = srv.Close() })
+}
+
+func (w *World) startSupabase(o Options) string {
+	w.t.Helper()
+	l := listen(w.t)
+	url := "http://" + l.Addr().String()
+	s, err := supabase.New(supabase.Config{
+		Issuer: url + "/auth/v1", JWTSecret: JWTSecret, AutoConfirm: !o.ManualMail, BcryptCost: 4, MailInterval: -1, Anonymous: true,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Supabase = s
+	serveHTTP(w.t, l, s)
+	return url
+}
+
+func (w *World) startStripe() string {
+	w.t.Helper()
+	l := listen(w.t)
+	url := "http://" + l.Addr().String()
+	e, err := stripeemu.New(stripeemu.Config{BaseURL: url})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Stripe = e
+	w.t.Cleanup(e.Close)
+	serveHTTP(w.t, l, e.Handler())
+	return url
+}
+
+func (w *World) openPool(url string) {
+	w.t.Helper()
+	pool, err := postgres.Open(w.t.Context(), url, 4)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(pool.Close)
+	w.Pool = pool
+}
+
+func (w *World) sellCatalog() {
+	w.t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	source, err := os.ReadFile(filepath.Join(filepath.Dir(here), "..", "..", "..", "catalog.yaml"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	doc, err := catalog.Load(source)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	api, err := billing.NewAPI(StripeKey, w.env["STRIPE_API_BASE"], nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	applier := catalog.NewApplier(catalog.Config{Pool: w.Pool, Stripe: api, AppEnv: w.env["APP_ENV"], Now: time.Now})
+	if _, err := applier.Apply(w.t.Context(), doc, nil); err != nil {
+		w.t.Fatalf("apply the catalogue: %v", err)
+	}
+}
