@@ -19,9 +19,6 @@ const (
 	schemeStripeSignature = "stripe_signature"
 )
 
-// scopeNone is the x-scope of an operation that every key may call.
-const scopeNone = "none"
-
 const (
 	defaultBodyLimit = 64 << 10
 	defaultDeadline  = 15 * time.Second

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/apikey"
@@ -35,18 +36,16 @@ type domains struct {
 	stripe      *stripehook.Service
 	credits     *credit.Service
 	usage       *usage.Service
-	outbox      *outbox.Service
-	idempotency *idempotency.Service
+	outbox      *outbox.Delivery
+	cleaning    cleaning
 }
 
 func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cache.Cache) (*domains, error) {
-	d := &domains{catalog: catalog.New(pool)}
-	policy := account.DefaultPolicy()
-	policy.Grace = cfg.PastDueGrace
+	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool}}
 	var err error
 	// An account is closed by those who know of its keys, its payments and its identity; they come after it.
 	d.accounts, err = account.New(account.Config{
-		Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy,
+		Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy(cfg),
 		ForgetKeys:   func(ctx context.Context, hashes [][]byte) { d.keys.Forget(ctx, hashes) },
 		CloseBilling: func(ctx context.Context, id uuid.UUID) error { return d.billing.CloseBilling(ctx, id) },
 		CloseIdentity: func(ctx context.Context, subject string) error {
@@ -59,7 +58,10 @@ func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cach
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	origins := origin.List(cfg.RedirectOrigins)
+	origins, err := origin.Parse(cfg.RedirectOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("REDIRECT_ORIGINS: %w", err)
+	}
 	d.auth, err = auth.New(auth.Config{
 		URL: cfg.SupabaseURL + "/auth/v1", Issuer: cfg.SupabaseIssuer, Audience: cfg.SupabaseAudience,
 		JWTSecret: cfg.SupabaseJWTSecret.Reveal(), AnonKey: cfg.SupabaseAnonKey.Reveal(), ServiceRoleKey: cfg.SupabaseServiceRoleKey.Reveal(),
@@ -77,9 +79,10 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	if err != nil {
 		return fmt.Errorf("stripe: %w", err)
 	}
-	d.keys = apikey.New(apikey.Config{Pool: pool, Cache: c, Accounts: d.accounts, Prefix: cfg.APIKeyPrefix, Now: time.Now, Log: log})
+	d.keys = apikey.New(apikey.Config{Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy(cfg), Prefix: cfg.APIKeyPrefix})
 	d.credits = credit.New(credit.Config{Pool: pool, Now: time.Now})
-	d.usage = usage.New(usage.Config{Pool: pool, Now: time.Now})
+	d.usage = usage.New(pool, time.Now)
+	d.outbox = outbox.NewDelivery(pool, time.Now, log)
 	d.billing = billing.New(billing.Config{Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: time.Now, Log: log})
 	secrets := make([]string, len(cfg.StripeWebhookSecrets))
 	for i, s := range cfg.StripeWebhookSecrets {
@@ -94,6 +97,22 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	return nil
 }
 
+// policy says what a subscription's status is worth.
+func policy(cfg config.Config) account.Policy {
+	p := account.DefaultPolicy()
+	p.Grace = cfg.PastDueGrace
+	return p
+}
+
+// cleaning makes the functions of package idempotency a worker.
+type cleaning struct{ pool *pgxpool.Pool }
+
+// AddWorkers registers the job that deletes old keys.
+func (c cleaning) AddWorkers(w *river.Workers) { idempotency.AddWorkers(w, c.pool, time.Now) }
+
+// PeriodicJobs are what it does by the clock.
+func (cleaning) PeriodicJobs() []*river.PeriodicJob { return idempotency.PeriodicJobs() }
+
 func (d *domains) services() httpapi.Services {
 	return httpapi.Services{
 		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Billing: d.billing, Stripe: d.stripe,
@@ -103,7 +122,7 @@ func (d *domains) services() httpapi.Services {
 
 // workers are the packages with background work.
 func (d *domains) workers() []worker {
-	return []worker{d.accounts, d.auth, d.stripe, d.credits, d.usage, d.outbox, d.idempotency}
+	return []worker{d.accounts, d.stripe, d.usage, d.outbox, d.cleaning}
 }
 
 // close flushes what is written in batches.
