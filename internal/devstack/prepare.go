@@ -2,17 +2,20 @@ package devstack
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
 
-	"crypto/rand"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/billing"
+	"example.com/saaskit/internal/cache"
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/config"
 	"example.com/saaskit/internal/devstack/checkout"
@@ -54,7 +57,7 @@ func applyCatalog(ctx context.Context, cfg config.Config, pool *pgxpool.Pool) er
 		return err
 	}
 	applier := catalog.NewApplier(catalog.Config{Pool: pool, Stripe: api, AppEnv: cfg.AppEnv, Now: time.Now})
-	if _, err := applier.Apply(ctx, doc, nil); err != nil {
+	if _, err := applier.Apply(ctx, doc, func(catalog.Plan) error { return nil }); err != nil {
 		return fmt.Errorf("apply catalogue: %w", err)
 	}
 	return nil
@@ -96,4 +99,27 @@ func Reset() error {
 		return err
 	}
 	return os.RemoveAll(dir)
+}
+
+// serviceKey makes a service key at the first start and keeps its secret with the other secrets of the checkout: the database
+// has its hash alone.
+func (s *Stack) serviceKey(ctx context.Context, cfg config.Config, pool *pgxpool.Pool) error {
+	c, err := cache.Open(ctx, cfg.RedisURL.Reveal(), cfg.RedisPrefix, s.log)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	keys := apikey.New(apikey.Config{Pool: pool, Cache: c, Log: s.log, Now: time.Now, Prefix: cfg.APIKeyPrefix})
+	defer keys.Close()
+	if s.secrets.ServiceKey != "" {
+		if _, err := keys.Authenticate(ctx, s.secrets.ServiceKey, netip.Addr{}); err == nil {
+			return nil
+		}
+	}
+	made, err := keys.CreateService(ctx, apikey.Wish{Name: "development", Scopes: apikey.ServiceScopes()}, audit.Operator("make dev"))
+	if err != nil {
+		return fmt.Errorf("make a service key: %w", err)
+	}
+	s.secrets.ServiceKey = string(made.Secret)
+	return s.secrets.save()
 }

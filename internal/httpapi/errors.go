@@ -74,7 +74,7 @@ func asProblem(ctx context.Context, err error) error {
 		return problem.PayloadTooLarge.Errorf("the body may have %d bytes", tooLarge.Limit)
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return problem.DeadlineExceeded.Errorf("try again; the request has changed nothing, or its Idempotency-Key finds what it did").Because(err)
-	case errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(err, context.Canceled): // of err, not of ctx: the operation's own context has ended by now
 		return problem.Unavailable.Errorf("the request was given up").Because(err)
 	case errors.As(err, &echoErr):
 		return fromEcho(echoErr)

@@ -16,3 +16,5 @@ type Limiter struct{}
 func (l *Limiter) Take(ctx context.Context, key string, limit Limit) Decision {
 	return Decision{Allowed: true}
 }
+
+func New(c any, now func() time.Time) *Limiter { return &Limiter{} }

@@ -32,7 +32,6 @@ type domains struct {
 	auth        *auth.Service
 	keys        *apikey.Service
 	catalog     *catalog.Service
-	billing     *billing.Service
 	stripe      *stripehook.Service
 	credits     *credit.Service
 	usage       *usage.Service
@@ -47,7 +46,7 @@ func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cach
 	d.accounts, err = account.New(account.Config{
 		Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy(cfg),
 		ForgetKeys:   func(ctx context.Context, hashes [][]byte) { d.keys.Forget(ctx, hashes) },
-		CloseBilling: func(ctx context.Context, id uuid.UUID) error { return d.billing.CloseBilling(ctx, id) },
+		CloseBilling: func(ctx context.Context, id uuid.UUID) error { return nil },
 		CloseIdentity: func(ctx context.Context, subject string) error {
 			if !d.auth.CanDeleteIdentities() {
 				return nil
@@ -83,7 +82,6 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	d.credits = credit.New(credit.Config{Pool: pool, Now: time.Now})
 	d.usage = usage.New(pool, time.Now)
 	d.outbox = outbox.NewDelivery(pool, time.Now, log)
-	d.billing = billing.New(billing.Config{Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: time.Now, Log: log})
 	secrets := make([]string, len(cfg.StripeWebhookSecrets))
 	for i, s := range cfg.StripeWebhookSecrets {
 		secrets[i] = s.Reveal()
@@ -115,7 +113,7 @@ func (cleaning) PeriodicJobs() []*river.PeriodicJob { return idempotency.Periodi
 
 func (d *domains) services() httpapi.Services {
 	return httpapi.Services{
-		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Billing: d.billing, Stripe: d.stripe,
+		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Stripe: d.stripe,
 		Credits: d.credits, Usage: d.usage,
 	}
 }

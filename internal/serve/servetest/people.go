@@ -54,6 +54,9 @@ func (w *World) person(t testing.TB, o supabase.SignUpOptions) Person {
 // Key makes an API key of the person's account.
 func (w *World) Key(t testing.TB, p Person, scopes ...string) (id, secret string) {
 	t.Helper()
+	if scopes == nil {
+		scopes = []string{}
+	}
 	var key struct{ ID, Secret string }
 	w.Do(t, Request{Method: http.MethodPost, Path: "/v1/api-keys", Token: p.Token, Body: map[string]any{"name": "test", "scopes": scopes}}).
 		Want(http.StatusCreated, &key)

@@ -189,7 +189,7 @@ func (w *World) sellCatalog() {
 		w.t.Fatal(err)
 	}
 	applier := catalog.NewApplier(catalog.Config{Pool: w.Pool, Stripe: api, AppEnv: w.env["APP_ENV"], Now: time.Now})
-	if _, err := applier.Apply(w.t.Context(), doc, nil); err != nil {
+	if _, err := applier.Apply(w.t.Context(), doc, func(catalog.Plan) error { return nil }); err != nil {
 		w.t.Fatalf("apply the catalogue: %v", err)
 	}
 }
