@@ -22,15 +22,12 @@ func runDoctor(ctx context.Context, p process, args []string) error {
 		return err
 	}
 	defer pool.Close()
-	report, err := credit.Verify(ctx, pool)
+	report, err := credit.Verify(ctx, pool, func(v credit.Violation) { fmt.Fprintln(p.stdout, v) })
 	if err != nil {
 		return err
 	}
-	for _, violation := range report.Violations {
-		fmt.Fprintln(p.stdout, violation)
-	}
-	fmt.Fprintf(p.stdout, "%d accounts, %d entries, %d violations\n", report.Accounts, report.Entries, len(report.Violations))
-	if len(report.Violations) > 0 {
+	fmt.Fprintf(p.stdout, "%d accounts, %d entries, %d violations\n", report.Accounts, report.Entries, report.Violations)
+	if report.Violations > 0 {
 		return errors.New("the ledger does not add up")
 	}
 	return nil

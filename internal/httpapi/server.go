@@ -16,7 +16,6 @@ import (
 
 // A Server answers the operations of the document. Its methods are in one file for each tag.
 type Server struct {
-	api.StrictServerInterface
 	Services
 }
 

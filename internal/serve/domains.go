@@ -28,15 +28,16 @@ import (
 
 // domains are the services, each with what it needs of the others.
 type domains struct {
-	accounts    *account.Service
-	auth        *auth.Service
-	keys        *apikey.Service
-	catalog     *catalog.Service
-	stripe      *stripehook.Service
-	credits     *credit.Service
-	usage       *usage.Service
-	outbox      *outbox.Delivery
-	cleaning    cleaning
+	accounts *account.Service
+	auth     *auth.Service
+	keys     *apikey.Service
+	catalog  *catalog.Service
+	billing  *billing.Service
+	stripe   *stripehook.Service
+	credits  *credit.Service
+	usage    *usage.Service
+	outbox   *outbox.Delivery
+	cleaning cleaning
 }
 
 func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cache.Cache) (*domains, error) {
@@ -46,7 +47,7 @@ func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cach
 	d.accounts, err = account.New(account.Config{
 		Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy(cfg),
 		ForgetKeys:   func(ctx context.Context, hashes [][]byte) { d.keys.Forget(ctx, hashes) },
-		CloseBilling: func(ctx context.Context, id uuid.UUID) error { return nil },
+		CloseBilling: func(ctx context.Context, id uuid.UUID) error { return d.billing.CloseBilling(ctx, id) },
 		CloseIdentity: func(ctx context.Context, subject string) error {
 			if !d.auth.CanDeleteIdentities() {
 				return nil
@@ -79,15 +80,19 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 		return fmt.Errorf("stripe: %w", err)
 	}
 	d.keys = apikey.New(apikey.Config{Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy(cfg), Prefix: cfg.APIKeyPrefix})
-	d.credits = credit.New(credit.Config{Pool: pool, Now: time.Now})
+	d.credits = credit.New(credit.Config{Pool: pool, Now: time.Now, Policy: policy(cfg)})
 	d.usage = usage.New(pool, time.Now)
 	d.outbox = outbox.NewDelivery(pool, time.Now, log)
+	d.billing = billing.New(billing.Config{
+		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: time.Now, Log: log,
+	})
 	secrets := make([]string, len(cfg.StripeWebhookSecrets))
 	for i, s := range cfg.StripeWebhookSecrets {
 		secrets[i] = s.Reveal()
 	}
 	d.stripe, err = stripehook.New(stripehook.Config{
 		Pool: pool, Stripe: api, Secrets: secrets, Livemode: cfg.Live(), AppEnv: cfg.AppEnv, Now: time.Now, Log: log,
+		ForgetStanding: d.accounts.ForgetStanding,
 	})
 	if err != nil {
 		return fmt.Errorf("webhooks: %w", err)
@@ -113,14 +118,14 @@ func (cleaning) PeriodicJobs() []*river.PeriodicJob { return idempotency.Periodi
 
 func (d *domains) services() httpapi.Services {
 	return httpapi.Services{
-		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Stripe: d.stripe,
+		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Billing: d.billing, Stripe: d.stripe,
 		Credits: d.credits, Usage: d.usage,
 	}
 }
 
 // workers are the packages with background work.
 func (d *domains) workers() []worker {
-	return []worker{d.accounts, d.stripe, d.usage, d.outbox, d.cleaning}
+	return []worker{d.accounts, d.stripe, d.credits, d.usage, d.outbox, d.cleaning}
 }
 
 // close flushes what is written in batches.

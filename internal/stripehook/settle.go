@@ -31,7 +31,9 @@ type settling struct {
 	now     time.Time
 	event   db.StripeEvent
 	account uuid.UUID // whose the root is; nil for what belongs to nobody
-	alarm   func(reason string, attrs ...any)
+	// standing is the account whose subscriptions have changed; nil where none have.
+	standing uuid.UUID
+	alarm    func(reason string, attrs ...any)
 }
 
 // actor is the event as ledger and audit log name it.
@@ -113,6 +115,7 @@ func (s *Service) look(ctx context.Context, r root, event db.StripeEvent) (sight
 // overtaken stores nothing, and what the event itself asks for is then judged by what the later one has stored.
 func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, finish bool) error {
 	var done int64
+	var standing uuid.UUID
 	err := postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
 		t := &settling{q: q, now: s.now(), event: event, alarm: func(reason string, attrs ...any) {
 			s.alarm(ctx, reason, append(attrs, "event", event.ID)...)
@@ -136,8 +139,11 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 				return err
 			}
 		}
+		standing = t.standing
+		s.forget(ctx, standing)
 		return at(s.fail.BeforeCommit, seen.id)
 	})
+	s.forget(ctx, standing)
 	if err != nil {
 		return err
 	}
@@ -145,6 +151,14 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 		s.metrics.finished.WithLabelValues(statusDone, "").Inc()
 	}
 	return at(s.fail.AfterCommit, seen.id)
+}
+
+// forget buries what every instance believes of an account's tier: once before the commit, so that no reader fills the cache
+// with what is about to be over, and once after it.
+func (s *Service) forget(ctx context.Context, accountID uuid.UUID) {
+	if accountID != uuid.Nil && s.forgetStanding != nil {
+		s.forgetStanding(ctx, accountID)
+	}
 }
 
 // keep writes the root and ends the events that it covers.

@@ -1,12 +1,15 @@
 package stripehook
 
 import (
+	"context"
+
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
@@ -26,6 +29,9 @@ type Config struct {
 	AppEnv string
 	Now    func() time.Time
 	Log    *slog.Logger
+	// ForgetStanding makes every instance derive an account's tier again. It is called in the transaction that changes its
+	// subscriptions, before the commit, and again after it. It may be nil.
+	ForgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
 	// Failpoints are for tests.
 	Failpoints Failpoints
 }
@@ -43,6 +49,8 @@ type Service struct {
 	metrics *metrics
 	circuit circuit
 	fail    Failpoints
+
+	forgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
 }
 
 // New returns a service. It refuses to be without a signing secret: the signature under an empty one anybody can make.
@@ -65,6 +73,6 @@ func New(c Config) (*Service, error) {
 	}
 	return &Service{
 		pool: c.Pool, stripe: c.Stripe, secrets: secrets, live: c.Livemode, appEnv: c.AppEnv,
-		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(), fail: c.Failpoints,
+		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
 	}, nil
 }

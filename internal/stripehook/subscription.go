@@ -13,6 +13,7 @@ import (
 
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/credit"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
 )
@@ -127,6 +128,10 @@ func storeSubscription(ctx context.Context, t *settling, s *subscription) error 
 	if err := t.storeItems(ctx, s); err != nil {
 		return err
 	}
+	if err := credit.Reconsider(ctx, t.q, t.account); err != nil {
+		return err
+	}
+	t.standing = t.account
 	return t.auditSubscription(ctx, old, row)
 }
 
