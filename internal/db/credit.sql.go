@@ -108,7 +108,7 @@ type CountCreditsRow struct {
 	Entries  int64
 }
 
-// CountCredits
+// CountCredits counts for all accounts: it is what the proof of the ledger has looked at.
 //
 //	SELECT (SELECT count(*) FROM credit_accounts) AS accounts, (SELECT count(*) FROM credit_entries) AS entries
 func (q *Queries) CountCredits(ctx context.Context) (CountCreditsRow, error) {

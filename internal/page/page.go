@@ -2,8 +2,10 @@
 package page
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"example.com/saaskit/internal/problem"
@@ -31,10 +33,22 @@ func (r Request) Decode(position any) (bool, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, position)
 	}
+	if err == nil {
+		err = same(raw, position)
+	}
 	if err != nil {
 		return false, problem.InvalidCursor.Errorf("use next_cursor of the page before, unchanged").Because(err)
 	}
 	return true, nil
+}
+
+// same refuses a cursor that does not say what [New] would: of another list, or made up.
+func same(raw []byte, position any) error {
+	again, err := json.Marshal(position)
+	if err == nil && !bytes.Equal(raw, again) {
+		err = errors.New("not a position of this list")
+	}
+	return err
 }
 
 // New makes a page of rows that were read with one row more than the limit: the extra row tells that there is a next page.

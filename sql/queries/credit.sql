@@ -149,6 +149,7 @@ ORDER BY i.account_id, i.id;
 UPDATE credit_accounts SET next_allowance_at = sqlc.narg(next_allowance_at) WHERE account_id = @account_id;
 
 -- name: CountCredits :one
+-- CountCredits counts for all accounts: it is what the proof of the ledger has looked at.
 SELECT (SELECT count(*) FROM credit_accounts) AS accounts, (SELECT count(*) FROM credit_entries) AS entries;
 
 -- name: FindBrokenCreditChains :many
