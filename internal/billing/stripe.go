@@ -75,21 +75,35 @@ func CheckBase(key, baseURL string) error {
 // stripeBusy is how long to wait before asking again for what Stripe could not do just now.
 const stripeBusy = 5 * time.Second
 
-// refusal turns an error of Stripe into a problem. What Stripe says goes to the log only: it is written for us.
+// A stripeError is an error of Stripe as one line: its own text is a JSON document.
+type stripeError struct {
+	doing string
+	cause *stripe.Error
+}
+
+func (e *stripeError) Error() string {
+	c := e.cause
+	return fmt.Sprintf("%s: stripe %d %s %s %s: %s (request %s)", e.doing, c.HTTPStatusCode, c.Type, c.Code, c.Param, c.Msg, c.RequestID)
+}
+
+func (e *stripeError) Unwrap() error { return e.cause }
+
+// refusal turns an error of a call to Stripe into one that may go to a caller: a problem where another try may succeed, and
+// otherwise one that is logged and shown as ours. What Stripe says goes to the log only: it is written for us.
 func refusal(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	cause := fmt.Errorf("%s: %w", doing, err)
 	var e *stripe.Error
 	if !errors.As(err, &e) {
-		return problem.StripeFailed.Errorf("Stripe does not answer; nothing was charged, try again in a moment").After(stripeBusy).Because(cause)
+		return problem.StripeFailed.Errorf("Stripe does not answer; try again in a moment").After(stripeBusy).
+			Because(fmt.Errorf("%s: %w", doing, err))
 	}
-	cause = fmt.Errorf("%s: stripe %d %s %s %s: %s (request %s)", doing, e.HTTPStatusCode, e.Type, e.Code, e.Param, e.Msg, e.RequestID)
+	told := &stripeError{doing, e}
 	if transient(e) {
-		return problem.StripeFailed.Errorf("Stripe cannot do this right now; nothing was charged, try again in a moment").After(stripeBusy).Because(cause)
+		return problem.StripeFailed.Errorf("Stripe cannot do this right now; try again in a moment").After(stripeBusy).Because(told)
 	}
-	return cause
+	return told
 }
 
 // transient tells whether the same call may succeed later. 409 is a rival call with the same idempotency key.

@@ -54,6 +54,29 @@ type CatalogApplyStep struct {
 	DoneAt   time.Time
 }
 
+type CheckoutAttempt struct {
+	ID              uuid.UUID
+	AccountID       uuid.UUID
+	Kind            string
+	PriceLookupKey  string
+	StripePriceID   string
+	Currency        string
+	TierID          *string
+	Interval        *string
+	PackID          *string
+	Credits         *int64
+	SuccessURL      string
+	CancelURL       string
+	Status          string
+	StripeSessionID *string
+	URL             *string
+	LeaseUntil      *time.Time
+	ExpiresAt       *time.Time
+	CreatedBy       *uuid.UUID
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
 type CreditAccount struct {
 	AccountID       uuid.UUID
 	Balance         int64
@@ -139,6 +162,19 @@ type Meter struct {
 	Unit       string
 	ArchivedAt *time.Time
 	UpdatedAt  time.Time
+}
+
+type StripeCustomer struct {
+	ID                   uuid.UUID
+	AccountID            uuid.UUID
+	StripeID             *string
+	Email                string
+	DefaultPaymentMethod *string
+	Balance              int64
+	Currency             *string
+	CreatedAt            time.Time
+	UpdatedAt            time.Time
+	DeletedAt            *time.Time
 }
 
 type StripeEvent struct {

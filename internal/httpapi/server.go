@@ -7,6 +7,7 @@ import (
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/apikey"
 	"example.com/saaskit/internal/auth"
+	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
 	"example.com/saaskit/internal/stripehook"
@@ -28,6 +29,7 @@ type Services struct {
 	Usage    *usage.Service
 	Stripe   *stripehook.Service
 	Catalog  *catalog.Service
+	Billing  *billing.Service
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)

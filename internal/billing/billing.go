@@ -1,0 +1,53 @@
+// Package billing sells: it keeps one customer at Stripe for each account, opens checkout pages, and shows what came of them.
+//
+// Nothing here calls Stripe inside a transaction. What is about to be asked of Stripe is written down first, as a row whose id
+// is part of the idempotency key; the answer is recorded afterwards. A process that dies in between leaves a row with a lease:
+// whoever comes after the lease asks Stripe the same again and gets the same answer.
+//
+// Subscriptions, invoices and payments are mirrored by package stripehook; this package only reads them.
+package billing
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stripe/stripe-go/v76/client"
+
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/origin"
+)
+
+// Config is what a [Service] needs.
+type Config struct {
+	Pool     *pgxpool.Pool
+	Stripe   *client.API
+	Catalog  *catalog.Service
+	Accounts *account.Service
+	Origins  origin.List // where customers may be sent back to
+	AppEnv   string      // stamped on everything that is made at Stripe
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// A Service sells tiers and credit packs.
+type Service struct{ Config }
+
+// New returns a service.
+func New(c Config) *Service { return &Service{Config: c} }
+
+func (s *Service) queries() *db.Queries { return db.New(s.Pool) }
+
+// now is the time as PostgreSQL gives it back.
+func (s *Service) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+
+// Keys of the metadata that Stripe carries for us. Package stripehook reads them as hints.
+const (
+	metaAccount = "account_id"
+	metaAttempt = "attempt_id"
+	metaEnv     = "app_env"
+	metaTier    = "tier"
+	metaPack    = "credit_pack"
+)

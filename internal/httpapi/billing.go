@@ -1,0 +1,139 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/billing"
+)
+
+// CreateCheckoutSession answers POST /v1/billing/checkout-sessions.
+func (s *Server) CreateCheckoutSession(ctx context.Context, req api.CreateCheckoutSessionRequestObject) (api.CreateCheckoutSessionResponseObject, error) {
+	wish, err := toWish(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	session, again, err := s.Billing.OpenCheckout(ctx, wish)
+	if err != nil {
+		return nil, err
+	}
+	return api.CreateCheckoutSession201JSONResponse{
+		Body:    api.CheckoutSession{ID: session.ID, URL: session.URL, ExpiresAt: session.ExpiresAt},
+		Headers: api.CreateCheckoutSession201ResponseHeaders{IdempotentReplayed: replayed(again)},
+	}, nil
+}
+
+// GetSubscription answers GET /v1/subscription.
+func (s *Server) GetSubscription(ctx context.Context, _ api.GetSubscriptionRequestObject) (api.GetSubscriptionResponseObject, error) {
+	accountID, err := callerOf(ctx).account(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	standing, err := s.Billing.Subscription(ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetSubscription200JSONResponse(toSubscription(standing)), nil
+}
+
+// ListInvoices answers GET /v1/invoices.
+func (s *Server) ListInvoices(ctx context.Context, req api.ListInvoicesRequestObject) (api.ListInvoicesResponseObject, error) {
+	accountID, err := callerOf(ctx).account(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Billing.Invoices(ctx, accountID, pageOf(req.Params.Limit, req.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	answer := api.ListInvoices200JSONResponse{Data: make([]api.Invoice, len(list.Data)), NextCursor: optional(list.Next)}
+	for i, row := range list.Data {
+		answer.Data[i] = toInvoice(row)
+	}
+	return answer, nil
+}
+
+// ListTransactions answers GET /v1/transactions.
+func (s *Server) ListTransactions(ctx context.Context, req api.ListTransactionsRequestObject) (api.ListTransactionsResponseObject, error) {
+	accountID, err := callerOf(ctx).account(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Billing.Transactions(ctx, accountID, pageOf(req.Params.Limit, req.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	answer := api.ListTransactions200JSONResponse{Data: make([]api.Transaction, len(list.Data)), NextCursor: optional(list.Next)}
+	for i, row := range list.Data {
+		answer.Data[i] = toTransaction(row)
+	}
+	return answer, nil
+}
+
+func toWish(ctx context.Context, req api.CreateCheckoutSessionRequestObject) (billing.Wish, error) {
+	who, body := callerOf(ctx), *req.Body
+	accountID, err := who.account(ctx, nil)
+	if err != nil {
+		return billing.Wish{}, err
+	}
+	key, err := who.idempotencyKey("createCheckoutSession", req.Params.IdempotencyKey, accountID, body)
+	return billing.Wish{
+		AccountID: accountID, UserID: who.UserID, Tier: valueOr(body.Tier, ""), Interval: string(valueOr(body.Interval, "")),
+		CreditPack: valueOr(body.CreditPack, ""), Currency: body.Currency, SuccessURL: body.SuccessURL, CancelURL: body.CancelURL,
+		Key: key, Actor: who.actor(),
+	}, err
+}
+
+// What the document says where there is no subscription, and where its price is not in the catalogue.
+const (
+	noSubscription = "none"
+	unknownTier    = "unknown"
+)
+
+func toSubscription(standing account.Standing) api.Subscription {
+	sub := standing.Subscription
+	if sub == nil {
+		return api.Subscription{Tier: standing.Tier, Status: noSubscription}
+	}
+	answer := api.Subscription{
+		ID: &sub.ID, Tier: valueOr(sub.TierID, unknownTier), Status: sub.Status, Currency: optional(sub.Currency), Quantity: &sub.Quantity,
+		CurrentPeriodStart: sub.CurrentPeriodStart, CurrentPeriodEnd: sub.CurrentPeriodEnd, CancelAt: cancelAt(*sub),
+		CancelAtPeriodEnd: sub.CancelAtPeriodEnd, TrialEnd: sub.TrialEnd, EndedAt: sub.EndedAt,
+		Access: sub.Access, AccessUntil: sub.AccessUntil,
+	}
+	if sub.Interval != nil {
+		answer.Interval = new(api.Interval(*sub.Interval))
+	}
+	return answer
+}
+
+// cancelAt is when a cancellation takes effect, however it was asked for; nothing where it has.
+func cancelAt(sub account.SubscriptionState) *time.Time {
+	switch {
+	case sub.EndedAt != nil:
+		return nil
+	case sub.CancelAt != nil:
+		return sub.CancelAt
+	case sub.CancelAtPeriodEnd:
+		return sub.CurrentPeriodEnd
+	}
+	return nil
+}
+
+func toInvoice(i billing.Invoice) api.Invoice {
+	money := func(amount int64) api.Money { return api.Money{Amount: amount, Currency: i.Currency} }
+	return api.Invoice{
+		ID: i.ID, Number: i.Number, Status: i.Status, BillingReason: optional(i.BillingReason), SubscriptionID: i.SubscriptionID,
+		Total: money(i.Total), AmountDue: money(i.AmountDue), AmountPaid: money(i.AmountPaid), PaidOutOfBand: &i.PaidOutOfBand,
+		HostedInvoiceURL: i.HostedInvoiceURL, InvoicePdf: i.InvoicePDF, CreatedAt: i.CreatedAt, PaidAt: i.PaidAt,
+	}
+}
+
+func toTransaction(t billing.Transaction) api.Transaction {
+	return api.Transaction{
+		ID: t.ID, Kind: api.TransactionKind(t.Kind), Status: t.Status, Amount: api.Money{Amount: t.Amount, Currency: t.Currency},
+		InvoiceID: t.InvoiceID, ChargeID: t.ChargeID, Description: optional(t.Description), OccurredAt: t.OccurredAt,
+	}
+}

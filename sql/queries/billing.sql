@@ -1,0 +1,88 @@
+-- Queries of package billing.
+
+-- name: GetAccountOwnerEmail :one
+-- GetAccountOwnerEmail returns the address of the owner who came first.
+SELECT u.email FROM memberships m JOIN users u ON u.id = m.user_id
+WHERE m.account_id = @account_id AND m.role = 'owner'
+ORDER BY m.created_at, m.user_id LIMIT 1;
+
+-- name: GetCustomer :one
+SELECT * FROM stripe_customers WHERE account_id = @account_id AND deleted_at IS NULL;
+
+-- name: InsertCustomer :exec
+INSERT INTO stripe_customers (id, account_id, email, created_at, updated_at)
+VALUES (@id, @account_id, @email, @created_at, @created_at);
+
+-- name: RecordCustomer :execrows
+-- RecordCustomer changes no row where the intent has another customer by now.
+UPDATE stripe_customers SET stripe_id = @stripe_id::text, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND deleted_at IS NULL AND (stripe_id IS NULL OR stripe_id = @stripe_id::text);
+
+-- name: ForgetCustomer :exec
+-- ForgetCustomer keeps the row: a customer that is deleted at Stripe stays the account's.
+UPDATE stripe_customers SET deleted_at = @now::timestamptz, updated_at = @now::timestamptz
+WHERE account_id = @account_id AND stripe_id = @stripe_id::text AND deleted_at IS NULL;
+
+-- name: ListCustomers :many
+SELECT stripe_id::text AS stripe_id FROM stripe_customers
+WHERE account_id = @account_id AND stripe_id IS NOT NULL AND deleted_at IS NULL ORDER BY created_at, id;
+
+-- name: HasLiveSubscription :one
+-- HasLiveSubscription tells whether there is one that has not ended. An incomplete one was never paid: its checkout decides.
+SELECT EXISTS (
+    SELECT 1 FROM subscriptions
+    WHERE account_id = @account_id AND ended_at IS NULL AND status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+);
+
+-- name: GetLiveAttempt :one
+SELECT * FROM checkout_attempts
+WHERE account_id = @account_id AND kind = @kind AND status IN ('creating', 'open', 'expiring')
+FOR UPDATE;
+
+-- name: ListLiveAttempts :many
+SELECT * FROM checkout_attempts
+WHERE account_id = @account_id AND status IN ('creating', 'open', 'expiring') ORDER BY created_at, id;
+
+-- name: InsertAttempt :exec
+INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits,
+    success_url, cancel_url, status, lease_until, expires_at, created_by, created_at, updated_at)
+VALUES (@id, @account_id, @kind, @price_lookup_key, @stripe_price_id, @currency, @tier_id, @interval, @pack_id, @credits,
+    @success_url, @cancel_url, 'creating', @lease_until, @expires_at, @created_by, @created_at, @created_at);
+
+-- name: LeaseAttempt :exec
+-- LeaseAttempt is called under the lock of the row.
+UPDATE checkout_attempts SET status = @status, lease_until = @lease_until, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id;
+
+-- name: YieldAttempt :exec
+-- YieldAttempt lets the next one resume at once. It changes no row that another one has taken over.
+UPDATE checkout_attempts SET lease_until = NULL, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND lease_until = @lease_until AND status IN ('creating', 'expiring');
+
+-- name: OpenAttempt :execrows
+-- OpenAttempt changes no row that another one has taken over, or that has ended.
+UPDATE checkout_attempts SET status = 'open', stripe_session_id = @stripe_session_id::text, url = @url, expires_at = @expires_at,
+    lease_until = NULL, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND status = 'creating' AND lease_until = @lease_until
+    AND (stripe_session_id IS NULL OR stripe_session_id = @stripe_session_id::text);
+
+-- name: GiveUpAttempt :execrows
+-- GiveUpAttempt ends an attempt of which nobody has the address. It changes no row that another one has taken over.
+UPDATE checkout_attempts SET status = 'failed', lease_until = NULL, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND status = 'creating' AND lease_until IS NOT DISTINCT FROM @lease_until;
+
+-- name: EndAttempt :execrows
+-- EndAttempt writes down what Stripe says of the session. The event may have come first: then no row changes.
+UPDATE checkout_attempts SET status = @status, lease_until = NULL, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND status IN ('creating', 'open', 'expiring');
+
+-- name: ListInvoices :many
+-- ListInvoices leaves drafts out: they may still change. The first page begins at the end of time.
+SELECT * FROM invoices
+WHERE account_id = @account_id AND status <> 'draft' AND (created_at, id) < (@before_time::timestamptz, @before_id::text)
+ORDER BY created_at DESC, id DESC LIMIT @max_rows;
+
+-- name: ListTransactions :many
+SELECT * FROM transactions
+WHERE account_id = @account_id AND (occurred_at, id) < (@before_time::timestamptz, @before_id::uuid)
+ORDER BY occurred_at DESC, id DESC LIMIT @max_rows;
