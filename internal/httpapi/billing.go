@@ -11,7 +11,7 @@ import (
 
 // CreateCheckoutSession answers POST /v1/billing/checkout-sessions.
 func (s *Server) CreateCheckoutSession(ctx context.Context, req api.CreateCheckoutSessionRequestObject) (api.CreateCheckoutSessionResponseObject, error) {
-	wish, err := toPurchase(ctx, req)
+	wish, err := toCheckout(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (s *Server) ListTransactions(ctx context.Context, req api.ListTransactionsR
 	return answer, nil
 }
 
-func toPurchase(ctx context.Context, req api.CreateCheckoutSessionRequestObject) (billing.Wish, error) {
+func toCheckout(ctx context.Context, req api.CreateCheckoutSessionRequestObject) (billing.Wish, error) {
 	who, body := callerOf(ctx), *req.Body
 	accountID, err := who.account(ctx, nil)
 	if err != nil {

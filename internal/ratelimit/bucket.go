@@ -46,7 +46,7 @@ func (r *Limiter) lease(ctx context.Context, key string, l Limit, back int) (a a
 		strconv.Itoa(l.Burst), strconv.FormatFloat(interval, 'f', 3, 64), strconv.Itoa(l.lease()), strconv.Itoa(back),
 	}
 	err = r.c.Do(ctx, func(ctx context.Context, client rueidis.Client) error {
-		numbers, err := bucketScript.Exec(ctx, client, []string{r.c.Key("rate", hashed(key), l.String())}, args).AsIntSlice()
+		numbers, err := bucketScript.Exec(ctx, client, []string{r.c.Key("rate", hashed(key))}, args).AsIntSlice()
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -27,9 +26,6 @@ type Limit struct {
 	PerMinute int // how fast tokens come back
 	Burst     int // how many there are at most
 }
-
-// String names the bucket of a key under this limit: another limit is another bucket, so that a raised one holds at once.
-func (l Limit) String() string { return fmt.Sprintf("%d-%d", l.PerMinute, l.Burst) }
 
 // lease is how many tokens an instance takes at a time.
 func (l Limit) lease() int {
@@ -83,7 +79,7 @@ func Address(addr netip.Addr) string {
 }
 
 // Take takes one token from the bucket of a key. The same key must always come with the same limit, except where the limit
-// itself has changed: then the bucket begins full.
+// itself has changed.
 func (r *Limiter) Take(ctx context.Context, key string, l Limit) Decision {
 	if l.closed() {
 		return Decision{Limit: max(0, l.Burst), RetryAfter: time.Minute}
