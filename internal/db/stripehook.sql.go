@@ -1193,10 +1193,11 @@ func (q *Queries) UpsertPaymentTransaction(ctx context.Context, arg UpsertPaymen
 const upsertSubscription = `-- name: UpsertSubscription :execrows
 INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
     current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-    trial_start, trial_end, past_due_since, pause_behavior, latest_invoice_id, livemode, access_known, created_at, updated_at)
+    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     $10, $11, $12, $13, $14, $15, $16,
-    $17, $18, $19, $20, $21, $22, $23, $24, $25::timestamptz)
+    $17, $18, $19, $20::text,
+    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24, $25, $21::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -1206,6 +1207,7 @@ ON CONFLICT (id) DO UPDATE SET
     cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
+    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
     latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
 WHERE subscriptions.account_id = EXCLUDED.account_id
 `
@@ -1231,11 +1233,11 @@ type UpsertSubscriptionParams struct {
 	TrialEnd           *time.Time
 	PastDueSince       *time.Time
 	PauseBehavior      *string
+	Now                time.Time
 	LatestInvoiceID    *string
 	Livemode           bool
 	AccessKnown        bool
 	CreatedAt          time.Time
-	Now                time.Time
 }
 
 // UpsertSubscription changes no row where the subscription is another account's: it never moves. A period that Stripe did
@@ -1243,10 +1245,11 @@ type UpsertSubscriptionParams struct {
 //
 //	INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
 //	    current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-//	    trial_start, trial_end, past_due_since, pause_behavior, latest_invoice_id, livemode, access_known, created_at, updated_at)
+//	    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
 //	    $10, $11, $12, $13, $14, $15, $16,
-//	    $17, $18, $19, $20, $21, $22, $23, $24, $25::timestamptz)
+//	    $17, $18, $19, $20::text,
+//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24, $25, $21::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
 //	    interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -1256,6 +1259,7 @@ type UpsertSubscriptionParams struct {
 //	    cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
 //	    ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
 //	    past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
+//	    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
 //	    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
 //	WHERE subscriptions.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscriptionParams) (int64, error) {
@@ -1280,11 +1284,11 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.TrialEnd,
 		arg.PastDueSince,
 		arg.PauseBehavior,
+		arg.Now,
 		arg.LatestInvoiceID,
 		arg.Livemode,
 		arg.AccessKnown,
 		arg.CreatedAt,
-		arg.Now,
 	)
 	if err != nil {
 		return 0, err

@@ -225,7 +225,7 @@ func TestSessionFindsItsAttempt(t *testing.T) {
 	w.customer("cus_1")
 	id := w.attempt("", "subscription")
 	w.exec(`UPDATE checkout_attempts SET status = 'creating'`)
-	w.session("cs_1", object{"status": "expired", "payment_status": "unpaid", "metadata": object{"checkout_attempt": id}})
+	w.session("cs_1", object{"status": "expired", "payment_status": "unpaid", "metadata": object{"attempt_id": id}})
 	w.settled(w.about("checkout.session.expired", "cs_1"))
 	w.want("expired cs_1", `SELECT status || ' ' || stripe_session_id FROM checkout_attempts`)
 }

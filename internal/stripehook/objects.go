@@ -25,7 +25,7 @@ const (
 const (
 	metadataEnv     = "app_env"
 	metadataAccount = "account_id"
-	metadataAttempt = "checkout_attempt"
+	metadataAttempt = "attempt_id"
 )
 
 // An object is what a fetch has brought.

@@ -150,10 +150,11 @@ SELECT EXISTS (SELECT 1 FROM stripe_objects WHERE id = @id AND applied_seq > 0);
 -- not give is unknown and leaves the last one that is known.
 INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
     current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-    trial_start, trial_end, past_due_since, pause_behavior, latest_invoice_id, livemode, access_known, created_at, updated_at)
+    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at)
 VALUES (@id, @account_id, @customer_id, @status, @tier_id, @price_id, @interval, @currency, @quantity,
     @current_period_start, @current_period_end, @access_end, @cancel_at, @cancel_at_period_end, @canceled_at, @ended_at,
-    @trial_start, @trial_end, @past_due_since, @pause_behavior, @latest_invoice_id, @livemode, @access_known, @created_at, @now::timestamptz)
+    @trial_start, @trial_end, @past_due_since, sqlc.narg(pause_behavior)::text,
+    CASE WHEN sqlc.narg(pause_behavior)::text IS NOT NULL THEN @now::timestamptz END, @latest_invoice_id, @livemode, @access_known, @created_at, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -163,6 +164,7 @@ ON CONFLICT (id) DO UPDATE SET
     cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
+    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
     latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
 WHERE subscriptions.account_id = EXCLUDED.account_id;
 
