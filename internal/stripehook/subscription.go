@@ -13,6 +13,7 @@ import (
 
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/credit"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
 )
@@ -125,6 +126,9 @@ func storeSubscription(ctx context.Context, t *settling, s *subscription) error 
 		return err
 	}
 	if err := t.storeItems(ctx, s); err != nil {
+		return err
+	}
+	if err := credit.Reconsider(ctx, t.q, t.account); err != nil {
 		return err
 	}
 	return t.auditSubscription(ctx, old, row)
