@@ -46,7 +46,7 @@ sdk-test: devdb ## test the TypeScript client against the running server
 
 .PHONY: bench
 bench: devdb ## measure against a floor in the same run
-	@$(DEVDB) -test -- go test -run '^$$' -bench . -benchmem -count=$${COUNT:-3} ./internal/bench
+	@$(DEVDB) -test -- go test -run '^$$' -bench "^BenchmarkRatios$$" -benchtime 1x -timeout 20m ./internal/bench
 
 .PHONY: fuzz
 fuzz: devdb ## fuzz each fuzz target for FUZZTIME (30s)

@@ -67,7 +67,7 @@ func Open(ctx context.Context, redisURL, prefix string, log *slog.Logger) (*Cach
 		return nil, errors.New("the Redis URL is not one") // the cause repeats it, with its password
 	}
 	c := &Cache{
-		prefix: prefix, log: log, now: time.Now, life: localLife, tombstone: tombstoneLife,
+		prefix: strings.TrimSuffix(prefix, ":"), log: log, now: time.Now, life: localLife, tombstone: tombstoneLife,
 		stop: make(chan struct{}), unsent: map[string]time.Time{}, tables: map[string]dropper{},
 	}
 	// One connection, so that "not for changes of this connection" leaves out exactly our own.
