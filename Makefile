@@ -29,7 +29,7 @@ test: devdb ## run all tests on a real PostgreSQL and Redis, fetching both if ne
 	@cd sdk/go && go test ./...
 
 .PHONY: check
-check: generate lint vet-sql ## what CI runs: generate, lint, vet SQL, test with the race detector, tidy, clean tree
+check: generate lint vet-sql ## generate, lint, vet SQL, test with the race detector, tidy, clean tree
 	@$(MAKE) --no-print-directory test TESTFLAGS="-race -shuffle=on"
 	@$(MAKE) --no-print-directory sdk-test
 	@go mod tidy -diff
