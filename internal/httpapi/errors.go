@@ -24,9 +24,9 @@ func problemWriter(log *slog.Logger) echo.HTTPErrorHandler {
 		ctx := c.Request().Context()
 		p := problem.Of(asProblem(ctx, err))
 		if p.Kind.Status >= http.StatusInternalServerError {
-			log.ErrorContext(ctx, "request failed", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err)
+			log.ErrorContext(ctx, "request failed", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err, "cause", p.Cause)
 		} else if p.Cause != nil {
-			log.DebugContext(ctx, "request refused", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err)
+			log.DebugContext(ctx, "request refused", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err, "cause", p.Cause)
 		}
 		setOutcome(c, p.Kind.Code)
 		writeProblem(c, p)
