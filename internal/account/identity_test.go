@@ -310,7 +310,8 @@ func TestSeenByOtherInstancesWithinASecond(t *testing.T) {
 			w := newWorld(t)
 			other := w.instance()
 			b := w.bearer()
-			id := w.admitted(b)
+			w.known(b)
+			id := w.admitted(b) // Redis is filled with it now
 			for range 3 {
 				if _, err := other.Admit(t.Context(), b); err != nil {
 					t.Fatal(err)

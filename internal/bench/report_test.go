@@ -31,6 +31,7 @@ func BenchmarkRatios(b *testing.B) {
 			b.Fatalf("COUNT is %q, not a number of rounds", count)
 		}
 	}
+	b.Run("http", func(b *testing.B) { benchHTTP(b, r) })
 	b.Run("credits", func(b *testing.B) { benchCredits(b, r) })
 	b.Run("webhooks", func(b *testing.B) { benchWebhooks(b, r) })
 	b.Run("auth", func(b *testing.B) { benchAuth(b, r) })

@@ -278,7 +278,7 @@ func (a *action) closeSession(session *record) {
 // expireSessions closes the sessions whose time is over.
 func (a *action) expireSessions() {
 	for _, session := range a.store.all("checkout.session") {
-		if session.Object["status"] == "open" && a.at >= number(session.Object, "expires_at") {
+		if session.Object["status"] == "open" && !session.scripted() && a.at >= number(session.Object, "expires_at") {
 			a.closeSession(session)
 		}
 	}

@@ -24,10 +24,6 @@ func (a *action) newInvoice(customer object, currency, reason string) object {
 	i["customer"], i["currency"], i["billing_reason"] = customer["id"], currency, reason
 	i["customer_email"], i["customer_name"] = customer["email"], customer["name"]
 	i["account_name"] = "Emulated account"
-	for _, field := range []string{"due_date", "effective_at", "next_payment_attempt", "webhooks_delivered_at"} {
-		i[field] = nil
-	}
-	i["period_start"], i["period_end"] = a.at, a.at
 	i["lines"] = listOf("/v1/invoices/"+text(i, "id")+"/lines", []any{})
 	a.setTotals(i)
 	a.store.save(i)

@@ -21,7 +21,6 @@ func (a *action) newIntent(amount int64, currency string, customer object) objec
 	intent := a.create("payment_intent", newID("pi"))
 	intent["client_secret"] = text(intent, "id") + "_secret_" + randomText(25)
 	intent["amount"], intent["currency"] = amount, currency
-	intent["canceled_at"] = nil
 	if customer != nil {
 		intent["customer"] = customer["id"]
 	}

@@ -34,7 +34,6 @@ func (a *action) createProduct(r *request) (object, error) {
 	}
 	product := a.create("product", id)
 	product["default_price"], product["description"] = nil, nil
-	product["updated"] = a.at
 	a.setProduct(product, r.Params)
 	a.store.save(product)
 	a.emit("product.created", product)

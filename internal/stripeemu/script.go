@@ -32,6 +32,12 @@ func (e *Emulator) Register(url, secret string, eventTypes ...string) string {
 	return id
 }
 
+// What a test has set with Create, Put or Patch changes only when the test or
+// the API says so: time does not expire it.
+func (r *record) scripted() bool {
+	return flag(r.Private, "scripted")
+}
+
 // Create stores a new object of a type: the sample of Stripe's document with
 // the given fields laid over it, such as {"id": "sub_1", "status": "past_due"}.
 // Without an id it gets one. No event is emitted. The ids of the sample lead
@@ -44,9 +50,12 @@ func (e *Emulator) Create(objectType string, fields map[string]any) (map[string]
 	var created object
 	e.do(func(a *action) {
 		o := a.create(objectType, newID(objectType))
+		if objectType == "subscription" {
+			o["current_period_end"] = periodEnd(a.at, object{"interval": "month"})
+		}
 		maps.Copy(o, given)
 		if err = a.contract.CheckObject(o); err == nil {
-			a.store.save(o)
+			a.store.save(o).Private["scripted"] = true
 			created = clone(o)
 		}
 	})
@@ -63,7 +72,7 @@ func (e *Emulator) Put(given map[string]any) error {
 	if err := e.contract.CheckObject(o); err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	e.do(func(a *action) { a.store.save(o) })
+	e.do(func(a *action) { a.store.save(o).Private["scripted"] = true })
 	return nil
 }
 
@@ -86,6 +95,7 @@ func (e *Emulator) Patch(id string, fields map[string]any) (map[string]any, erro
 		if err = a.contract.CheckObject(changed); err == nil {
 			a.store.changed = true
 			maps.Copy(own.Object, given)
+			own.Private["scripted"] = true
 			patched = clone(own.Object)
 		}
 	})

@@ -37,13 +37,30 @@ func (a *action) create(objectType, id string) object {
 	}
 	normalize(o)
 	o["id"] = id
-	if _, dated := o["created"]; dated {
-		o["created"] = a.at
-	}
+	a.date(o)
 	if _, labelled := o["metadata"]; labelled {
 		o["metadata"] = object{}
 	}
 	return o
+}
+
+// date replaces the time that all samples carry. A time of something that has
+// not happened is null, any other one is now.
+func (a *action) date(o object) {
+	const sampleTime = 1234567890
+	notYet := []string{
+		"cancel_at", "canceled_at", "ended_at", "trial_start", "trial_end", "next_pending_invoice_item_invoice",
+		"due_date", "effective_at", "next_payment_attempt", "webhooks_delivered_at",
+	}
+	for name, value := range o {
+		switch {
+		case value != int64(sampleTime):
+		case slices.Contains(notYet, name):
+			o[name] = nil
+		default:
+			o[name] = a.at
+		}
+	}
 }
 
 // save puts an object into the store, a new one at the end of its list.

@@ -67,11 +67,7 @@ type subscriptionOrder struct {
 // is incomplete until that invoice is paid; one that costs nothing is not.
 func (a *action) newSubscription(order subscriptionOrder) object {
 	s := a.create("subscription", newID("sub"))
-	for _, field := range []string{"cancel_at", "canceled_at", "ended_at", "trial_start", "trial_end", "next_pending_invoice_item_invoice"} {
-		s[field] = nil
-	}
 	s["customer"], s["currency"], s["description"] = order.customer["id"], order.currency, order.description
-	s["start_date"], s["current_period_start"], s["billing_cycle_anchor"] = a.at, a.at, a.at
 	s["status"] = "incomplete"
 	mergeMetadata(s, object{"metadata": order.metadata})
 	var items []any
@@ -211,7 +207,7 @@ func (a *action) endSubscription(s object, reason string) {
 	if s["canceled_at"] == nil {
 		s["canceled_at"] = a.at
 	}
-	child(s, "cancellation_details")["reason"] = reason
+	child(s, "cancellation_details")["reason"] = orNil(reason)
 	a.emit("customer.subscription.deleted", s)
 }
 
@@ -219,7 +215,7 @@ func (a *action) endSubscription(s object, reason string) {
 func (a *action) endDueSubscriptions() {
 	for _, r := range a.store.all("subscription") {
 		at := number(r.Object, "cancel_at")
-		if at > 0 && at <= a.at && !isEnded(r.Object) {
+		if at > 0 && at <= a.at && !isEnded(r.Object) && !r.scripted() {
 			a.endSubscription(r.Object, text(child(r.Object, "cancellation_details"), "reason"))
 		}
 	}

@@ -1,0 +1,145 @@
+package bench_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/serve/servetest"
+)
+
+const requests = 2000 // of a round
+
+// benchHTTP compares the whole chain of an operation with a bare Echo that takes the same body and gives the same answer.
+// What counts is the CPU time of this process: the load comes from another one, and a process that serves nothing is idle.
+func benchHTTP(b *testing.B, r *report) {
+	w := servetest.Start(b, servetest.Options{Env: map[string]string{"LOG_LEVEL": "warn", "TRUSTED_PROXIES": "127.0.0.1/32"}})
+	// The rate limit is at work, and lets everything through.
+	if _, err := w.Pool.Exec(b.Context(), "UPDATE tiers SET requests_per_minute = 10000000, burst = 10000000"); err != nil {
+		b.Fatal(err)
+	}
+	time.Sleep(2 * time.Second) // until no process goes on with the old limit
+	person := w.Person(b)
+	_, key := w.Key(b, person, "usage:write", "account:read")
+	withKey, withToken := map[string]string{"X-API-Key": key}, map[string]string{"Authorization": "Bearer " + person.Token}
+	event := fmt.Sprintf(`{"events":[{"id":"$ID","meter":"requests","quantity":1,"occurred_at":%q}]}`, time.Now().UTC().Format(time.RFC3339))
+
+	httpRatio[api.Tier](b, r, w, "validated_get", load{Path: "/v1/tiers/pro"})
+	httpRatio[api.UsageAccepted](b, r, w, "validated_post", load{Method: http.MethodPost, Path: "/v1/usage/events", Body: event, Header: withKey})
+	httpRatio[api.Principal](b, r, w, "auth_api_key", load{Path: "/v1/auth/whoami", Header: withKey})
+	httpRatio[api.Principal](b, r, w, "auth_jwt", load{Path: "/v1/auth/whoami", Header: withToken})
+	httpRatio[api.Account](b, r, w, "account_api_key", load{Path: "/v1/account", Header: withKey})
+}
+
+// httpRatio adds two rows: CPU time per request, and requests per second with the load on the same cores.
+func httpRatio[T any](b *testing.B, r *report, w *servetest.World, name string, l load) {
+	b.Helper()
+	if l.Method == "" {
+		l.Method = http.MethodGet
+	}
+	res := w.Do(b, servetest.Request{Method: l.Method, Path: l.Path, Header: l.Header, Body: bodyOf(l)})
+	if l.Want = res.Status; l.Want >= http.StatusMultipleChoices {
+		b.Fatalf("%s %s answers %d: %s", l.Method, l.Path, res.Status, res.Body)
+	}
+	var answer T
+	if err := json.Unmarshal(res.Body, &answer); err != nil {
+		b.Fatal(err)
+	}
+	bare := l
+	l.URL, bare.URL = w.BaseURL+l.Path, bareEcho(b, l, answer)+l.Path
+	var cpu, rate [2][]sample // of the floor, of ours
+	for round := range r.rounds + 1 {
+		for side, target := range []load{bare, l} {
+			c, s := drive(b, target)
+			if round > 0 { // the first only warms up
+				cpu[side], rate[side] = append(cpu[side], c), append(rate[side], s)
+			}
+		}
+	}
+	r.add(name, cpuMicros, "bare Echo", cpu[0], cpu[1])
+	r.add(name+"_rps", perSecond, "bare Echo", rate[0], rate[1])
+}
+
+func bodyOf(l load) any {
+	if l.Body == "" {
+		return nil
+	}
+	return l.body()
+}
+
+// bareEcho serves one answer without any middleware.
+func bareEcho(b *testing.B, l load, answer any) string {
+	b.Helper()
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.Add(l.Method, l.Path, func(c echo.Context) error {
+		if l.Body != "" {
+			var in api.UsageEvents
+			if err := c.Bind(&in); err != nil {
+				return err
+			}
+		}
+		return c.JSON(l.Want, answer)
+	})
+	go func() { _ = e.Start("127.0.0.1:0") }()
+	b.Cleanup(func() { _ = e.Close() })
+	for range 1000 {
+		if a := e.ListenerAddr(); a != nil {
+			return "http://" + a.String()
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	b.Fatal("the bare Echo does not start")
+	return ""
+}
+
+// drive lets another process of this binary make the requests, and returns what this one spent on each.
+func drive(b *testing.B, l load) (cpu, rate sample) {
+	b.Helper()
+	l.Out = filepath.Join(b.TempDir(), uuid.NewString())
+	spec, err := json.Marshal(l)
+	if err != nil {
+		b.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.CommandContext(b.Context(), self, "-test.run=^$", "-test.bench=^BenchmarkLoad$", "-test.benchtime=1x", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), loadEnv+"="+string(spec))
+	before := cpuTime(b)
+	out, err := cmd.CombinedOutput()
+	spent := cpuTime(b) - before
+	if err != nil {
+		b.Fatalf("load: %v\n%s", err, out)
+	}
+	text, err := os.ReadFile(l.Out)
+	if err != nil {
+		b.Fatalf("load: %v\n%s", err, out)
+	}
+	var result loadResult
+	if err := json.Unmarshal(text, &result); err != nil {
+		b.Fatal(err)
+	}
+	cpu = sample{figure: float64(spent.Microseconds()) / requests, p50: result.P50, p99: result.P99}
+	return cpu, sample{figure: result.PerSecond, p50: result.P50, p99: result.P99}
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
