@@ -29,7 +29,7 @@ func TestJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Stop(context.Background()) }) //nolint:errcheck // the test is over
-	deadline := time.Now().Add(25 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for len(w.ledger()) < 3 {
 		if time.Now().After(deadline) {
 			t.Fatalf("the jobs wrote nothing: %v", w.ledger())
