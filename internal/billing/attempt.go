@@ -25,17 +25,17 @@ const (
 )
 
 // What the state machine does next.
-type todo int
+type move int
 
 const (
-	serve   todo = iota // hand out the session that is open
+	serve   move = iota // hand out the session that is open
 	await               // look again: another process is busy
 	create              // ask Stripe for a session
 	retract             // take the session back at Stripe
 )
 
 type decision struct {
-	todo    todo
+	move    move
 	session Session
 	attempt db.CheckoutAttempt // ours to work on until its lease ends
 }
@@ -58,7 +58,7 @@ func (s *Service) decide(ctx context.Context, o order, claim idempotency.Claim) 
 			return fmt.Errorf("read attempt: %w", err)
 		}
 		next, err = s.continueWith(ctx, q, o, attempt)
-		if err != nil || next.todo != serve {
+		if err != nil || next.move != serve {
 			return err
 		}
 		return claim.Finish(ctx, q, next.session)
@@ -91,9 +91,9 @@ func (s *Service) continueWith(ctx context.Context, q *db.Queries, o order, a db
 	lives := a.ExpiresAt != nil && a.ExpiresAt.After(now.Add(lastMinute))
 	switch {
 	case a.Status == attemptOpen && o.same(a) && lives && a.StripeSessionID != nil && a.URL != nil:
-		return decision{todo: serve, session: Session{ID: *a.StripeSessionID, URL: *a.URL, ExpiresAt: *a.ExpiresAt}}, nil
+		return decision{move: serve, session: Session{ID: *a.StripeSessionID, URL: *a.URL, ExpiresAt: *a.ExpiresAt}}, nil
 	case busy:
-		return decision{todo: await}, nil
+		return decision{move: await}, nil
 	case a.Status == attemptCreating && o.same(a) && lives:
 		return s.lease(ctx, q, a, attemptCreating, create)
 	case a.Status == attemptCreating:
@@ -134,10 +134,10 @@ func (s *Service) begin(ctx context.Context, q *db.Queries, o order) (decision, 
 	if err != nil {
 		return decision{}, fmt.Errorf("write attempt: %w", err)
 	}
-	return decision{todo: create, attempt: a}, nil
+	return decision{move: create, attempt: a}, nil
 }
 
-func (s *Service) lease(ctx context.Context, q *db.Queries, a db.CheckoutAttempt, status string, then todo) (decision, error) {
+func (s *Service) lease(ctx context.Context, q *db.Queries, a db.CheckoutAttempt, status string, then move) (decision, error) {
 	a.Status, a.LeaseUntil = status, new(s.now().Add(checkoutLease))
 	err := q.LeaseAttempt(ctx, db.LeaseAttemptParams{
 		Status: status, LeaseUntil: a.LeaseUntil, Now: s.now(), ID: a.ID, AccountID: a.AccountID,
@@ -145,7 +145,7 @@ func (s *Service) lease(ctx context.Context, q *db.Queries, a db.CheckoutAttempt
 	if err != nil {
 		return decision{}, fmt.Errorf("lease attempt: %w", err)
 	}
-	return decision{todo: then, attempt: a}, nil
+	return decision{move: then, attempt: a}, nil
 }
 
 // yield lets the next request go on at once with what this one could not end. Where it fails the lease ends by itself.

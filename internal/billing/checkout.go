@@ -89,7 +89,7 @@ func (s *Service) fulfil(ctx context.Context, w Wish, claim idempotency.Claim) (
 		if err != nil {
 			return Session{}, err
 		}
-		switch next.todo {
+		switch next.move {
 		case serve:
 			return next.session, nil
 		case create:

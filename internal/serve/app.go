@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/labstack/echo/v4"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 
@@ -29,7 +30,7 @@ type app struct {
 	domains  *domains
 	jobs     *river.Client[pgx.Tx]
 	registry *prometheus.Registry
-	handler  *echo.Echo
+	handler  http.Handler
 	draining atomic.Bool
 	closers  []func()
 }
