@@ -19,8 +19,8 @@ func main() {
 	reset := flag.Bool("reset", false, "delete the development data and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, *reset)
+	stop()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "saaskit-dev:", err)
 		os.Exit(1)

@@ -133,7 +133,7 @@ func (s *Service) Get(ctx context.Context, id uuid.UUID) (Account, error) {
 func (s *Service) loadAccount(ctx context.Context, key string) (Account, bool, error) {
 	id, err := uuid.Parse(key)
 	if err != nil {
-		return Account{}, false, nil
+		return Account{}, false, fmt.Errorf("read account id: %w", err)
 	}
 	return maybe(s.queries().GetAccount(ctx, id))
 }

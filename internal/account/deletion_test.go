@@ -159,9 +159,9 @@ func TestDeletionInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	killed := errors.New("killed")
 	for _, tt := range []struct {
-		name   string
-		break_ func(s *scene, billing, identity string)
-		want   []string // what the outside saw
+		name string
+		fail func(s *scene, billing, identity string)
+		want []string // what the outside saw
 	}{
 		{"nowhere", func(*scene, string, string) {}, []string{"billing", "identity"}},
 		{"before Stripe", func(s *scene, billing, _ string) { s.before[billing] = killed }, []string{"billing", "identity"}},
@@ -179,7 +179,7 @@ func TestDeletionInterruptedAnywhere(t *testing.T) {
 			b := w.bearer()
 			id := w.leaving(b)
 			billing, identity := "billing "+id.AccountID.String(), "identity "+b.Subject
-			tt.break_(s, billing, identity)
+			tt.fail(s, billing, identity)
 			runs := 0
 			for err := error(killed); err != nil; runs++ {
 				if runs == 10 {
@@ -363,7 +363,7 @@ func TestSweep(t *testing.T) {
 	}
 	other := w.bearer()
 	w.admitted(other)
-	if err := w.Service.SignOut(t.Context(), other, *other.SessionID, w.Now().Add(time.Hour), operator()); err != nil {
+	if err := w.SignOut(t.Context(), other, *other.SessionID, w.Now().Add(time.Hour), operator()); err != nil {
 		t.Fatal(err)
 	}
 	sweep()

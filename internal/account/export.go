@@ -14,15 +14,25 @@ import (
 // exportPage is how many rows an export holds in memory at a time.
 const exportPage = 500
 
-// Rows of an export. They are those of the tables, without the hashes of keys.
-type (
-	ExportedKey         = db.ExportKeysRow
-	ExportedInvoice     = db.Invoice
-	ExportedTransaction = db.Transaction
-	ExportedCreditEntry = db.CreditEntry
-	ExportedUsage       = db.ExportUsageRow
-	ExportedAuditEntry  = db.ExportAuditRow
-)
+// The rows of an export are those of the tables, without the hashes of keys.
+
+// ExportedKey is an API key of the account.
+type ExportedKey = db.ExportKeysRow
+
+// ExportedInvoice is an invoice as Stripe has it.
+type ExportedInvoice = db.Invoice
+
+// ExportedTransaction is a movement of money.
+type ExportedTransaction = db.Transaction
+
+// ExportedCreditEntry is a line of the ledger.
+type ExportedCreditEntry = db.CreditEntry
+
+// ExportedUsage is an hour of a meter.
+type ExportedUsage = db.ExportUsageRow
+
+// ExportedAuditEntry is what was done to the account or by the user.
+type ExportedAuditEntry = db.ExportAuditRow
 
 // An Export is everything that is kept about a user. Its lists are read page by page while they are walked, each page by a
 // statement of its own, so that neither memory nor a connection is held for a client that reads slowly. A walk that fails ends

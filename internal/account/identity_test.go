@@ -215,7 +215,7 @@ func TestSignOut(t *testing.T) {
 	}
 	now := b.IssuedAt
 	desk, phone := session(now), session(now)
-	if err := w.Service.SignOut(t.Context(), desk, *desk.SessionID, now.Add(time.Hour), operator()); err != nil {
+	if err := w.SignOut(t.Context(), desk, *desk.SessionID, now.Add(time.Hour), operator()); err != nil {
 		t.Fatal(err)
 	}
 	refused("the session that was signed out", desk, true)
@@ -292,7 +292,7 @@ func TestSeenByOtherInstancesWithinASecond(t *testing.T) {
 		want error
 	}{
 		{"sign-out", func(w *world, b account.Bearer, _ account.Identity) error {
-			return w.Service.SignOut(w.t.Context(), b, *b.SessionID, w.Now().Add(time.Hour), operator())
+			return w.SignOut(w.t.Context(), b, *b.SessionID, w.Now().Add(time.Hour), operator())
 		}, problem.SessionRevoked},
 		{"sign-out everywhere", func(w *world, b account.Bearer, _ account.Identity) error {
 			return w.SignOutAll(w.t.Context(), b, b.IssuedAt.Add(time.Second), nil, operator())
@@ -362,7 +362,7 @@ func TestActFor(t *testing.T) {
 	tests := []struct {
 		name string
 		p    account.Principal
-		for_ uuid.UUID
+		id   uuid.UUID
 		role string
 		want error
 	}{
@@ -381,12 +381,12 @@ func TestActFor(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := w.ActFor(t.Context(), tt.p, tt.for_)
+			got, err := w.ActFor(t.Context(), tt.p, tt.id)
 			if (tt.want == nil && err != nil) || (tt.want != nil && !errors.Is(err, tt.want)) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
-			if err == nil && (*got.AccountID != tt.for_ || got.Role != tt.role) {
-				t.Errorf("got account %v as %q, want %v as %q", got.AccountID, got.Role, tt.for_, tt.role)
+			if err == nil && (*got.AccountID != tt.id || got.Role != tt.role) {
+				t.Errorf("got account %v as %q, want %v as %q", got.AccountID, got.Role, tt.id, tt.role)
 			}
 		})
 	}

@@ -106,24 +106,35 @@ func (s *Service) Close() {
 // Authenticate verifies an access token and returns its user acting for the personal account, both of which first sight makes.
 // It fails with a problem that says what is wrong with the token or the user.
 func (s *Service) Authenticate(ctx context.Context, token string) (account.Principal, error) {
-	c, err := s.verifier.verify(ctx, token)
+	in, err := s.admit(ctx, token)
 	if err != nil {
 		return account.Principal{}, err
 	}
-	if c.IsAnonymous && !s.cfg.AllowAnonymous {
-		return account.Principal{}, problem.AnonymousUser.Errorf("sign up with an e-mail address")
-	}
-	id, err := s.cfg.Accounts.Admit(ctx, c.bearer())
-	if err != nil {
-		return account.Principal{}, err
-	}
-	if id.EmailCheckDue(s.cfg.Now()) {
-		s.askEmail(ctx, token, c.bearer(), id)
+	if in.user.EmailCheckDue(s.cfg.Now()) {
+		s.askEmail(ctx, token, in.claims.bearer(), in.user)
 	}
 	return account.Principal{
-		Kind: account.KindUser, UserID: &id.ID, AccountID: &id.AccountID, Role: account.RoleOwner,
-		SessionID: c.session, AAL: c.AAL, Admin: c.admin, Token: account.Token(token),
+		Kind: account.KindUser, UserID: &in.user.ID, AccountID: &in.user.AccountID, Role: account.RoleOwner,
+		SessionID: in.claims.session, AAL: in.claims.AAL, Admin: in.claims.admin, Token: account.Token(token),
 	}, nil
+}
+
+// An admitted token is one that is good, of a user who may come in.
+type admitted struct {
+	claims *claims
+	user   account.Identity
+}
+
+func (s *Service) admit(ctx context.Context, token string) (admitted, error) {
+	c, err := s.verifier.verify(ctx, token)
+	if err != nil {
+		return admitted{}, err
+	}
+	if c.IsAnonymous && !s.cfg.AllowAnonymous {
+		return admitted{}, problem.AnonymousUser.Errorf("sign up with an e-mail address")
+	}
+	user, err := s.cfg.Accounts.Admit(ctx, c.bearer())
+	return admitted{c, user}, err
 }
 
 func orDefault(value, def string) string {

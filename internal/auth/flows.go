@@ -34,7 +34,7 @@ func (s *Service) SignUp(ctx context.Context, ip string, in NewUser) (*Session, 
 	if session.AccessToken == "" {
 		return nil, nil
 	}
-	s.recordEmail(ctx, session.User)
+	s.welcome(ctx, &session)
 	return &session, nil
 }
 
@@ -133,6 +133,17 @@ func (s *Service) sessionOrNone(ctx context.Context, in call) (*Session, error) 
 	if err := s.supabase.do(ctx, in, &session); err != nil {
 		return nil, err
 	}
-	s.recordEmail(ctx, session.User)
+	s.welcome(ctx, &session)
 	return &session, nil
+}
+
+// welcome makes user and account of a new session here and now, so that an operator sees who has signed up before they call
+// anything else. Signing in does not depend on it: the first request would do the same.
+func (s *Service) welcome(ctx context.Context, session *Session) {
+	if session.AccessToken != "" {
+		if _, err := s.admit(ctx, session.AccessToken); err != nil {
+			s.cfg.Log.WarnContext(ctx, "a new session is not admitted", "subject", session.User.ID, "error", reason(err))
+		}
+	}
+	s.recordEmail(ctx, session.User)
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"maps"
 	"math/big"
 	"net/http"
@@ -124,7 +125,7 @@ func TestRefusedTokens(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := w.Authenticate(t.Context(), tt.token)
-			if (tt.want == nil) != (err == nil) || (tt.want != nil && problem.Of(err).Kind != tt.want) {
+			if (tt.want == nil) != (err == nil) || (tt.want != nil && !errors.Is(err, tt.want)) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})

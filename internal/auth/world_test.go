@@ -63,7 +63,7 @@ type world struct {
 func newWorld(t *testing.T, shape func(*supabase.Config), more ...func(*auth.Config)) *world {
 	t.Helper()
 	w := &world{t: t, clock: &clock{}, pool: pgtest.New(t), redis: redistest.New(t)}
-	cfg := supabase.Config{JWTSecret: secret, BcryptCost: bcrypt.MinCost, AutoConfirm: true, Now: w.clock.Now}
+	cfg := supabase.Config{JWTSecret: secret, BcryptCost: bcrypt.MinCost, AutoConfirm: true, Now: w.Now}
 	srv := httptest.NewUnstartedServer(nil)
 	w.url = "http://" + srv.Listener.Addr().String() + "/auth/v1"
 	cfg.Issuer = w.url

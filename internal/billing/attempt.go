@@ -88,7 +88,7 @@ func errSubscribed() error {
 func (s *Service) continueWith(ctx context.Context, q *db.Queries, o order, a db.CheckoutAttempt) (decision, error) {
 	now := s.now()
 	busy := a.LeaseUntil != nil && a.LeaseUntil.After(now)
-	lives := a.ExpiresAt != nil && a.ExpiresAt.After(now.Add(lastMinute))
+	lives := a.ExpiresAt != nil && a.ExpiresAt.After(now.Add(leastLeft))
 	switch {
 	case a.Status == attemptOpen && o.same(a) && lives && a.StripeSessionID != nil && a.URL != nil:
 		return decision{move: serve, session: Session{ID: *a.StripeSessionID, URL: *a.URL, ExpiresAt: *a.ExpiresAt}}, nil

@@ -27,8 +27,8 @@ const (
 	stripeBudget = checkoutLease - 2*time.Second
 	// sessionLife is how long a customer may take to pay; Stripe takes half an hour to a day.
 	sessionLife = time.Hour
-	// lastMinute is how much of its life a session needs to be handed out again.
-	lastMinute = time.Minute
+	// leastLeft is how much of its life a session needs to be handed out again.
+	leastLeft = time.Minute
 	// patience is how long a double click waits for its twin.
 	patience    = 5 * time.Second
 	lookEvery   = 50 * time.Millisecond

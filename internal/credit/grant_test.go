@@ -71,7 +71,7 @@ func TestGrantRivals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Rollback(t.Context()) //nolint:errcheck // committed below
+	defer first.Rollback(t.Context()) // committed below
 	granted, err := credit.Grant(t.Context(), db.New(first), day0, w.lot("a", 100, 10, 0))
 	if err != nil || !granted {
 		t.Fatalf("first grant: %t, %v", granted, err)

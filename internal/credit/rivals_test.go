@@ -21,7 +21,7 @@ func (w *world) holdLock() pgx.Tx {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { tx.Rollback(context.Background()) }) //nolint:errcheck // ended by the test as a rule
+	w.t.Cleanup(func() { tx.Rollback(context.Background()) }) // ended by the test as a rule
 	if _, err := tx.Exec(context.Background(), "SELECT FROM credit_accounts WHERE account_id = $1 FOR UPDATE", w.account); err != nil {
 		w.t.Fatal(err)
 	}

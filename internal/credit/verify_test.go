@@ -94,7 +94,7 @@ func (w *world) corrupt(sql string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer tx.Rollback(w.t.Context()) //nolint:errcheck // committed below
+	defer tx.Rollback(w.t.Context()) // committed below
 	// A replica's session runs no triggers, foreign keys included.
 	if _, err := tx.Exec(w.t.Context(), "SET LOCAL session_replication_role = replica"); err != nil {
 		w.t.Fatal(err)

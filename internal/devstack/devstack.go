@@ -92,7 +92,7 @@ func (s *Stack) startListener(ctx context.Context, _ checkout.Checkout) error {
 		var config net.ListenConfig
 		s.Listener, err = config.Listen(ctx, "tcp", s.getenv("ADDR"))
 	} else {
-		s.Listener, err = listen(8080)
+		s.Listener, err = listen(ctx, 8080)
 	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -148,11 +148,11 @@ func (s *Stack) startRedis(context.Context, checkout.Checkout) error {
 	return nil
 }
 
-func (s *Stack) startSupabase(context.Context, checkout.Checkout) error {
+func (s *Stack) startSupabase(ctx context.Context, _ checkout.Checkout) error {
 	if s.given("SUPABASE_URL") {
 		return nil
 	}
-	l, err := listen(s.secrets.SupabasePort)
+	l, err := listen(ctx, s.secrets.SupabasePort)
 	if err != nil {
 		return err
 	}
@@ -176,11 +176,11 @@ func (s *Stack) startSupabase(context.Context, checkout.Checkout) error {
 	return nil
 }
 
-func (s *Stack) startStripe(context.Context, checkout.Checkout) error {
+func (s *Stack) startStripe(ctx context.Context, _ checkout.Checkout) error {
 	if s.given("STRIPE_API_KEY") {
 		return nil
 	}
-	l, err := listen(s.secrets.StripePort)
+	l, err := listen(ctx, s.secrets.StripePort)
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func collect(p *problem.Error, location string, err error) {
 
 // asType is errors.As without unwrapping: each layer of the validator's errors is a case of its own.
 func asType[T any](err error, target *T) bool {
-	t, ok := err.(T) //nolint:errorlint // the layers are taken off one by one
+	t, ok := err.(T) // the layers are taken off one by one
 	if ok {
 		*target = t
 	}
@@ -172,7 +172,7 @@ func decodeJSON(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3
 	if err := d.Decode(&v); err != nil {
 		return nil, jsonError(err)
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // io.EOF comes bare
+	if _, err := d.Token(); err != io.EOF { // io.EOF comes bare
 		return nil, &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: "has more after the JSON document"}
 	}
 	if !storableJSON(v) {

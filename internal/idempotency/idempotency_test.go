@@ -145,7 +145,7 @@ func TestDuplicateWaits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer first.Rollback(context.Background()) //nolint:errcheck // ended by the test
+			defer first.Rollback(context.Background()) // ended by the test
 			_, _, err = idempotency.Do(t.Context(), db.New(first), noon, k, func() (answer, error) {
 				_, err := first.Exec(t.Context(), "INSERT INTO effects VALUES (1)")
 				return answer{1}, err

@@ -107,7 +107,7 @@ func TestLeaseRivals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer holder.Rollback(context.Background()) //nolint:errcheck // ended below
+	defer holder.Rollback(context.Background()) // ended below
 	if _, err := holder.Exec(t.Context(), "SELECT FROM idempotency_keys WHERE key = 'k' FOR UPDATE"); err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func TestDeliverAtLeastOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Rollback(context.Background()) //nolint:errcheck // ended below
+	defer other.Rollback(context.Background()) // ended below
 	held, err := db.New(other).TakeUnsentOutbox(t.Context(), 10)
 	if err != nil || len(held) != 1 {
 		t.Fatalf("took %d, %v", len(held), err)

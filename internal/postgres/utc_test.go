@@ -8,7 +8,7 @@ import (
 )
 
 // Not parallel: the process's time zone is everybody's.
-func TestTimesAreUTC(t *testing.T) {
+func TestTimesAreUTC(t *testing.T) { //nolint:paralleltest // see above
 	pool := pgtest.New(t)
 	local := time.Local
 	time.Local = time.FixedZone("elsewhere", 9*3600)

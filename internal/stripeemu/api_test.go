@@ -23,7 +23,7 @@ func (a *account) call(t *testing.T, method, path, form string, header http.Head
 	if form != "" {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	response := must(browser().Do(request))(t)
+	response := must(browser().Do(request))(t) //nolint:bodyclose // closed in the next line
 	defer func() { _ = response.Body.Close() }()
 	var body map[string]any
 	if err := json.NewDecoder(response.Body).Decode(&body); err != nil {

@@ -13,7 +13,6 @@ type card struct {
 	number   string
 	expMonth int64
 	expYear  int64
-	postal   string
 }
 
 // A decline is why a card was not charged.

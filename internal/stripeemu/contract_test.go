@@ -66,7 +66,7 @@ func drain(iterator interface {
 	Next() bool
 	Err() error
 }) error {
-	for iterator.Next() { //nolint:revive // the pages are what is wanted, not the objects
+	for iterator.Next() { // the pages are what is wanted, not the objects
 	}
 	return iterator.Err()
 }

@@ -132,7 +132,7 @@ func open(t *testing.T, page string) browserAnswer {
 
 func visit(t *testing.T, request *http.Request) browserAnswer {
 	t.Helper()
-	response := must(browser().Do(request))(t)
+	response := must(browser().Do(request))(t) //nolint:bodyclose // closed in the next line
 	defer func() { _ = response.Body.Close() }()
 	body := must(io.ReadAll(response.Body))(t)
 	return browserAnswer{status: response.StatusCode, location: response.Header.Get("Location"), body: string(body)}

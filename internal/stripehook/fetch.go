@@ -22,7 +22,7 @@ const fetchTimeout = 10 * time.Second
 
 var (
 	errGone       = errors.New("no such object at Stripe")
-	errKeyRefused = errors.New("Stripe refuses our key")
+	errKeyRefused = errors.New("our key is refused by Stripe")
 )
 
 // An ending is the error of an event that ends without having been applied.

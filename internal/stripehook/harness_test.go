@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -266,7 +265,7 @@ func (w *world) startRiver(service *stripehook.Service) (stop func()) {
 	jobs, err := river.NewClient(riverpgxv5.New(w.pool), &river.Config{
 		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}}, Workers: workers,
 		FetchCooldown: 5 * time.Millisecond, FetchPollInterval: 20 * time.Millisecond, JobTimeout: patience,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -156,7 +156,7 @@ func TestC33DatabaseSlow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.Background()) //nolint:errcheck // released below
+	defer tx.Rollback(context.Background()) // released below
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE river_job`); err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func send(t testing.TB, method, url string, body io.Reader, header ...string) an
 		t.Errorf("%s %s: %v", method, url, err)
 		return answer{}
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close() // read to its end
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Errorf("read answer: %v", err)
@@ -320,7 +320,7 @@ func TestC20ContentType(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	if res.StatusCode != 200 {
+	if res.StatusCode != http.StatusOK {
 		t.Errorf("no content type: %d", res.StatusCode)
 	}
 }

@@ -44,7 +44,7 @@ func TestPartitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context()) //nolint:errcheck // the database goes anyway
+	defer conn.Close(t.Context()) // the database goes anyway
 	if _, err := conn.Exec(t.Context(), "SELECT make_usage_partitions('2026-04-10 12:00:00+00')"); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestPartitionsBlockNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer writer.Rollback(context.Background()) //nolint:errcheck // nothing to keep
+	defer writer.Rollback(context.Background()) // nothing to keep
 	if _, err := writer.Exec(t.Context(), `INSERT INTO usage_events (account_id, event_id, occurred_at, meter_id, quantity, received_at)
 		VALUES ($1, 'a', $2, 'requests', 1, $2)`, w.account, noon); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestPartitionsBlockNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer maker.Rollback(context.Background()) //nolint:errcheck // nothing to keep
+	defer maker.Rollback(context.Background()) // nothing to keep
 	if _, err := maker.Exec(t.Context(), "SELECT make_usage_partitions($1)", noon.AddDate(3, 0, 0)); err != nil {
 		t.Fatal(err)
 	}

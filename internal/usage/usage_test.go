@@ -127,7 +127,7 @@ func TestRecordOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer holder.Rollback(context.Background()) //nolint:errcheck // ended below
+	defer holder.Rollback(context.Background()) // ended below
 	_, err = db.New(holder).InsertUsageEvents(t.Context(), db.InsertUsageEventsParams{
 		EventIds: []string{"b"}, OccurredAts: []time.Time{noon}, MeterIds: []string{"requests"}, Dimensions: []string{""},
 		Quantities: []int64{1}, AccountID: w.account, ReceivedAt: noon,

@@ -46,7 +46,7 @@ func TestRefusalIsAnError(t *testing.T) {
 	}, saaskit.WithAPIKey("sk_1"), saaskit.WithAccount("acc"))
 	_, err := saaskit.Check(c.ConsumeCreditsWithResponse(t.Context(), nil, saaskit.ConsumeRequest{Amount: 5}))
 	var refusal *saaskit.Error
-	if !errors.As(err, &refusal) || refusal.StatusCode != 402 || !saaskit.IsCode(err, "insufficient_credits") {
+	if !errors.As(err, &refusal) || refusal.StatusCode != http.StatusPaymentRequired || !saaskit.IsCode(err, "insufficient_credits") {
 		t.Fatalf("got %v", err)
 	}
 	if refusal.Header.Get("Content-Type") != "application/problem+json" || !strings.Contains(err.Error(), "5 and 3") {

@@ -5,7 +5,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -39,7 +38,7 @@ func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body, query, token string) {
 		s, err := supabase.New(supabase.Config{
 			Issuer: issuer, JWTSecret: secret, Mode: supabase.Both, BcryptCost: bcrypt.MinCost, Anonymous: true,
-			Now: func() time.Time { return start() },
+			Now: start,
 		})
 		if err != nil {
 			t.Fatal(err)

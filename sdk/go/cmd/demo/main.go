@@ -23,10 +23,11 @@ func main() {
 	envFile := flag.String("env", ".saaskit/dev.env", "settings that `make dev` wrote")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	if err := run(ctx, *envFile); err != nil {
+	err := run(ctx, *envFile)
+	cancel()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "\nThe demo failed:", err)
 		os.Exit(1)
 	}

@@ -33,7 +33,7 @@ func (d *demo) ready() error {
 	if err != nil {
 		return err
 	}
-	res, err := c.ClientWithResponses.ClientInterface.(*saaskit.RawClient).Client.Do(req)
+	res, err := c.ClientInterface.(*saaskit.RawClient).Client.Do(req)
 	if err != nil {
 		return fmt.Errorf("%w: is `make dev` running?", err)
 	}
