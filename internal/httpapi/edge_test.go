@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -103,6 +104,23 @@ func TestHeaders(t *testing.T) {
 }
 
 // Test routes are for development: elsewhere they are not there, whoever asks.
+// The type of a problem leads to what docs/problems.md says of it, and only that.
+func TestTheTypeOfAProblemLeadsToItsParagraph(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{})
+	var p struct{ Type string }
+	refusal := w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/v1/tiers/platinum"})
+	if err := json.Unmarshal(refusal.Body, &p); err != nil {
+		t.Fatal(err)
+	}
+	page := w.Do(t, servetest.Request{Method: http.MethodGet, Path: p.Type}).Want(http.StatusOK, nil)
+	text := string(page.Body)
+	if !strings.HasPrefix(text, "# `not_found` (404)\n") || !strings.Contains(text, "There is no such thing") || strings.Contains(text, "method_not_allowed") {
+		t.Errorf("%s answers %q", p.Type, text)
+	}
+	w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/problems/nonsense"}).WantProblem(http.StatusNotFound, "not_found")
+}
+
 func TestRoutesForDevelopmentAreHidden(t *testing.T) {
 	t.Parallel()
 	w := servetest.Start(t, servetest.Options{Env: map[string]string{"DEV_MODE": "false"}})

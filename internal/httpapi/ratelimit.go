@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -48,10 +49,10 @@ func (r *router) limitRate(o *operation) echo.MiddlewareFunc {
 
 func (r *router) limitOf(o *operation, c echo.Context) (string, ratelimit.Limit, error) {
 	if o.tag == tagAuth && changes(o.method) {
-		return "auth:ip:" + c.RealIP(), r.authLimit, nil
+		return "auth:ip:" + addressOf(c), r.authLimit, nil
 	}
 	if o.public() {
-		return "public:ip:" + c.RealIP(), publicLimit, nil
+		return "public:ip:" + addressOf(c), publicLimit, nil
 	}
 	p := callerOf(c.Request().Context()).Principal
 	if p.AccountID == nil {
@@ -59,6 +60,15 @@ func (r *router) limitOf(o *operation, c echo.Context) (string, ratelimit.Limit,
 	}
 	limit, err := r.tierLimit(c.Request().Context(), *p.AccountID)
 	return "account:" + p.AccountID.String(), limit, err
+}
+
+// addressOf is whom a limit per address counts.
+func addressOf(c echo.Context) string {
+	addr, err := netip.ParseAddr(c.RealIP())
+	if err != nil {
+		return c.RealIP()
+	}
+	return ratelimit.Address(addr)
 }
 
 // tierLimit is what the account's effective tier allows.

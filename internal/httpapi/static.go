@@ -7,6 +7,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	contract "example.com/saaskit/api"
+	"example.com/saaskit/docs"
+	"example.com/saaskit/internal/problem"
 )
 
 // Readiness is what /readyz tells. Ready is false where requests would fail; a degraded Redis makes them slower, not wrong.
@@ -28,6 +30,14 @@ func registerStatic(e *echo.Echo, ready func(context.Context) Readiness) {
 			return c.JSON(http.StatusServiceUnavailable, r)
 		}
 		return c.JSON(http.StatusOK, r)
+	})
+	// The type of every problem leads here.
+	e.GET("/problems/:code", func(c echo.Context) error {
+		text, found := docs.Problem(c.Param("code"))
+		if !found {
+			return problem.NotFound.Errorf("there is no such problem")
+		}
+		return c.Blob(http.StatusOK, "text/markdown; charset=utf-8", []byte(text))
 	})
 	e.GET("/openapi.yaml", func(c echo.Context) error {
 		return c.Blob(http.StatusOK, "application/yaml; charset=utf-8", contract.Document)

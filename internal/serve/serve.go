@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"example.com/saaskit/internal/config"
@@ -41,6 +40,9 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, o Options) er
 	defer a.close()
 	listener, err := listen(ctx, o.Listener, cfg.Addr)
 	if err != nil {
+		return err
+	}
+	if err := a.domains.usage.MakePartitions(ctx); err != nil {
 		return err
 	}
 	if err := a.jobs.Start(context.WithoutCancel(ctx)); err != nil {
@@ -119,8 +121,4 @@ func (a *app) shutdown(timeout time.Duration, server, metrics *http.Server) erro
 		errs = append(errs, metrics.Close())
 	}
 	return errors.Join(errs...)
-}
-
-func newRegistry() *prometheus.Registry {
-	return prometheus.NewRegistry()
 }
