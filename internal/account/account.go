@@ -42,8 +42,9 @@ const (
 	RoleMember = "member"
 )
 
-// cacheLife is how long rows live in Redis. It is short because they guard something.
-const cacheLife = 5 * time.Second
+// cacheLife is how long rows live in Redis: what they guard is guarded within a second even where Redis was out of reach for
+// the instance that changed them.
+const cacheLife = time.Second
 
 // An Account is one row of accounts.
 type Account = db.Account

@@ -28,8 +28,9 @@ const (
 	// MaxOverlap is how long a key may outlive its replacement.
 	MaxOverlap = 7 * 24 * time.Hour
 
-	// cacheLife is how long a key lives in Redis. It is short because it guards something.
-	cacheLife         = 5 * time.Second
+	// cacheLife is how long a key lives in Redis: a revoked one is refused within a second even where Redis was out of reach
+	// for the instance that revoked it.
+	cacheLife         = time.Second
 	defaultFlushEvery = 20 * time.Second
 )
 

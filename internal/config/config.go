@@ -10,10 +10,14 @@ import (
 	"time"
 )
 
+// Off is the value of an address at which nothing listens.
+const Off = "off"
+
 // A Config is every setting of the server.
 type Config struct {
 	Addr            string
 	MetricsAddr     string
+	ShutdownDelay   time.Duration
 	ShutdownTimeout time.Duration
 	LogFormat       string
 	LogLevel        string
@@ -54,9 +58,10 @@ type Config struct {
 func Load(getenv func(string) string) (Config, error) {
 	r := &reader{getenv: getenv}
 	c := Config{
-		Addr:            r.text("ADDR", "127.0.0.1:8080", "where to listen; :8080 for all addresses"),
-		MetricsAddr:     r.text("METRICS_ADDR", "127.0.0.1:9090", "where to serve /metrics; off for none"),
-		ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", "20s", time.Second, 5*time.Minute, "how long requests and jobs may finish when the server is told to stop"),
+		Addr:            r.address("ADDR", "127.0.0.1:8080", "where to listen; :8080 for all addresses"),
+		MetricsAddr:     r.address("METRICS_ADDR", "127.0.0.1:9464", "where to serve /metrics; off for none", Off),
+		ShutdownDelay:   r.duration("SHUTDOWN_DELAY", "5s", 0, time.Minute, "how long the server goes on answering when it is told to stop, with /readyz at 503, until load balancers have noticed"),
+		ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", "20s", time.Second, 5*time.Minute, "how long requests, and after them jobs, may finish then"),
 		LogFormat:       r.oneOf("LOG_FORMAT", "auto", "json, text, or auto: text on a terminal", "auto", "json", "text"),
 		LogLevel:        r.oneOf("LOG_LEVEL", "info", "least level that is logged", "debug", "info", "warn", "error"),
 		AppEnv:          r.text("APP_ENV", "production", "name of this environment, stamped on Stripe customers so that environments on one Stripe account keep apart"),
@@ -67,7 +72,7 @@ func Load(getenv func(string) string) (Config, error) {
 		RedisURL:         r.required("REDIS_URL", "redis://host:6379/0"),
 		RedisPrefix:      r.text("REDIS_PREFIX", "saaskit:", "beginning of every key in Redis"),
 
-		SupabaseURL:            r.webURL("SUPABASE_URL", "", "https://<ref>.supabase.co"),
+		SupabaseURL:            r.requiredURL("SUPABASE_URL", "https://<ref>.supabase.co"),
 		SupabaseIssuer:         r.text("SUPABASE_JWT_ISSUER", "", "iss of access tokens; SUPABASE_URL/auth/v1 where it is left out"),
 		SupabaseAudience:       r.text("SUPABASE_JWT_AUDIENCE", "authenticated", "aud of access tokens"),
 		SupabaseJWTSecret:      r.secret("SUPABASE_JWT_SECRET", "the project's JWT secret; left out where only asymmetric keys sign"),
@@ -79,7 +84,7 @@ func Load(getenv func(string) string) (Config, error) {
 		RequireAAL2:            r.flag("REQUIRE_AAL2", "ask a second factor for keys, plans and deletion"),
 
 		StripeAPIKey:  r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
-		StripeAPIBase: r.webURL("STRIPE_API_BASE", "", "address of the Stripe emulator; loopback and a test key only"),
+		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
 		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
 
 		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
@@ -152,8 +157,7 @@ func (c Config) refuseUnsafeStripe(r *reader) {
 
 func (c Config) refuseUnsafeSupabase(r *reader) {
 	if c.SupabaseURL == "" {
-		r.fail("SUPABASE_URL", "is required: https://<ref>.supabase.co")
-		return
+		return // said already
 	}
 	if !strings.HasPrefix(c.SupabaseURL, "https://") && !loopback(c.SupabaseURL) {
 		r.fail("SUPABASE_URL", "has to be https: passwords go there")

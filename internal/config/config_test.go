@@ -52,6 +52,12 @@ func TestLoadRefuses(t *testing.T) {
 		{"known JWT secret", map[string]string{"SUPABASE_JWT_SECRET": "super-secret-jwt-token-with-at-least-32-characters-long"}, "SUPABASE_JWT_SECRET is the default"},
 		{"short JWT secret", map[string]string{"SUPABASE_JWT_SECRET": "short"}, "SUPABASE_JWT_SECRET is shorter"},
 		{"passwords in clear", map[string]string{"SUPABASE_URL": "http://ref.supabase.co"}, "SUPABASE_URL has to be https"},
+		{"a path, which we add ourselves", map[string]string{"SUPABASE_URL": "https://ref.supabase.co/auth/v1"}, "SUPABASE_URL is not of the form"},
+		{"a password in an URL", map[string]string{"SUPABASE_URL": "https://u:hunter2@ref.supabase.co"}, "SUPABASE_URL is not of the form"},
+		{"no Supabase", map[string]string{"SUPABASE_URL": ""}, "SUPABASE_URL is required"},
+		{"address without a port", map[string]string{"ADDR": "localhost"}, "ADDR is"},
+		{"address with too high a port", map[string]string{"METRICS_ADDR": ":70000"}, "METRICS_ADDR is"},
+		{"no address to serve at", map[string]string{"ADDR": "off"}, "ADDR is"},
 		{"any origin", map[string]string{"CORS_ORIGINS": "*"}, "CORS_ORIGINS and REDIRECT_ORIGINS may be *"},
 		{"any redirect", map[string]string{"REDIRECT_ORIGINS": "*"}, "CORS_ORIGINS and REDIRECT_ORIGINS may be *"},
 		{"dev mode with a live key", map[string]string{"DEV_MODE": "true"}, "DEV_MODE does not go"},
@@ -66,9 +72,12 @@ func TestLoadRefuses(t *testing.T) {
 			t.Parallel()
 			env := valid()
 			maps.Copy(env, tt.env)
-			_, err := load(env)
+			c, err := load(env)
 			if err == nil {
 				t.Fatal("it was taken")
+			}
+			if strings.Contains(fmt.Sprint(err, c.Rows()), "hunter2") {
+				t.Errorf("a password shows: %v", c.Rows())
 			}
 			if lines := strings.Split(err.Error(), "\n"); len(lines) != 1 || !strings.HasPrefix(lines[0], tt.want) {
 				t.Errorf("got %q, want one line that begins with %q", err, tt.want)

@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -104,18 +106,44 @@ func (r *reader) oneOf(name, fallback, help string, words ...string) string {
 	return v
 }
 
-// webURL reads an http(s) URL without a path and returns it without a slash at the end.
-func (r *reader) webURL(name, fallback, help string) string {
+// address reads host:port, or one of the words.
+func (r *reader) address(name, fallback, help string, words ...string) string {
 	v := r.text(name, fallback, help)
+	if slices.Contains(words, v) {
+		return v
+	}
+	_, port, err := net.SplitHostPort(v)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		r.fail(name, "is %q; write host:port, such as 127.0.0.1:8080", v)
+	}
+	return v
+}
+
+// webURL reads an http(s) URL without a path and returns it without a slash at the end. A password in it is refused, and is not
+// shown either.
+func (r *reader) webURL(name, help string) string {
+	v := r.text(name, "", help)
 	if v == "" {
 		return ""
 	}
-	u, err := url.Parse(v)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
-		r.fail(name, "is not an http or https URL")
+	u, err := url.Parse(strings.TrimRight(v, "/"))
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) {
+		r.rows[len(r.rows)-1].Value = stars
+		r.fail(name, "is not of the form https://host: no path, query or password")
 		return ""
 	}
-	return strings.TrimRight(v, "/")
+	return u.String()
+}
+
+func (r *reader) requiredURL(name, help string) string {
+	v := r.webURL(name, help)
+	if r.rows[len(r.rows)-1].Value == "" {
+		r.fail(name, "is required: %s", help)
+	}
+	return v
 }
 
 func (r *reader) networks(name, help string) []string {

@@ -200,6 +200,7 @@ func (s *Stack) startStripe(ctx context.Context, _ checkout.Checkout) error {
 
 func (s *Stack) settings(context.Context, checkout.Checkout) error {
 	s.Env["DEV_MODE"] = "true"
+	s.Env["SHUTDOWN_DELAY"] = "0s"
 	s.Env["APP_ENV"] = "development"
 	s.Env["CORS_ORIGINS"] = "*"
 	s.Env["REDIRECT_ORIGINS"] = "*"

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -23,6 +24,7 @@ func TestBadRequests(t *testing.T) {
 		return r
 	}
 	consume := "/v1/credits/consume"
+	nulCursor := base64.RawURLEncoding.EncodeToString([]byte(`{"t":"9999-12-31T00:00:00Z","i":"\u0000"}`))
 	tests := []struct {
 		name   string
 		req    servetest.Request
@@ -49,6 +51,10 @@ func TestBadRequests(t *testing.T) {
 		{"a cursor of our form but not ours", servetest.Request{Method: http.MethodGet, Path: "/v1/invoices?cursor=e30", Token: p.Token}, 400, "invalid_cursor"},
 		{"a cursor that is no cursor", servetest.Request{Method: http.MethodGet, Path: "/v1/credits/transactions?cursor=%25%25", Token: p.Token}, 400, "invalid_cursor"},
 		{"a bad id in the path", servetest.Request{Method: http.MethodGet, Path: "/v1/api-keys/x", Token: p.Token}, 400, "invalid_request"},
+		{"a cursor with a NUL", servetest.Request{Method: http.MethodGet, Path: "/v1/invoices?cursor=" + nulCursor, Token: p.Token}, 400, "invalid_cursor"},
+		{"a time that is in another year in UTC", servetest.Request{Method: http.MethodPost, Path: "/v1/api-keys", Token: p.Token,
+			Body: `{"name":"x","scopes":["credits:read"],"expires_at":"9999-12-31T23:59:59-12:00"}`}, 400, "invalid_request"},
+		{"a query that cannot be read", servetest.Request{Method: http.MethodGet, Path: "/v1/invoices?a;b=1", Token: p.Token}, 400, "invalid_request"},
 		{"two credentials", servetest.Request{Method: http.MethodGet, Path: "/v1/account", Token: p.Token, Key: key}, 400, "invalid_request"},
 		{"no such tier", servetest.Request{Method: http.MethodGet, Path: "/v1/tiers/platinum"}, 404, "not_found"},
 		{"a NUL in a text", post(consume, `{"amount":1,"description":"a\u0000b"}`), 400, "invalid_request"},

@@ -80,6 +80,9 @@ func newOperation(doc *openapi3.T, path string, item *openapi3.PathItem, method 
 	if limit, ok := op.Extensions["x-body-limit"].(float64); ok {
 		o.bodyLimit = int64(limit)
 	}
+	if seconds, ok := op.Extensions["x-deadline"].(float64); ok {
+		o.deadline = time.Duration(seconds) * time.Second
+	}
 	o.scope, _ = op.Extensions["x-scope"].(string)
 	for _, params := range []openapi3.Parameters{item.Parameters, op.Parameters} {
 		for _, p := range params {

@@ -42,7 +42,6 @@ type router struct {
 
 // New returns the handler of the whole HTTP surface. It fails where an operation of the document would go unguarded.
 func New(cfg Config) (*echo.Echo, error) {
-	registerFormats()
 	doc, err := api.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("load the document: %w", err)
@@ -101,7 +100,7 @@ func newEcho(cfg Config) (*echo.Echo, error) {
 	}
 	e.IPExtractor = extractor
 	e.HTTPErrorHandler = problemWriter(cfg.Log)
-	e.Pre(newObserver(cfg.Log, cfg.Metrics).middleware, recoverPanics)
+	e.Pre(boundConnection, newObserver(cfg.Log, cfg.Metrics).middleware, recoverPanics)
 	e.Pre(securityHeaders)
 	if len(cfg.CORSOrigins) > 0 {
 		e.Pre(cors(cfg.CORSOrigins))
@@ -149,16 +148,29 @@ func limitBody(o *operation) echo.MiddlewareFunc {
 	}
 }
 
-// deadline bounds the whole operation. The connection's own deadlines follow it, for the server has none: they would cut off
+// boundConnection bounds what is no operation: a body that nobody reads would otherwise be waited for for ever.
+func boundConnection(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		setConnectionDeadlines(c, time.Now().Add(defaultDeadline))
+		return next(c)
+	}
+}
+
+// setConnectionDeadlines bounds reading and writing of one request. The server itself has no such timeouts: they would cut off
 // answers that are meant to be long.
+func setConnectionDeadlines(c echo.Context, until time.Time) {
+	control := http.NewResponseController(c.Response())
+	// A recorder in a test has no connection; then there is nothing to bound.
+	_ = control.SetReadDeadline(until)
+	_ = control.SetWriteDeadline(until.Add(5 * time.Second))
+}
+
+// deadline bounds the whole operation, and the connection with it.
 func deadline(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			until := time.Now().Add(o.deadline)
-			control := http.NewResponseController(c.Response())
-			// A recorder in a test has no connection; then there is nothing to bound.
-			_ = control.SetReadDeadline(until)
-			_ = control.SetWriteDeadline(until.Add(5 * time.Second))
+			setConnectionDeadlines(c, until)
 			ctx, cancel := context.WithDeadline(c.Request().Context(), until)
 			defer cancel()
 			c.SetRequest(c.Request().WithContext(ctx))

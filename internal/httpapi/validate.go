@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -46,11 +45,12 @@ func validate(o *operation) echo.MiddlewareFunc {
 			in := openapi3filter.RequestValidationInput{
 				Request: c.Request(), PathParams: params, QueryParams: c.QueryParams(), Route: o.route, Options: options,
 			}
-			if err := openapi3filter.ValidateRequest(c.Request().Context(), &in); err != nil {
-				return invalidRequest(err)
-			}
+			// First, for the validator rewrites the query with its defaults.
 			if err := knownQuery(o, c); err != nil {
 				return err
+			}
+			if err := openapi3filter.ValidateRequest(c.Request().Context(), &in); err != nil {
+				return invalidRequest(err)
 			}
 			return next(c)
 		}
@@ -62,7 +62,11 @@ func knownQuery(o *operation, c echo.Context) error {
 	if o.schemes[schemeStripeSignature] {
 		return nil // the address of the endpoint is the operator's to choose
 	}
-	for name, values := range c.QueryParams() {
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return problem.InvalidRequest.Errorf("the query after the ? cannot be read").In("query", "is not of the form name=value&name=value")
+	}
+	for name, values := range query {
 		for _, v := range values {
 			if !storable(v) {
 				return problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("query."+clip(name), notText)
@@ -224,15 +228,15 @@ func jsonError(err error) error {
 	return &openapi3filter.ParseError{Kind: openapi3filter.KindOther, Cause: err}
 }
 
-// registerFormats teaches the validator the formats of the document; it looks at none of these by itself. The validator keeps
-// them in package variables, so this is done once.
-var registerFormats = sync.OnceFunc(func() {
+// The validator looks at none of the document's formats by itself. It keeps what it is taught in package variables without a
+// lock, so this has to be over before anything in the process validates.
+func init() {
 	openapi3filter.RegisterBodyDecoder(echo.MIMEApplicationJSON, decodeJSON)
 	openapi3.DefineStringFormatValidator("uuid", openapi3.NewCallbackValidator(wholeUUID))
 	openapi3.DefineStringFormatValidator("email", openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForEmail))
 	openapi3.DefineStringFormatValidator("uri", openapi3.NewCallbackValidator(absoluteURL))
 	openapi3.DefineStringFormatValidator("date-time", openapi3.NewCallbackValidator(dateTime))
-})
+}
 
 func wholeUUID(s string) error {
 	if _, err := uuid.Parse(s); err != nil || len(s) != 36 {
@@ -249,7 +253,9 @@ func absoluteURL(s string) error {
 }
 
 func dateTime(s string) error {
-	if _, err := time.Parse(time.RFC3339, s); err != nil {
+	t, err := time.Parse(time.RFC3339, s)
+	// Its zone may carry a time into a year that RFC 3339 cannot write.
+	if year := t.UTC().Year(); err != nil || year < 1 || year > 9999 {
 		return errors.New("is not a time such as 2026-01-31T12:00:00Z")
 	}
 	return nil

@@ -42,10 +42,11 @@ func (r Request) Decode(position any) (bool, error) {
 	return true, nil
 }
 
-// same refuses a cursor that does not say what [New] would: of another list, or made up.
+// same refuses a cursor that does not say what [New] would: of another list, or made up. No row of ours has a NUL in it, and
+// PostgreSQL takes none.
 func same(raw []byte, position any) error {
 	again, err := json.Marshal(position)
-	if err == nil && !bytes.Equal(raw, again) {
+	if err == nil && (!bytes.Equal(raw, again) || bytes.Contains(raw, []byte(`\u0000`))) {
 		err = errors.New("not a position of this list")
 	}
 	return err

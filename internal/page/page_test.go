@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"testing"
 
@@ -33,6 +34,16 @@ func TestPages(t *testing.T) {
 	}
 	if there, err := (page.Request{Limit: 3}).Decode(&after); there || err != nil {
 		t.Errorf("no cursor: %t, %v", there, err)
+	}
+}
+
+// PostgreSQL takes no NUL, so that no row of ours leads to such a cursor.
+func TestCursorWithANUL(t *testing.T) {
+	t.Parallel()
+	var name string
+	cursor := base64.RawURLEncoding.EncodeToString([]byte(`"a\u0000b"`))
+	if _, err := (page.Request{Limit: 1, Cursor: cursor}).Decode(&name); !errors.Is(err, problem.InvalidCursor) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -66,10 +67,37 @@ func CheckSchema(ctx context.Context, databaseURL string) error {
 	return nil
 }
 
+// SchemaIsCurrent tells whether the database has the newest migration of this binary. It is [CheckSchema] for those who ask often.
+func SchemaIsCurrent(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	newest, err := newestMigration()
+	if err != nil {
+		return false, err
+	}
+	var applied bool
+	err = pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM goose_db_version WHERE version_id = $1 AND is_applied)", newest).Scan(&applied)
+	if err != nil {
+		return false, fmt.Errorf("read schema version: %w", err)
+	}
+	return applied, nil
+}
+
+// newestMigration is the version of the last file; their names sort by version.
+func newestMigration() (int64, error) {
+	files, err := fs.Glob(sql.Migrations, "migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		return 0, fmt.Errorf("list migrations: %w", err)
+	}
+	version, err := goose.NumericComponent(files[len(files)-1])
+	if err != nil {
+		return 0, fmt.Errorf("read version of migration: %w", err)
+	}
+	return version, nil
+}
+
 func withProvider(databaseURL string, f func(*goose.Provider) error) error {
 	cfg, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
-		return fmt.Errorf("parse database URL: %w", err)
+		return errURL
 	}
 	pool := stdlib.OpenDB(*cfg)
 	defer pool.Close()

@@ -67,22 +67,41 @@ func TestExactForAllInstancesTogether(t *testing.T) {
 	for name, url := range map[string]string{"redis": redistest.New(t), "memory": memory.URL()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			instances := []*ratelimit.Limiter{limiter(t, url), limiter(t, url)}
-			var allowed atomic.Int64
-			var callers sync.WaitGroup
-			for i := range 100 {
-				callers.Go(func() {
-					if instances[i%2].Take(t.Context(), "k", slow(10)).Allowed {
-						allowed.Add(1)
-					}
-				})
+			// An overloaded machine may make Redis too slow to be waited for, and then each instance limits by itself.
+			for try := range 5 {
+				caches := []*cache.Cache{open(t, url), open(t, url)}
+				allowed := together(t, caches, fmt.Sprint("k", try), slow(10))
+				if caches[0].Degraded() || caches[1].Degraded() {
+					continue
+				}
+				if allowed != 10 {
+					t.Errorf("%d allowed, want 10", allowed)
+				}
+				return
 			}
-			callers.Wait()
-			if allowed.Load() != 10 {
-				t.Errorf("%d allowed, want 10", allowed.Load())
+			t.Error("Redis was too slow five times")
+		})
+	}
+}
+
+// together has a hundred callers ask at once and counts who was let in.
+func together(t *testing.T, caches []*cache.Cache, key string, limit ratelimit.Limit) int64 {
+	t.Helper()
+	var instances []*ratelimit.Limiter
+	for _, c := range caches {
+		instances = append(instances, ratelimit.New(c, time.Now))
+	}
+	var allowed atomic.Int64
+	var callers sync.WaitGroup
+	for i := range 100 {
+		callers.Go(func() {
+			if instances[i%len(instances)].Take(t.Context(), key, limit).Allowed {
+				allowed.Add(1)
 			}
 		})
 	}
+	callers.Wait()
+	return allowed.Load()
 }
 
 func TestLeases(t *testing.T) {

@@ -79,20 +79,20 @@ func (a *app) close() {
 // readyTimeout bounds the look at the database; a balancer asks often.
 const readyTimeout = 2 * time.Second
 
-// ready looks at what requests need. The schema was checked at start-up and only ever grows.
+// ready looks at what requests need. It asks the database each time: a schema that was restored from a backup is behind.
 func (a *app) ready(ctx context.Context) httpapi.Readiness {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	r := httpapi.Readiness{Ready: true, Database: "ok", Schema: "current", Redis: "ok"}
+	r := httpapi.Readiness{Ready: !a.draining.Load(), Database: "ok", Schema: "current", Redis: "ok"}
 	if a.cache.Degraded() {
 		r.Redis = "degraded"
 	}
-	if err := a.pool.Ping(ctx); err != nil {
+	switch current, err := postgres.SchemaIsCurrent(ctx, a.pool); {
+	case err != nil:
 		a.log.ErrorContext(ctx, "the database does not answer", "error", err)
-		r.Ready, r.Database = false, "unreachable"
-	}
-	if a.draining.Load() {
-		r.Ready = false
+		r.Ready, r.Database, r.Schema = false, "unreachable", "unknown"
+	case !current:
+		r.Ready, r.Schema = false, "behind"
 	}
 	return r
 }

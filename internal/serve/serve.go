@@ -38,9 +38,18 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, o Options) er
 		return err
 	}
 	defer a.close()
+	// Both addresses are taken before anything runs: what cannot start leaves nothing running behind.
 	listener, err := listen(ctx, o.Listener, cfg.Addr)
 	if err != nil {
 		return err
+	}
+	defer listener.Close()
+	metricsListener, err := listenMetrics(ctx, cfg.MetricsAddr)
+	if err != nil {
+		return err
+	}
+	if metricsListener != nil {
+		defer metricsListener.Close()
 	}
 	if err := a.domains.usage.MakePartitions(ctx); err != nil {
 		return err
@@ -49,10 +58,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, o Options) er
 		return fmt.Errorf("start jobs: %w", err)
 	}
 	failed := make(chan error, 2)
-	metrics, err := a.serveMetrics(ctx, failed)
-	if err != nil {
-		return err
-	}
+	metrics := a.serveMetrics(ctx, metricsListener, failed)
 	server := &http.Server{
 		Handler: a.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -66,7 +72,10 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, o Options) er
 	case err = <-failed:
 		err = fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
-		log.InfoContext(ctx, "stopping", "timeout", cfg.ShutdownTimeout.String())
+		log.InfoContext(ctx, "stopping", "delay", cfg.ShutdownDelay.String(), "timeout", cfg.ShutdownTimeout.String())
+		a.draining.Store(true)
+		// Requests are still answered while load balancers find out that no more should come here.
+		time.Sleep(cfg.ShutdownDelay)
 	}
 	return errors.Join(err, a.shutdown(cfg.ShutdownTimeout, server, metrics))
 }
@@ -83,14 +92,22 @@ func listen(ctx context.Context, given net.Listener, address string) (net.Listen
 	return l, nil
 }
 
-// serveMetrics answers /metrics on a listener of its own, which the public never reaches.
-func (a *app) serveMetrics(ctx context.Context, failed chan<- error) (*http.Server, error) {
-	if a.cfg.MetricsAddr == "off" {
+// listenMetrics returns nil where metrics are off.
+func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
+	if address == config.Off {
 		return nil, nil
 	}
-	l, err := listen(ctx, nil, a.cfg.MetricsAddr)
+	l, err := listen(ctx, nil, address)
 	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
+		return nil, fmt.Errorf("METRICS_ADDR: %w", err)
+	}
+	return l, nil
+}
+
+// serveMetrics answers /metrics on a listener of its own, which the public never reaches.
+func (a *app) serveMetrics(ctx context.Context, l net.Listener, failed chan<- error) *http.Server {
+	if l == nil {
+		return nil
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{Registry: a.registry, Timeout: 5 * time.Second}))
@@ -101,21 +118,23 @@ func (a *app) serveMetrics(ctx context.Context, failed chan<- error) (*http.Serv
 		}
 	}()
 	a.log.InfoContext(ctx, "serving metrics", "address", l.Addr().String())
-	return server, nil
+	return server
 }
 
-// shutdown tells load balancers first, then lets requests finish, then jobs: a request may still leave a job behind.
+// shutdown lets requests finish, then jobs, for a request may still leave a job behind. Each has the whole timeout.
 func (a *app) shutdown(timeout time.Duration, server, metrics *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	a.draining.Store(true)
 	var errs []error
-	if err := server.Shutdown(ctx); err != nil {
+	within := func(stop func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		return stop(ctx)
+	}
+	if err := within(server.Shutdown); err != nil {
 		errs = append(errs, fmt.Errorf("requests were cut off: %w", err), server.Close())
 	}
-	if err := a.jobs.Stop(ctx); err != nil {
+	if err := within(a.jobs.Stop); err != nil {
 		// What is cut off is taken up by another instance: River rescues the job, and its effects are all or nothing.
-		errs = append(errs, fmt.Errorf("jobs were cut off: %w", err), a.jobs.StopAndCancel(context.WithoutCancel(ctx)))
+		errs = append(errs, fmt.Errorf("jobs were cut off: %w", err), within(a.jobs.StopAndCancel))
 	}
 	if metrics != nil {
 		errs = append(errs, metrics.Close())

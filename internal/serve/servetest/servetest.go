@@ -68,7 +68,7 @@ func Start(t testing.TB, o Options) *World {
 		"SUPABASE_URL": supabaseURL, "SUPABASE_JWT_SECRET": JWTSecret, "SUPABASE_SERVICE_ROLE_KEY": w.Supabase.ServiceRoleKey(),
 		"STRIPE_API_KEY": StripeKey, "STRIPE_API_BASE": stripeURL, "STRIPE_WEBHOOK_SECRET": WebhookSecret,
 		"DEV_MODE": "true", "APP_ENV": "test", "CORS_ORIGINS": "https://app.example.com", "REDIRECT_ORIGINS": "https://app.example.com",
-		"AUTH_PER_MINUTE": "10000", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "SHUTDOWN_TIMEOUT": "10s",
+		"AUTH_PER_MINUTE": "10000", "LOG_FORMAT": "json", "LOG_LEVEL": "debug", "SHUTDOWN_DELAY": "0s", "SHUTDOWN_TIMEOUT": "10s",
 	}
 	maps.Copy(w.env, o.Env)
 	w.openPool(databaseURL)
