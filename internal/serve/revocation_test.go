@@ -20,18 +20,13 @@ func TestRevocationReachesOtherServers(t *testing.T) {
 			w := servetest.Start(t, servetest.Options{})
 			other := w.Instance()
 			cases := revocations(t, w)
-			for _, c := range cases { // the other server keeps a copy of each
-				c.request.Base = other
-				for range 3 {
-					w.Do(t, c.request).Want(http.StatusOK, nil)
-				}
-			}
+			w.Redis.Empty() // for ten seconds nobody is cached who has just been made
 			if redisGone {
 				w.Redis.Stop()
-				for _, c := range cases {
-					c.request.Base = other
-					w.Do(t, c.request).Want(http.StatusOK, nil)
-				}
+			}
+			for _, c := range cases { // the other server keeps a copy of each
+				c.request.Base = other
+				w.Do(t, c.request).Want(http.StatusOK, nil)
 			}
 			for _, c := range cases {
 				c.revoke(t)
