@@ -77,6 +77,9 @@ func (w *World) getenv(changes map[string]string) func(string) string {
 	}
 }
 
+// Setting returns one setting of the world's servers.
+func (w *World) Setting(name string) string { return w.env[name] }
+
 // Env returns the settings of the world's servers, as a process takes them.
 func (w *World) Env(changes map[string]string) []string {
 	get, env := w.getenv(changes), os.Environ()
