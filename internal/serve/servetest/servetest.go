@@ -52,6 +52,7 @@ type Options struct {
 	Env        map[string]string // settings of the server
 	ManualMail bool              // e-mail addresses have to be confirmed
 	NoServer   bool              // the test starts its own servers, and names one in BaseURL
+	NoCatalog  bool              // nothing is on sale yet
 }
 
 // Start runs a server until the test ends. catalog.yaml is on sale, and Stripe's events come in.
@@ -70,7 +71,9 @@ func Start(t testing.TB, o Options) *World {
 	}
 	maps.Copy(w.env, o.Env)
 	w.openPool(databaseURL)
-	w.sellCatalog()
+	if !o.NoCatalog {
+		w.sellCatalog()
+	}
 	if o.NoServer {
 		return w
 	}
