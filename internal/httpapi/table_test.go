@@ -32,8 +32,10 @@ func (b by) request(method, path string, body any) servetest.Request {
 	return servetest.Request{Method: method, Path: path, Body: body, Token: b.token, Key: b.key, Header: maps.Clone(b.header)}
 }
 
-func (b by) get(path string) servetest.Request            { return b.request(http.MethodGet, path, nil) }
-func (b by) post(path string, body any) servetest.Request { return b.request(http.MethodPost, path, body) }
+func (b by) get(path string) servetest.Request { return b.request(http.MethodGet, path, nil) }
+func (b by) post(path string, body any) servetest.Request {
+	return b.request(http.MethodPost, path, body)
+}
 func (b by) patch(path string, body any) servetest.Request {
 	return b.request(http.MethodPatch, path, body)
 }
