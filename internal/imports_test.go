@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	"internal/devstack": {"internal/config", "internal/postgres", "internal/stripeemu", "internal/catalog", "internal/billing", "internal/apikey", "internal/audit", "internal/cache",
 		"internal/devstack/checkout", "internal/devstack/pgserver", "internal/devstack/redisserver", "internal/devstack/supabase"},
 
-	"internal/serve/servetest": {"internal/api", "internal/billing", "internal/cache/redistest", "internal/catalog", "internal/config",
+	"internal/serve/servetest": {"internal/account", "internal/api", "internal/apikey", "internal/audit", "internal/billing", "internal/cache", "internal/cache/redistest", "internal/catalog", "internal/config",
 		"internal/devstack/supabase", "internal/postgres", "internal/postgres/pgtest", "internal/serve", "internal/stripeemu"},
 
 	// For tests only; see TestProductionDoesNotImportTestPackages.

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,7 +18,7 @@ import (
 )
 
 func runCatalog(ctx context.Context, p process, args []string) error {
-	if len(args) == 0 {
+	if len(args) == 0 || !slices.Contains([]string{"plan", "apply", "show"}, args[0]) {
 		return p.wrongUsage("catalog takes plan, apply or show")
 	}
 	flags := flag.NewFlagSet("catalog", flag.ContinueOnError)
@@ -35,13 +36,10 @@ func runCatalog(ctx context.Context, p process, args []string) error {
 		return err
 	}
 	defer pool.Close()
-	switch args[0] {
-	case "show":
+	if args[0] == "show" {
 		return catalog.Show(ctx, pool, p.stdout)
-	case "plan", "apply":
-		return changeCatalog(ctx, p, cfg, pool, *file, args[0] == "apply")
 	}
-	return p.wrongUsage("catalog takes plan, apply or show")
+	return changeCatalog(ctx, p, cfg, pool, *file, args[0] == "apply")
 }
 
 // changeCatalog shows the difference first, then does it where it is to be applied.

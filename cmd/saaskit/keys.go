@@ -66,8 +66,11 @@ func createKey(ctx context.Context, p process, keys *apikey.Service, args []stri
 	flags.Var(&ips, "ip", "address or network that may use it, by comma or repeated; any where left out")
 	name := flags.String("name", "service", "name in lists and in the audit log")
 	expires := flags.String("expires", "", "how long it works, such as 90d or 12h; for ever where left out")
-	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
-		return errUsage
+	if err := flags.Parse(args); err != nil {
+		return errUsage // the flags have said why
+	}
+	if flags.NArg() > 0 {
+		return p.wrongUsage("keys create takes flags only, not " + flags.Arg(0))
 	}
 	if !*service {
 		return p.wrongUsage("users make keys of their account with POST /v1/api-keys; say --service for a service key")

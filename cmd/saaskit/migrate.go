@@ -14,14 +14,14 @@ func runMigrate(ctx context.Context, p process, args []string) error {
 	if len(args) > 0 {
 		what = args[0]
 	}
+	if len(args) > 1 || (what != "up" && what != "status") {
+		return p.wrongUsage("migrate takes up or status")
+	}
 	url := p.getenv("DATABASE_URL")
 	if url == "" {
 		return errors.New("DATABASE_URL is not set")
 	}
-	switch {
-	case len(args) > 1 || (what != "up" && what != "status"):
-		return p.wrongUsage("migrate takes up or status")
-	case what == "up":
+	if what == "up" {
 		if err := postgres.Migrate(ctx, url); err != nil {
 			return err
 		}

@@ -60,7 +60,10 @@ func code(v string) string {
 	return "`" + v + "`"
 }
 
-func runVersion(_ context.Context, p process, _ []string) error {
+func runVersion(_ context.Context, p process, args []string) error {
+	if len(args) > 0 {
+		return p.wrongUsage("version takes no arguments")
+	}
 	version := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version = info.Main.Version

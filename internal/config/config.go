@@ -98,6 +98,7 @@ func Load(getenv func(string) string) (Config, error) {
 	}
 	if c.SupabaseIssuer == "" && c.SupabaseURL != "" {
 		c.SupabaseIssuer = c.SupabaseURL + "/auth/v1"
+		r.show("SUPABASE_JWT_ISSUER", c.SupabaseIssuer)
 	}
 	c.refuseUnsafe(r)
 	c.rows = r.rows

@@ -42,6 +42,15 @@ func (r *reader) raw(name, fallback, help string, secret bool) string {
 	return v
 }
 
+// show changes what is shown of a setting to what another one makes of it.
+func (r *reader) show(name, value string) {
+	for i := range r.rows {
+		if r.rows[i].Name == name {
+			r.rows[i].Value = value
+		}
+	}
+}
+
 func (r *reader) text(name, fallback, help string) string { return r.raw(name, fallback, help, false) }
 
 func (r *reader) secret(name, help string) Secret { return Secret(r.raw(name, "", help, true)) }

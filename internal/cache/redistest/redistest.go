@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"example.com/saaskit/internal/devstack/checkout"
 	"example.com/saaskit/internal/devstack/redisserver"
 )
@@ -80,5 +82,29 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	if err := s.server.Restart(context.Background()); err != nil {
 		s.t.Fatalf("%v", err)
+	}
+}
+
+// Empty deletes every key: nothing is cached and nothing is buried any more. FLUSHALL would look like a lost connection to
+// those who are told of changes.
+func (s *Server) Empty() {
+	s.t.Helper()
+	option, err := rueidis.ParseURL(s.URL())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	client, err := rueidis.NewClient(option)
+	if err != nil {
+		s.t.Fatalf("connect to Redis: %v", err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	keys, err := client.Do(ctx, client.B().Keys().Pattern("*").Build()).AsStrSlice()
+	if err == nil && len(keys) > 0 {
+		err = client.Do(ctx, client.B().Del().Key(keys...).Build()).Error()
+	}
+	if err != nil {
+		s.t.Fatalf("empty Redis: %v", err)
 	}
 }

@@ -61,6 +61,19 @@ func New(t testing.TB) *pgxpool.Pool {
 // whole servers.
 func NewURL(t testing.TB) string {
 	t.Helper()
+	return newURL(t, (*server).clone)
+}
+
+// NewEmptyURL is [NewURL] for a database without a schema.
+func NewEmptyURL(t testing.TB) string {
+	t.Helper()
+	return newURL(t, func(s *server, ctx context.Context, name string) error {
+		return s.exec(ctx, "CREATE DATABASE %s TEMPLATE template0", name)
+	})
+}
+
+func newURL(t testing.TB, create func(*server, context.Context, string) error) string {
+	t.Helper()
 	server, err := shared()
 	if err != nil {
 		t.Fatalf("prepare test databases: %v", err)
@@ -68,7 +81,7 @@ func NewURL(t testing.TB) string {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	name := databaseName(t)
-	if err := server.clone(ctx, name); err != nil {
+	if err := create(server, ctx, name); err != nil {
 		t.Fatalf("make test database: %v", err)
 	}
 	t.Cleanup(func() {

@@ -2,12 +2,18 @@ package servetest
 
 import (
 	"crypto/rand"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/audit"
+	"example.com/saaskit/internal/cache"
 	"example.com/saaskit/internal/devstack/supabase"
 )
 
@@ -49,6 +55,24 @@ func (w *World) person(t testing.TB, o supabase.SignUpOptions) Person {
 	w.Do(t, Request{Method: http.MethodGet, Path: "/v1/users/me", Token: p.Token}).Want(http.StatusOK, &me)
 	p.ID, p.AccountID = me.ID, me.AccountID
 	return p
+}
+
+// ServiceKey makes a service key, as `saaskit keys create` does.
+func (w *World) ServiceKey(t testing.TB, scopes ...string) string {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(w.Log, nil))
+	c, err := cache.Open(t.Context(), w.Redis.URL(), w.env["REDIS_PREFIX"], log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	keys := apikey.New(apikey.Config{Pool: w.Pool, Cache: c, Log: log, Now: time.Now, Policy: account.DefaultPolicy()})
+	defer keys.Close()
+	made, err := keys.CreateService(t.Context(), apikey.Wish{Name: "test", Scopes: scopes}, audit.Operator("test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(made.Secret)
 }
 
 // Key makes an API key of the person's account.

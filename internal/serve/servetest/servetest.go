@@ -3,14 +3,12 @@
 package servetest
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -19,11 +17,9 @@ import (
 	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/cache/redistest"
 	"example.com/saaskit/internal/catalog"
-	"example.com/saaskit/internal/config"
 	"example.com/saaskit/internal/devstack/supabase"
 	"example.com/saaskit/internal/postgres"
 	"example.com/saaskit/internal/postgres/pgtest"
-	"example.com/saaskit/internal/serve"
 	"example.com/saaskit/internal/stripeemu"
 )
 
@@ -46,14 +42,17 @@ type World struct {
 	Pool     *pgxpool.Pool
 	Log      *LogBuffer
 
-	t   testing.TB
-	env map[string]string
+	t      testing.TB
+	env    map[string]string
+	binary string
 }
 
 // Options change a world.
 type Options struct {
 	Env        map[string]string // settings of the server
 	ManualMail bool              // e-mail addresses have to be confirmed
+	NoServer   bool              // the test starts its own servers, and names one in BaseURL
+	NoCatalog  bool              // nothing is on sale yet
 }
 
 // Start runs a server until the test ends. catalog.yaml is on sale, and Stripe's events come in.
@@ -72,46 +71,25 @@ func Start(t testing.TB, o Options) *World {
 	}
 	maps.Copy(w.env, o.Env)
 	w.openPool(databaseURL)
-	w.sellCatalog()
+	if !o.NoCatalog {
+		w.sellCatalog()
+	}
+	if o.NoServer {
+		return w
+	}
 	w.BaseURL = w.Instance()
-	w.Stripe.Register(w.BaseURL+"/v1/webhooks/stripe", WebhookSecret)
+	w.Webhook(w.BaseURL)
 	return w
 }
 
-// Instance runs one more instance of the server on the same database and Redis, and returns its address.
+// Instance runs one more instance of the server on the same database and Redis until the test ends, and returns its address.
 func (w *World) Instance() string {
 	w.t.Helper()
-	cfg, err := config.Load(func(name string) string { return w.env[name] })
-	if err != nil {
-		w.t.Fatalf("settings: %v", err)
-	}
-	log, err := serve.NewLogger(cfg, w.Log)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	l := listen(w.t)
-	ctx, cancel := context.WithCancel(context.Background())
-	started, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		ended <- serve.Run(ctx, cfg, log, serve.Options{Listener: l, Started: func() { close(started) }})
-	}()
-	select {
-	case <-started:
-	case err := <-ended:
-		cancel()
-		w.t.Fatalf("the server does not start: %v", err)
-	case <-time.After(startTimeout):
-		cancel()
-		w.t.Fatal("the server does not start in time")
-	}
-	w.t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			w.t.Errorf("the server does not stop as it should: %v", err)
-		}
-	})
-	return "http://" + l.Addr().String()
+	return w.Run(w.t, nil).URL
 }
+
+// Webhook lets Stripe's events come in at a server.
+func (w *World) Webhook(url string) { w.Stripe.Register(url+"/v1/webhooks/stripe", WebhookSecret) }
 
 func listen(t testing.TB) net.Listener {
 	t.Helper()
@@ -175,8 +153,7 @@ func (w *World) openPool(url string) {
 
 func (w *World) sellCatalog() {
 	w.t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	source, err := os.ReadFile(filepath.Join(filepath.Dir(here), "..", "..", "..", "catalog.yaml"))
+	source, err := os.ReadFile(filepath.Join(root(), "catalog.yaml"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
