@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"maps"
 	"net/http"
 	"regexp"
 	"strings"
@@ -21,6 +22,7 @@ type operation struct {
 	takes            map[string]bool
 	scope            string
 	admin            bool
+	sensitive        bool
 	params           openapi3.Parameters
 }
 
@@ -31,9 +33,14 @@ func (o operation) takesAccount() bool {
 	return o.params.GetByInAndName("header", "Saaskit-Account") != nil
 }
 
-// request fills the path with ids that nobody has. A refusal must come before any of it is looked at.
-func (o operation) request() servetest.Request {
-	path := regexp.MustCompile(`\{[^}]+_id\}`).ReplaceAllString(o.path, uuid.NewString())
+// request fills the path with the given ids, or with ids that nobody has.
+func (o operation) request(ids map[string]string) servetest.Request {
+	path := regexp.MustCompile(`\{[^}]+_id\}`).ReplaceAllStringFunc(o.path, func(name string) string {
+		if id, given := ids[name]; given {
+			return id
+		}
+		return uuid.NewString()
+	})
 	r := servetest.Request{Method: o.method, Path: strings.ReplaceAll(path, "{tier}", "pro")}
 	if o.op.RequestBody != nil {
 		r.Body = map[string]any{}
@@ -55,6 +62,7 @@ func operations(t *testing.T) []operation {
 			}
 			o.scope, _ = op.Extensions["x-scope"].(string)
 			o.admin, _ = op.Extensions["x-admin"].(bool)
+			o.sensitive, _ = op.Extensions["x-sensitive"].(bool)
 			list = append(list, o)
 		}
 	}
@@ -69,7 +77,13 @@ type refusal struct {
 	name    string
 	applies func(operation) bool
 	with    func(servetest.Request) servetest.Request
-	want    map[string]int // code and status
+	ids     map[string]string // for the path, in place of ids that nobody has
+	body    map[string]any    // beside a good one
+	want    map[string]int    // code and status
+}
+
+func refuse(name string, applies func(operation) bool, with func(servetest.Request) servetest.Request, want map[string]int) refusal {
+	return refusal{name: name, applies: applies, with: with, want: want}
 }
 
 func withToken(token string) func(servetest.Request) servetest.Request {
@@ -78,6 +92,25 @@ func withToken(token string) func(servetest.Request) servetest.Request {
 
 func withKey(key string) func(servetest.Request) servetest.Request {
 	return func(r servetest.Request) servetest.Request { r.Key = key; return r }
+}
+
+// withBody sends a body that the document has nothing against, so that nothing else is there to refuse.
+func withBody(r servetest.Request, o operation, more map[string]any) servetest.Request {
+	if o.op.RequestBody != nil {
+		body := map[string]any{}
+		maps.Copy(body, goodBodies[o.id])
+		maps.Copy(body, more)
+		r.Body = body
+	}
+	return r
+}
+
+// goodBodies are for operations that would refuse an empty object before they look at what it is about.
+var goodBodies = map[string]map[string]any{
+	"consumeCredits": {"amount": 1},
+	"recordUsage":    {"events": []any{map[string]any{"id": "walk", "meter": "requests", "quantity": 1, "occurred_at": time.Now().UTC()}}},
+	"updateAPIKey":   {"name": "mine now"},
+	"updateUser":     {"status": "disabled"},
 }
 
 func withHeader(r servetest.Request, name, value string) servetest.Request {
@@ -96,7 +129,7 @@ func forKeys(o operation) bool { return o.takes["api_key"] || o.takes["service_k
 // the moment it is in the document.
 func TestEveryOperationRefuses(t *testing.T) {
 	t.Parallel()
-	w := servetest.Start(t, servetest.Options{})
+	w := generous(t)
 	cases := refusals(t, w)
 	before := counts(t, w)
 	tried := map[string]int{}
@@ -106,7 +139,11 @@ func TestEveryOperationRefuses(t *testing.T) {
 				continue
 			}
 			tried[c.name]++
-			res := w.Do(t, c.with(o.request()))
+			r := c.with(o.request(c.ids))
+			if c.ids != nil || c.body != nil {
+				r = withBody(r, o, c.body)
+			}
+			res := w.Do(t, r)
 			if status, ok := c.want[res.Code()]; !ok || status != res.Status {
 				t.Errorf("%s with %s: answered %d %s", o.id, c.name, res.Status, res.Body)
 			}
@@ -140,30 +177,66 @@ func refusals(t *testing.T, w *servetest.World) []refusal {
 	w.Do(t, servetest.Request{Method: http.MethodDelete, Path: "/v1/api-keys/" + revokedID, Token: good.Token}).Want(http.StatusNoContent, nil)
 	_, full := w.Key(t, good, "account:read", "credits:read", "credits:write", "usage:read", "usage:write")
 
-	return []refusal{
-		{"no credential", guarded, func(r servetest.Request) servetest.Request { return r }, map[string]int{"unauthenticated": 401}},
-		{"an expired token", forUsers, withToken(expired), map[string]int{"token_expired": 401}},
-		{"a token with a wrong signature", forUsers, withToken(forged), map[string]int{"invalid_token": 401}},
-		{"alg none", forUsers, withToken(none), map[string]int{"invalid_token": 401}},
-		{"the service_role token", forUsers, withToken(serviceRole), map[string]int{"invalid_token": 401}},
-		{"no token at all after Bearer", guarded, withToken(" "), map[string]int{"unauthenticated": 401}},
-		{"a token where keys are wanted", func(o operation) bool { return guarded(o) && !forUsers(o) }, withToken(good.Token), map[string]int{"credential_not_allowed": 403}},
-		{"a mistyped key", forKeys, withKey(mistyped(full)), map[string]int{"invalid_api_key": 401}},
-		{"a revoked key", forKeys, withKey(revoked), map[string]int{"invalid_api_key": 401}},
-		{"a key without scopes", func(o operation) bool { return o.takes["api_key"] && o.scope != "none" }, withKey(bare), map[string]int{"insufficient_scope": 403}},
-		{"a key where users are wanted", onlyUsers, withKey(full), map[string]int{"credential_not_allowed": 403}},
-		{"an account's key where service keys are wanted", func(o operation) bool { return forKeys(o) && !o.takes["api_key"] }, withKey(full), map[string]int{"credential_not_allowed": 403}},
-		{"another account's id", func(o operation) bool { return forUsers(o) && o.takesAccount() }, func(r servetest.Request) servetest.Request {
-			return withHeader(withToken(good.Token)(r), "Saaskit-Account", other.AccountID.String())
-		}, map[string]int{"account_forbidden": 403}},
-		{"another account's id beside a key", func(o operation) bool { return o.takes["api_key"] && o.takesAccount() }, func(r servetest.Request) servetest.Request {
-			return withHeader(withKey(full)(r), "Saaskit-Account", other.AccountID.String())
-		}, map[string]int{"account_forbidden": 403}},
-		{"somebody who is no administrator", func(o operation) bool { return o.admin }, withToken(good.Token), map[string]int{"admin_required": 403}},
-		{"a disabled user", forUsers, withToken(disabled(t, w)), map[string]int{"user_disabled": 403}},
-		{"a deleted user", forUsers, withToken(deleted(t, w)), map[string]int{"user_deleted": 403}},
-		{"a session that was signed out", forUsers, withToken(signedOut(t, w)), map[string]int{"session_revoked": 401}},
+	othersID, _ := w.Key(t, other, "credits:read")
+	idle := w.ServiceKey(t, "worker")
+	service := w.ServiceKey(t, "account", "admin", "authorize", "credits", "usage", "worker")
+	othersThing := map[string]string{"{key_id}": othersID}
+	ofAThing := func(o operation) bool { return strings.Contains(o.path, "{key_id}") }
+	namesAccount := func(o operation) bool {
+		body := o.op.RequestBody
+		if body == nil {
+			return false
+		}
+		content := body.Value.Content.Get("application/json")
+		return content != nil && content.Schema != nil && content.Schema.Value.Properties["account_id"] != nil
 	}
+
+	return []refusal{
+		{name: "another account's thing", applies: ofAThing, with: withToken(good.Token), ids: othersThing, want: map[string]int{"not_found": 404}},
+		{name: "another account's id in the body", applies: namesAccount, with: withKey(full),
+			body: map[string]any{"account_id": other.AccountID}, want: map[string]int{"account_forbidden": 403}},
+		{name: "the id of an account that is not there, from a service key", applies: namesAccount, with: withKey(service),
+			body: map[string]any{"account_id": uuid.New()}, want: map[string]int{"account_forbidden": 403}},
+		{name: "a service key without the scope", applies: func(o operation) bool { return o.takes["service_key"] && o.scope != "none" },
+			with: withKey(idle), want: map[string]int{"insufficient_scope": 403}},
+		{name: "a service key where users are wanted", applies: onlyUsers, with: withKey(service), want: map[string]int{"credential_not_allowed": 403}},
+		{name: "a service key without an account", applies: func(o operation) bool {
+			return o.takes["service_key"] && o.takesAccount() && o.scope != "none" && o.id != "getUsage" // which asks for its meter first
+		}, with: withKey(service), body: map[string]any{}, want: map[string]int{"account_required": 400}},
+		{name: "an expired key", applies: forKeys, with: withKey(expiredKey(t, w, good)), want: map[string]int{"api_key_expired": 401}},
+		refuse("no credential", guarded, func(r servetest.Request) servetest.Request { return r }, map[string]int{"unauthenticated": 401}),
+		refuse("an expired token", forUsers, withToken(expired), map[string]int{"token_expired": 401}),
+		refuse("a token with a wrong signature", forUsers, withToken(forged), map[string]int{"invalid_token": 401}),
+		refuse("alg none", forUsers, withToken(none), map[string]int{"invalid_token": 401}),
+		refuse("the service_role token", forUsers, withToken(serviceRole), map[string]int{"invalid_token": 401}),
+		refuse("no token at all after Bearer", guarded, withToken(" "), map[string]int{"unauthenticated": 401}),
+		refuse("a token where keys are wanted", func(o operation) bool { return guarded(o) && !forUsers(o) }, withToken(good.Token), map[string]int{"credential_not_allowed": 403}),
+		refuse("a mistyped key", forKeys, withKey(mistyped(full)), map[string]int{"invalid_api_key": 401}),
+		refuse("a revoked key", forKeys, withKey(revoked), map[string]int{"invalid_api_key": 401}),
+		refuse("a key without scopes", func(o operation) bool { return o.takes["api_key"] && o.scope != "none" }, withKey(bare), map[string]int{"insufficient_scope": 403}),
+		refuse("a key where users are wanted", onlyUsers, withKey(full), map[string]int{"credential_not_allowed": 403}),
+		refuse("an account's key where service keys are wanted", func(o operation) bool { return forKeys(o) && !o.takes["api_key"] }, withKey(full), map[string]int{"credential_not_allowed": 403}),
+		refuse("another account's id", func(o operation) bool { return forUsers(o) && o.takesAccount() }, func(r servetest.Request) servetest.Request {
+			return withHeader(withToken(good.Token)(r), "Saaskit-Account", other.AccountID.String())
+		}, map[string]int{"account_forbidden": 403}),
+		refuse("another account's id beside a key", func(o operation) bool { return o.takes["api_key"] && o.takesAccount() }, func(r servetest.Request) servetest.Request {
+			return withHeader(withKey(full)(r), "Saaskit-Account", other.AccountID.String())
+		}, map[string]int{"account_forbidden": 403}),
+		refuse("somebody who is no administrator", func(o operation) bool { return o.admin }, withToken(good.Token), map[string]int{"admin_required": 403}),
+		refuse("a disabled user", forUsers, withToken(disabled(t, w)), map[string]int{"user_disabled": 403}),
+		refuse("a deleted user", forUsers, withToken(deleted(t, w)), map[string]int{"user_deleted": 403}),
+		refuse("a session that was signed out", forUsers, withToken(signedOut(t, w)), map[string]int{"session_revoked": 401}),
+	}
+}
+
+// expiredKey makes a key and lets its time pass. Nobody has seen it yet, so it is in no cache.
+func expiredKey(t *testing.T, w *servetest.World, p servetest.Person) string {
+	t.Helper()
+	id, key := w.Key(t, p, "account:read", "credits:read", "credits:write", "usage:read", "usage:write")
+	if _, err := w.Pool.Exec(t.Context(), "UPDATE api_keys SET created_at = created_at - interval '1 hour', expires_at = now() - interval '1 minute' WHERE id = $1", id); err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func supabaseForged(w *servetest.World, subject string) string {
@@ -248,7 +321,7 @@ func TestEveryOperationValidates(t *testing.T) {
 	for _, o := range operations(t) {
 		admin := w.Admin(t) // one each, for all of them together meet the limit of the free tier
 		_, key := w.Key(t, admin, "account:read", "credits:read", "credits:write", "usage:read", "usage:write")
-		r := o.request()
+		r := o.request(nil)
 		switch {
 		case o.takes["stripe_signature"]:
 			r.Body = "{}"
@@ -268,4 +341,32 @@ func TestEveryOperationValidates(t *testing.T) {
 			t.Errorf("%s takes an invalid request: %d %s", o.id, res.Status, res.Body)
 		}
 	}
+}
+
+// TestSensitiveOperationsWantASecondFactor walks over what the document marks as sensitive, where the operator asks for aal2.
+func TestSensitiveOperationsWantASecondFactor(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{Env: map[string]string{"REQUIRE_AAL2": "true"}})
+	p := w.Person(t)
+	claims := w.Supabase.Claims(p.Subject)
+	claims["aal"] = "aal2"
+	stronger := w.Supabase.MintHS256("", claims)
+	sensitive := 0
+	for _, o := range operations(t) {
+		if !o.sensitive {
+			continue
+		}
+		sensitive++
+		w.Do(t, withToken(p.Token)(o.request(nil))).WantProblem(http.StatusForbidden, "aal2_required")
+		if o.id == "deleteMe" {
+			continue // it would work
+		}
+		if res := w.Do(t, withToken(stronger)(o.request(nil))); res.Code() == "aal2_required" {
+			t.Errorf("%s is refused with a second factor as well", o.id)
+		}
+	}
+	if sensitive < 5 {
+		t.Errorf("only %d operations are sensitive", sensitive)
+	}
+	w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/v1/users/me", Token: p.Token}).Want(http.StatusOK, nil)
 }

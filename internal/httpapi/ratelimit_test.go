@@ -1,0 +1,89 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"example.com/saaskit/internal/serve/servetest"
+)
+
+// An account has what its tier allows, and no other account pays for it.
+func TestRequestsOfAnAccountAreLimited(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{})
+	if _, err := w.Pool.Exec(t.Context(), "UPDATE tiers SET requests_per_minute = 1, burst = 5"); err != nil {
+		t.Fatal(err)
+	}
+	p, other := w.Person(t), w.Person(t)
+	get := func(p servetest.Person) servetest.Response {
+		return w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/v1/account", Token: p.Token})
+	}
+	for i := range 20 {
+		res := get(p)
+		if res.Header.Get("RateLimit-Limit") != "5" {
+			t.Fatalf("RateLimit-Limit is %q", res.Header.Get("RateLimit-Limit"))
+		}
+		if res.Status == http.StatusOK && i < 5 {
+			continue
+		}
+		res.WantProblem(http.StatusTooManyRequests, "rate_limited")
+		if wait, err := strconv.Atoi(res.Header.Get("Retry-After")); err != nil || wait < 1 || wait > 60 || res.Header.Get("RateLimit-Remaining") != "0" {
+			t.Errorf("Retry-After %q, RateLimit-Remaining %q", res.Header.Get("Retry-After"), res.Header.Get("RateLimit-Remaining"))
+		}
+		get(other).Want(http.StatusOK, nil)
+		return
+	}
+	t.Error("20 requests were let through, where 5 are allowed")
+}
+
+// logIns counts how many of ten sign-ins were let through to Supabase, which refuses them. header and email get their number.
+func logIns(t *testing.T, w *servetest.World, forwarded, email func(int) string) (through int) {
+	t.Helper()
+	for i := range 10 {
+		res := w.Do(t, servetest.Request{
+			Method: http.MethodPost, Path: "/v1/auth/login", Header: map[string]string{"X-Forwarded-For": forwarded(i)},
+			Body: map[string]any{"email": email(i), "password": "wrong password"},
+		})
+		switch res.Code() {
+		case "invalid_credentials":
+			through++
+		case "rate_limited":
+		default:
+			t.Fatalf("answered %d %s", res.Status, res.Body)
+		}
+	}
+	return through
+}
+
+func TestSignInsAreLimited(t *testing.T) {
+	t.Parallel()
+	fixed := func(s string) func(int) string { return func(int) string { return s } }
+	many := func(format string) func(int) string { return func(i int) string { return fmt.Sprintf(format, i) } }
+	behindAProxy := map[string]string{"AUTH_PER_MINUTE": "3", "TRUSTED_PROXIES": "127.0.0.0/8"}
+	tests := []struct {
+		name             string
+		env              map[string]string
+		forwarded, email func(int) string
+		want             int
+	}{
+		{"one address, many users", behindAProxy, fixed("203.0.113.7"), many("p%d@example.com"), 1},
+		{"one IPv6 network, many users", behindAProxy, many("2001:db8:1:2::%d"), many("p%d@example.com"), 1},
+		{"many addresses, one user", behindAProxy, many("203.0.113.%d"), fixed("ana@example.com"), 1},
+		{"many addresses, one user in many spellings", behindAProxy, many("203.0.113.%d"), func(i int) string {
+			return []string{"ana@example.com", "Ana@example.com", "ANA@EXAMPLE.COM"}[i%3]
+		}, 1},
+		{"many addresses, many users", behindAProxy, many("203.0.113.%d"), many("p%d@example.com"), 10},
+		{"addresses that the caller made up", map[string]string{"AUTH_PER_MINUTE": "3"}, many("203.0.113.%d"), many("p%d@example.com"), 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := servetest.Start(t, servetest.Options{Env: tt.env})
+			if got := logIns(t, w, tt.forwarded, tt.email); got != tt.want {
+				t.Errorf("%d sign-ins were let through, want %d", got, tt.want)
+			}
+		})
+	}
+}
