@@ -41,7 +41,7 @@ func (o operation) request() servetest.Request {
 	return r
 }
 
-func operations(t *testing.T) []operation {
+func operations(t testing.TB) []operation {
 	t.Helper()
 	var list []operation
 	for path, item := range servetest.Document(t).Paths.Map() {
