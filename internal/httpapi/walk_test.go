@@ -48,7 +48,7 @@ func (o operation) request(ids map[string]string) servetest.Request {
 	return r
 }
 
-func operations(t *testing.T) []operation {
+func operations(t testing.TB) []operation {
 	t.Helper()
 	var list []operation
 	for path, item := range servetest.Document(t).Paths.Map() {
