@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -142,10 +144,24 @@ func limitBody(o *operation) echo.MiddlewareFunc {
 				c.Response().Header().Set("Connection", "close")
 				return problem.PayloadTooLarge.Errorf("the body may have %d bytes", o.bodyLimit)
 			}
-			req.Body = http.MaxBytesReader(c.Response().Writer, req.Body, o.bodyLimit)
+			req.Body = body{http.MaxBytesReader(c.Response().Writer, req.Body, o.bodyLimit), c.Response().Header()}
 			return next(c)
 		}
 	}
+}
+
+// A body that cannot be read to its end closes the connection: what comes of it later would be taken for the next request.
+type body struct {
+	io.ReadCloser
+	answer http.Header
+}
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.answer.Set("Connection", "close")
+	}
+	return n, err
 }
 
 // boundConnection bounds what is no operation: a body that nobody reads would otherwise be waited for for ever.

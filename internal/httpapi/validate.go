@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -88,6 +89,9 @@ func invalidRequest(err error) error {
 	if errors.As(err, &tooLarge) {
 		return problem.PayloadTooLarge.Errorf("the body may have %d bytes", tooLarge.Limit)
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return slowBody(err)
+	}
 	p := problem.InvalidRequest.Errorf("see errors for the parts that are wrong")
 	collect(p, "body", err)
 	if len(p.Fields) == 1 && p.Fields[0].Message == wrongMediaType {
@@ -95,6 +99,8 @@ func invalidRequest(err error) error {
 	}
 	return p
 }
+
+func slowBody(err error) error { return problem.BodyTimeout.Errorf("send it again").Because(err) }
 
 const wrongMediaType = "is of a media type that is not taken"
 

@@ -2,8 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"example.com/saaskit/internal/api"
 )
@@ -11,7 +13,10 @@ import (
 // ReceiveStripeEvent answers POST /v1/webhooks/stripe.
 func (s *Server) ReceiveStripeEvent(ctx context.Context, req api.ReceiveStripeEventRequestObject) (api.ReceiveStripeEventResponseObject, error) {
 	body, err := io.ReadAll(req.Body)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, slowBody(err)
+	case err != nil:
 		return nil, fmt.Errorf("read body: %w", err)
 	}
 	if err := s.Stripe.Receive(ctx, valueOr(req.Params.StripeSignature, ""), body); err != nil {

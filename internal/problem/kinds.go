@@ -8,6 +8,7 @@ var (
 	AccountRequired      = &Kind{"account_required", "The request has to name an account", 400}
 	NotFound             = &Kind{"not_found", "There is no such thing", 404}
 	MethodNotAllowed     = &Kind{"method_not_allowed", "The method is not allowed here", 405}
+	BodyTimeout          = &Kind{"body_timeout", "The body did not arrive in time", 408}
 	Conflict             = &Kind{"conflict", "The request conflicts with what is there", 409}
 	PayloadTooLarge      = &Kind{"payload_too_large", "The body is too large", 413}
 	UnsupportedMediaType = &Kind{"unsupported_media_type", "The body is of a type or encoding that is not taken", 415}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -39,8 +41,8 @@ func TestHealthAndDocument(t *testing.T) {
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	w := servetest.Start(t, servetest.Options{})
-	ready := func(status int, database, redis string) func() bool {
-		want := fmt.Sprintf(`{"ready":%t,"database":%q,"schema":"current","redis":%q}`, status == http.StatusOK, database, redis)
+	ready := func(status int, database, schema, redis string) func() bool {
+		want := fmt.Sprintf(`{"ready":%t,"database":%q,"schema":%q,"redis":%q}`, status == http.StatusOK, database, schema, redis)
 		return func() bool {
 			res := w.Do(t, get("/readyz"))
 			return res.Status == status && string(bytes.TrimSpace(res.Body)) == want
@@ -50,20 +52,31 @@ func TestReadiness(t *testing.T) {
 		t.Helper()
 		servetest.Eventually(t, 15*time.Second, holds, "%s: /readyz says %s", what, w.Do(t, get("/readyz")).Body)
 	}
-	if !ready(http.StatusOK, "ok", "ok")() {
+	if !ready(http.StatusOK, "ok", "current", "ok")() {
 		t.Fatalf("at first: %s", w.Do(t, get("/readyz")).Body)
 	}
 	w.Redis.Stop()
 	w.Do(t, get("/v1/tiers")).Want(http.StatusOK, nil) // somebody notices
-	soon("without Redis", ready(http.StatusOK, "ok", "degraded"))
+	soon("without Redis", ready(http.StatusOK, "ok", "current", "degraded"))
 	w.Redis.Restart()
-	soon("with Redis again", ready(http.StatusOK, "ok", "ok"))
+	soon("with Redis again", ready(http.StatusOK, "ok", "current", "ok"))
+
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := w.Pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("UPDATE goose_db_version SET is_applied = false WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
+	soon("on a backup from before the last migration", ready(http.StatusServiceUnavailable, "ok", "behind", "ok"))
+	exec("UPDATE goose_db_version SET is_applied = true")
+	soon("migrated", ready(http.StatusOK, "ok", "current", "ok"))
 
 	openDatabase := closeDatabase(t, w)
-	soon("without the database", ready(http.StatusServiceUnavailable, "unreachable", "ok"))
+	soon("without the database", ready(http.StatusServiceUnavailable, "unreachable", "unknown", "ok"))
 	w.Do(t, get("/healthz")).Want(http.StatusOK, nil) // the process itself is well
 	openDatabase()
-	soon("with the database again", ready(http.StatusOK, "ok", "ok"))
+	soon("with the database again", ready(http.StatusOK, "ok", "current", "ok"))
 }
 
 // closeDatabase ends every session of the world's database and lets no new one in, until what it returns is called.
@@ -130,6 +143,58 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	w.Do(t, get("/metrics")).WantProblem(http.StatusNotFound, "not_found") // not where the public can ask
+}
+
+var metricName = regexp.MustCompile("`(saaskit_[a-z_]+)")
+
+// An alert on a metric that is not there never fires: what docs/operations.md names has to be there.
+func TestDocumentedMetricsExist(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{Env: map[string]string{"METRICS_ADDR": "127.0.0.1:0"}})
+	w.Do(t, get("/v1/tiers")).Want(http.StatusOK, nil)
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := metricName.FindAllStringSubmatch(string(page), -1)
+	if len(names) < 10 {
+		t.Fatalf("docs/operations.md names %d metrics: the test looks at the wrong thing", len(names))
+	}
+	text := scrape(t, w.MetricsURL())
+	for _, name := range names {
+		if !strings.Contains(text, "# HELP "+name[1]+" ") {
+			t.Errorf("docs/operations.md names %s, which is not there", name[1])
+		}
+	}
+}
+
+// A body that never comes must not be waited for, whether the path is an operation or not, and the connection must be over
+// then: what comes late would be taken for the next request.
+func TestUnfinishedRequestsEnd(t *testing.T) {
+	t.Parallel()
+	w := servetest.Start(t, servetest.Options{})
+	tests := []struct{ path, want string }{
+		{"/nothing", "404"}, {"/healthz", "405"}, {"/v1/auth/login", "408"}, {"/v1/webhooks/stripe", "408"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.path, func(t *testing.T) {
+			t.Parallel()
+			var dialer net.Dialer
+			conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(w.BaseURL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", tt.path)
+			if err := conn.SetReadDeadline(time.Now().Add(40 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(conn)
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+tt.want) {
+				t.Errorf("answered %q, then %v", answer, err)
+			}
+		})
+	}
 }
 
 // delayEvents leaves events in the inbox that have waited for an hour.

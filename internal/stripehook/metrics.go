@@ -24,6 +24,12 @@ type metrics struct {
 	seen map[string]bool // versions, bounded
 }
 
+// alarmReasons are there from the beginning: a counter that appears with its first event has no rise that an alert could see.
+var alarmReasons = []string{
+	"api_version", "catalog_drift", "dead", "finalization_failed", "grant_quarantined", "key_refused", "no_event", "no_period", "ownership_claim",
+	"unknown_billing_reason", "unknown_price", "unknown_status",
+}
+
 // maxVersions bounds the label of versions: what Stripe sends is its own.
 const maxVersions = 50
 
@@ -34,7 +40,7 @@ func newMetrics() *metrics {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc("saaskit_stripe_"+name, help, nil, nil)
 	}
-	return &metrics{
+	m := &metrics{
 		received:          prometheus.NewCounterVec(counter("events_received_total", "New events by the state they were stored in."), []string{"status"}),
 		finished:          prometheus.NewCounterVec(counter("events_finished_total", "Events that came to an end, by state and reason."), []string{"status", "reason"}),
 		signatureFailures: prometheus.NewCounter(counter("signature_failures_total", "Deliveries refused for their signature.")),
@@ -50,6 +56,10 @@ func newMetrics() *metrics {
 		quarantined: desc("events_quarantined", "Events kept aside."),
 		seen:        map[string]bool{},
 	}
+	for _, reason := range alarmReasons {
+		m.alarms.WithLabelValues(reason)
+	}
+	return m
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
