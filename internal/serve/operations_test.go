@@ -39,8 +39,8 @@ func TestHealthAndDocument(t *testing.T) {
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	w := servetest.Start(t, servetest.Options{})
-	ready := func(status int, database, redis string) func() bool {
-		want := fmt.Sprintf(`{"ready":%t,"database":%q,"schema":"current","redis":%q}`, status == http.StatusOK, database, redis)
+	ready := func(status int, database, schema, redis string) func() bool {
+		want := fmt.Sprintf(`{"ready":%t,"database":%q,"schema":%q,"redis":%q}`, status == http.StatusOK, database, schema, redis)
 		return func() bool {
 			res := w.Do(t, get("/readyz"))
 			return res.Status == status && string(bytes.TrimSpace(res.Body)) == want
@@ -50,20 +50,25 @@ func TestReadiness(t *testing.T) {
 		t.Helper()
 		servetest.Eventually(t, 15*time.Second, holds, "%s: /readyz says %s", what, w.Do(t, get("/readyz")).Body)
 	}
-	if !ready(http.StatusOK, "ok", "ok")() {
+	if !ready(http.StatusOK, "ok", "current", "ok")() {
 		t.Fatalf("at first: %s", w.Do(t, get("/readyz")).Body)
 	}
 	w.Redis.Stop()
 	w.Do(t, get("/v1/tiers")).Want(http.StatusOK, nil) // somebody notices
-	soon("without Redis", ready(http.StatusOK, "ok", "degraded"))
+	soon("without Redis", ready(http.StatusOK, "ok", "current", "degraded"))
 	w.Redis.Restart()
-	soon("with Redis again", ready(http.StatusOK, "ok", "ok"))
+	soon("with Redis again", ready(http.StatusOK, "ok", "current", "ok"))
 
 	openDatabase := closeDatabase(t, w)
-	soon("without the database", ready(http.StatusServiceUnavailable, "unreachable", "ok"))
+	soon("without the database", ready(http.StatusServiceUnavailable, "unreachable", "unknown", "ok"))
 	w.Do(t, get("/healthz")).Want(http.StatusOK, nil) // the process itself is well
 	openDatabase()
-	soon("with the database again", ready(http.StatusOK, "ok", "ok"))
+	w.Pool.Reset() // our own sessions ended, too
+	soon("with the database again", ready(http.StatusOK, "ok", "current", "ok"))
+	if _, err := w.Pool.Exec(t.Context(), "DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)"); err != nil {
+		t.Fatal(err)
+	}
+	soon("with a schema that is behind", ready(http.StatusServiceUnavailable, "ok", "behind", "ok"))
 }
 
 // closeDatabase ends every session of the world's database and lets no new one in, until what it returns is called.
