@@ -8,8 +8,8 @@ import (
 	"example.com/saaskit/internal/serve/servetest"
 )
 
-// aSecond is what the document promises: whoever asks later than this after the answer sees the change on every instance.
-const aSecond = time.Second
+// promised is what the document promises: whoever asks later than this after the answer sees the change on every instance.
+const promised = time.Second
 
 // What is revoked through one server is refused by another within a second, with Redis and without.
 func TestRevocationReachesOtherServers(t *testing.T) {
@@ -31,7 +31,7 @@ func TestRevocationReachesOtherServers(t *testing.T) {
 			for _, c := range cases {
 				c.revoke(t)
 			}
-			time.Sleep(aSecond)
+			time.Sleep(promised)
 			for _, c := range cases {
 				for _, base := range []string{other, w.BaseURL} {
 					c.request.Base = base
@@ -98,7 +98,7 @@ func TestTierReachesOtherServers(t *testing.T) {
 			}
 			w.Pay(t, page)
 			servetest.Eventually(t, 30*time.Second, func() bool { return active(t, w, p) }, "the subscription does not become active")
-			time.Sleep(aSecond)
+			time.Sleep(promised)
 			for _, base := range []string{other, w.BaseURL} {
 				if got := tier(base); got != "pro" {
 					t.Errorf("a second later %s says that the tier is %s", base, got)

@@ -18,7 +18,7 @@ import (
 func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	w := servetest.Start(t, servetest.Options{})
-	second, p := w.Run(t, nil), w.Person(t)
+	second, p := w.Run(t, map[string]string{"SHUTDOWN_DELAY": "2s"}), w.Person(t)
 	held := hold(t, w, stripeemu.Fault{Method: http.MethodPost, Path: "/v1/checkout/sessions"})
 	answer := make(chan servetest.Response, 1)
 	go func() {
@@ -27,6 +27,10 @@ func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	held.await(t)
 	ended := make(chan error, 1)
 	go func() { ended <- second.Stop() }()
+	servetest.Eventually(t, 2*time.Second, func() bool {
+		return w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/readyz", Base: second.URL}).Status == http.StatusServiceUnavailable
+	}, "load balancers do not hear of it")
+	w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/v1/tiers", Base: second.URL}).Want(http.StatusOK, nil)
 	servetest.Eventually(t, 10*time.Second, func() bool { return refused(t, second.URL) }, "the server goes on taking requests")
 	select {
 	case err := <-ended:
