@@ -25,23 +25,28 @@ demo: ## walk through the main job against a running `make dev`, request by requ
 
 .PHONY: test
 test: devdb ## run all tests on a real PostgreSQL and Redis, fetching both if need be
-	@$(DEVDB) -test -- go test $(TESTFLAGS) ./...
+	@$(DEVDB) -test -- go test ./...
 	@cd sdk/go && go test ./...
 
 .PHONY: check
-check: generate lint vet-sql ## generate, lint, vet SQL, test with the race detector, tidy, clean tree
-	@$(MAKE) --no-print-directory test TESTFLAGS="-race -shuffle=on"
-	@$(MAKE) --no-print-directory sdk-test
+check: generate lint vet-sql tidy sdk-test race clean-tree ## generate, lint, vet SQL, test with the race detector, tidy, clean tree
+
+.PHONY: race
+race: devdb ## run all tests with the race detector and in random order
+	@$(DEVDB) -test -- go test -race -shuffle=on ./...
+	@cd sdk/go && go test -race -shuffle=on ./...
+
+.PHONY: tidy
+tidy: ## fail where go.mod lists what is not needed, or lacks what is
 	@go mod tidy -diff
 	@cd sdk/go && go mod tidy -diff
-	@$(MAKE) --no-print-directory clean-tree
 
 .PHONY: clean-tree
 clean-tree: ## fail where generated code or anything else differs from what is committed
 	@test -z "$$(git status --porcelain)" || { git status --short; git --no-pager diff --stat; echo "The tree is not clean: commit what 'make generate' made."; exit 1; }
 
 .PHONY: sdk-test
-sdk-test: devdb ## test the TypeScript client against the running server
+sdk-test: ## check and test the TypeScript client by itself; the tests of the server run it against one
 	@cd sdk/typescript && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check && npm test
 
 .PHONY: bench

@@ -23,11 +23,12 @@ func problemWriter(log *slog.Logger) echo.HTTPErrorHandler {
 		}
 		ctx := c.Request().Context()
 		p := problem.Of(asProblem(ctx, err))
-		if errors.Is(err, context.Canceled) {
+		switch {
+		case errors.Is(err, context.Canceled):
 			log.InfoContext(ctx, "the caller has gone", "route", c.Path(), "request_id", requestID(c), "error", err)
-		} else if p.Kind.Status >= http.StatusInternalServerError {
+		case p.Kind.Status >= http.StatusInternalServerError:
 			log.ErrorContext(ctx, "request failed", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err, "cause", p.Cause)
-		} else if p.Cause != nil {
+		case p.Cause != nil:
 			log.DebugContext(ctx, "request refused", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err, "cause", p.Cause)
 		}
 		setOutcome(c, p.Kind.Code)
