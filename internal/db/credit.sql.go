@@ -1035,13 +1035,13 @@ func (q *Queries) ListExpiredCreditLots(ctx context.Context, accountID uuid.UUID
 }
 
 const lockCreditAccount = `-- name: LockCreditAccount :one
-SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR UPDATE
+SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR NO KEY UPDATE
 `
 
 // LockCreditAccount is a statement of its own on purpose: whatever reads lots or entries has to come after it, in a statement
 // with a snapshot that is younger than the lock. A statement that locks and reads at once reads from before its wait.
 //
-//	SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR UPDATE
+//	SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR NO KEY UPDATE
 func (q *Queries) LockCreditAccount(ctx context.Context, accountID uuid.UUID) (CreditAccount, error) {
 	row := q.db.QueryRow(ctx, lockCreditAccount, accountID)
 	var i CreditAccount
@@ -1059,14 +1059,14 @@ func (q *Queries) LockCreditAccount(ctx context.Context, accountID uuid.UUID) (C
 const lockCreditAccountsFree = `-- name: LockCreditAccountsFree :many
 SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = ANY ($1::uuid[])
 ORDER BY account_id
-FOR UPDATE SKIP LOCKED
+FOR NO KEY UPDATE SKIP LOCKED
 `
 
 // LockCreditAccountsFree locks those of the accounts that nobody else holds, in the order of their ids.
 //
 //	SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = ANY ($1::uuid[])
 //	ORDER BY account_id
-//	FOR UPDATE SKIP LOCKED
+//	FOR NO KEY UPDATE SKIP LOCKED
 func (q *Queries) LockCreditAccountsFree(ctx context.Context, accountIds []uuid.UUID) ([]CreditAccount, error) {
 	rows, err := q.db.Query(ctx, lockCreditAccountsFree, accountIds)
 	if err != nil {

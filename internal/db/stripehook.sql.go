@@ -758,12 +758,12 @@ func (q *Queries) ListSubscriptionsOfCustomer(ctx context.Context, customerID st
 }
 
 const lockStripeAccount = `-- name: LockStripeAccount :one
-SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR UPDATE
+SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR NO KEY UPDATE
 `
 
 // LockStripeAccount
 //
-//	SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR UPDATE
+//	SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR NO KEY UPDATE
 func (q *Queries) LockStripeAccount(ctx context.Context, id uuid.UUID) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, lockStripeAccount, id)
 	var id_2 uuid.UUID
@@ -774,15 +774,16 @@ func (q *Queries) LockStripeAccount(ctx context.Context, id uuid.UUID) (uuid.UUI
 const lockStripeOwner = `-- name: LockStripeOwner :one
 SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 WHERE c.stripe_id = $1::text
-FOR UPDATE OF a
+FOR NO KEY UPDATE OF a
 `
 
-// LockStripeOwner finds whose customer it is and locks the account first of all rows, as everybody does who then writes
-// rows that refer to it: two orders would be a deadlock.
+// LockStripeOwner finds whose customer it is and locks the account before everything that is written for it. It leaves the
+// account's key free: whoever reads credits for the first time makes a row that refers to the account without a lock of it,
+// and would be waited for by the grant that waits here.
 //
 //	SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 //	WHERE c.stripe_id = $1::text
-//	FOR UPDATE OF a
+//	FOR NO KEY UPDATE OF a
 func (q *Queries) LockStripeOwner(ctx context.Context, stripeID string) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, lockStripeOwner, stripeID)
 	var id uuid.UUID

@@ -7,7 +7,7 @@ ON CONFLICT (account_id) DO NOTHING;
 -- name: LockCreditAccount :one
 -- LockCreditAccount is a statement of its own on purpose: whatever reads lots or entries has to come after it, in a statement
 -- with a snapshot that is younger than the lock. A statement that locks and reads at once reads from before its wait.
-SELECT * FROM credit_accounts WHERE account_id = @account_id FOR UPDATE;
+SELECT * FROM credit_accounts WHERE account_id = @account_id FOR NO KEY UPDATE;
 
 -- name: GetCreditAccount :one
 SELECT * FROM credit_accounts WHERE account_id = @account_id;
@@ -129,7 +129,7 @@ ON CONFLICT (account_id) DO NOTHING;
 -- LockCreditAccountsFree locks those of the accounts that nobody else holds, in the order of their ids.
 SELECT * FROM credit_accounts WHERE account_id = ANY (@account_ids::uuid[])
 ORDER BY account_id
-FOR UPDATE SKIP LOCKED;
+FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: ListAllowanceOwners :many
 -- ListAllowanceOwners tells what the clock has to know of accounts. An account that is nobody's own has no address to confirm.

@@ -102,14 +102,15 @@ FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined');
 SELECT EXISTS (SELECT 1 FROM stripe_customers WHERE stripe_id = @stripe_id::text);
 
 -- name: LockStripeOwner :one
--- LockStripeOwner finds whose customer it is and locks the account first of all rows, as everybody does who then writes
--- rows that refer to it: two orders would be a deadlock.
+-- LockStripeOwner finds whose customer it is and locks the account before everything that is written for it. It leaves the
+-- account's key free: whoever reads credits for the first time makes a row that refers to the account without a lock of it,
+-- and would be waited for by the grant that waits here.
 SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 WHERE c.stripe_id = @stripe_id::text
-FOR UPDATE OF a;
+FOR NO KEY UPDATE OF a;
 
 -- name: LockStripeAccount :one
-SELECT id FROM accounts WHERE id = @id AND status <> 'deleted' FOR UPDATE;
+SELECT id FROM accounts WHERE id = @id AND status <> 'deleted' FOR NO KEY UPDATE;
 
 -- name: GetLiveStripeCustomer :one
 SELECT id, stripe_id FROM stripe_customers WHERE account_id = @account_id AND deleted_at IS NULL;
