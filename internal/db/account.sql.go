@@ -51,6 +51,23 @@ func (q *Queries) AnonymiseCustomer(ctx context.Context, now time.Time, accountI
 	return err
 }
 
+const anonymiseEvents = `-- name: AnonymiseEvents :exec
+UPDATE stripe_events SET payload = NULL
+WHERE payload IS NOT NULL AND status IN ('done', 'ignored')
+  AND customer_id IN (SELECT c.stripe_id FROM stripe_customers c WHERE c.account_id = $1)
+`
+
+// AnonymiseEvents removes what Stripe sent about the account, of events that are over. The others are still needed; they lose
+// their payload soon after their end.
+//
+//	UPDATE stripe_events SET payload = NULL
+//	WHERE payload IS NOT NULL AND status IN ('done', 'ignored')
+//	  AND customer_id IN (SELECT c.stripe_id FROM stripe_customers c WHERE c.account_id = $1)
+func (q *Queries) AnonymiseEvents(ctx context.Context, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, anonymiseEvents, accountID)
+	return err
+}
+
 const anonymiseUser = `-- name: AnonymiseUser :exec
 UPDATE users SET email = '', email_confirmed_at = NULL, display_name = '', status = 'deleted', updated_at = $1 WHERE id = $2
 `
