@@ -348,7 +348,7 @@ func (q *Queries) ExportTransactions(ctx context.Context, accountID uuid.UUID, a
 }
 
 const exportUsage = `-- name: ExportUsage :many
-SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity FROM usage_hourly
+SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, least(sum(quantity), 9223372036854775807)::bigint AS quantity FROM usage_hourly
 WHERE account_id = $1
 GROUP BY 1, 2 ORDER BY 2, 1
 `
@@ -359,9 +359,9 @@ type ExportUsageRow struct {
 	Quantity int64
 }
 
-// ExportUsage
+// ExportUsage tells more than 64 bits hold as the most that they hold.
 //
-//	SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity FROM usage_hourly
+//	SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, least(sum(quantity), 9223372036854775807)::bigint AS quantity FROM usage_hourly
 //	WHERE account_id = $1
 //	GROUP BY 1, 2 ORDER BY 2, 1
 func (q *Queries) ExportUsage(ctx context.Context, accountID uuid.UUID) ([]ExportUsageRow, error) {

@@ -3,7 +3,8 @@
 // An event counts once, by the caller's id and the time it occurred at; whatever else a repetition says, the first one wins.
 // Events lie in monthly partitions, which have to be there before the first event of their month: [Service.MakePartitions]
 // makes them at start-up, once an hour, and when an event meets none. Sums are kept by hour, in the statement that adds the
-// events, so they agree at every moment; days and months are sums of hours.
+// events, so they agree at every moment; days and months are sums of hours. Sums are exact, whatever their size: where 64 bits
+// do not hold one, an answer tells the most that they hold.
 package usage
 
 import (

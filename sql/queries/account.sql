@@ -178,7 +178,8 @@ SELECT * FROM transactions WHERE account_id = @account_id AND id > @after_id ORD
 SELECT * FROM credit_entries WHERE account_id = @account_id AND seq > @after_seq ORDER BY seq LIMIT @max_rows;
 
 -- name: ExportUsage :many
-SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity FROM usage_hourly
+-- ExportUsage tells more than 64 bits hold as the most that they hold.
+SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, least(sum(quantity), 9223372036854775807)::bigint AS quantity FROM usage_hourly
 WHERE account_id = @account_id
 GROUP BY 1, 2 ORDER BY 2, 1;
 
