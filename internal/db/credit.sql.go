@@ -712,21 +712,21 @@ func (q *Queries) InsertCreditLot(ctx context.Context, arg InsertCreditLotParams
 const listAccountsWithoutCredits = `-- name: ListAccountsWithoutCredits :many
 SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
 WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
-  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id) AND NOT a.id = ANY (coalesce($1::uuid[], '{}'))
 ORDER BY a.id
-LIMIT $1
+LIMIT $2
 `
 
 // ListAccountsWithoutCredits lists accounts that could get an allowance and have no row of credits yet: nobody has asked for
-// them since their owner confirmed the e-mail address.
+// them since their owner confirmed the e-mail address. Those passed over are left out.
 //
 //	SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
 //	WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
-//	  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+//	  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id) AND NOT a.id = ANY (coalesce($1::uuid[], '{}'))
 //	ORDER BY a.id
-//	LIMIT $1
-func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listAccountsWithoutCredits, maxRows)
+//	LIMIT $2
+func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, passed []uuid.UUID, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listAccountsWithoutCredits, passed, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -845,19 +845,19 @@ func (q *Queries) ListAllowanceOwners(ctx context.Context, accountIds []uuid.UUI
 
 const listAllowancesDue = `-- name: ListAllowancesDue :many
 SELECT account_id FROM credit_accounts
-WHERE next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz
+WHERE (next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz) AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 ORDER BY next_allowance_at NULLS FIRST, account_id
-LIMIT $2
+LIMIT $3
 `
 
-// ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first.
+// ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first, without those passed over.
 //
 //	SELECT account_id FROM credit_accounts
-//	WHERE next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz
+//	WHERE (next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz) AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 //	ORDER BY next_allowance_at NULLS FIRST, account_id
-//	LIMIT $2
-func (q *Queries) ListAllowancesDue(ctx context.Context, now time.Time, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listAllowancesDue, now, maxRows)
+//	LIMIT $3
+func (q *Queries) ListAllowancesDue(ctx context.Context, now time.Time, passed []uuid.UUID, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listAllowancesDue, now, passed, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -966,19 +966,19 @@ func (q *Queries) ListCreditLotsToBurn(ctx context.Context, accountID uuid.UUID,
 
 const listDueCreditAccounts = `-- name: ListDueCreditAccounts :many
 SELECT account_id FROM credit_accounts
-WHERE next_change_at <= $1::timestamptz
+WHERE next_change_at <= $1::timestamptz AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 ORDER BY next_change_at, account_id
-LIMIT $2
+LIMIT $3
 `
 
-// ListDueCreditAccounts lists accounts that time alone has changed, the longest due first.
+// ListDueCreditAccounts lists accounts that time alone has changed, the longest due first, without those passed over.
 //
 //	SELECT account_id FROM credit_accounts
-//	WHERE next_change_at <= $1::timestamptz
+//	WHERE next_change_at <= $1::timestamptz AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 //	ORDER BY next_change_at, account_id
-//	LIMIT $2
-func (q *Queries) ListDueCreditAccounts(ctx context.Context, now time.Time, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listDueCreditAccounts, now, maxRows)
+//	LIMIT $3
+func (q *Queries) ListDueCreditAccounts(ctx context.Context, now time.Time, passed []uuid.UUID, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listDueCreditAccounts, now, passed, maxRows)
 	if err != nil {
 		return nil, err
 	}

@@ -60,9 +60,9 @@ HAVING min(expires_at) IS NOT NULL;
 UPDATE credit_accounts SET next_change_at = @next_change_at WHERE account_id = @account_id;
 
 -- name: ListDueCreditAccounts :many
--- ListDueCreditAccounts lists accounts that time alone has changed, the longest due first.
+-- ListDueCreditAccounts lists accounts that time alone has changed, the longest due first, without those passed over.
 SELECT account_id FROM credit_accounts
-WHERE next_change_at <= @now::timestamptz
+WHERE next_change_at <= @now::timestamptz AND NOT account_id = ANY (coalesce(@passed::uuid[], '{}'))
 ORDER BY next_change_at, account_id
 LIMIT @max_rows;
 
@@ -105,18 +105,18 @@ ORDER BY seq DESC
 LIMIT @max_rows;
 
 -- name: ListAllowancesDue :many
--- ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first.
+-- ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first, without those passed over.
 SELECT account_id FROM credit_accounts
-WHERE next_allowance_at IS NULL OR next_allowance_at <= @now::timestamptz
+WHERE (next_allowance_at IS NULL OR next_allowance_at <= @now::timestamptz) AND NOT account_id = ANY (coalesce(@passed::uuid[], '{}'))
 ORDER BY next_allowance_at NULLS FIRST, account_id
 LIMIT @max_rows;
 
 -- name: ListAccountsWithoutCredits :many
 -- ListAccountsWithoutCredits lists accounts that could get an allowance and have no row of credits yet: nobody has asked for
--- them since their owner confirmed the e-mail address.
+-- them since their owner confirmed the e-mail address. Those passed over are left out.
 SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
 WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
-  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id) AND NOT a.id = ANY (coalesce(@passed::uuid[], '{}'))
 ORDER BY a.id
 LIMIT @max_rows;
 
