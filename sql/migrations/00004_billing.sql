@@ -139,6 +139,8 @@ CREATE TABLE invoice_lines (
     period_end           timestamptz,
     CONSTRAINT invoice_lines_pkey PRIMARY KEY (invoice_id, id)
 );
+-- Whether the period of an item has been paid.
+CREATE INDEX invoice_lines_item_idx ON invoice_lines (subscription_item_id, period_start) WHERE subscription_item_id IS NOT NULL;
 
 CREATE TABLE payment_intents (
     id               text        NOT NULL CONSTRAINT payment_intents_pkey PRIMARY KEY,

@@ -139,10 +139,21 @@ WHERE a.id = ANY (@account_ids::uuid[])
 ORDER BY a.id;
 
 -- name: ListAllowanceItems :many
--- ListAllowanceItems lists what the accounts' subscriptions consist of, with the tier of each price.
-SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.current_period_start, i.current_period_end, p.tier_id
-FROM subscription_items i JOIN tier_prices p ON p.stripe_price_id = i.price_id
-WHERE i.account_id = ANY (@account_ids::uuid[]) AND i.current_period_start IS NOT NULL AND i.current_period_end IS NOT NULL
+-- ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid,
+-- with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
+SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end, p.tier_id
+FROM (
+    SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
+        coalesce(x.current_period_start, s.current_period_start) AS period_start,
+        coalesce(x.current_period_end, s.current_period_end) AS period_end
+    FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
+    WHERE x.account_id = ANY (@account_ids::uuid[])
+) i JOIN tier_prices p ON p.stripe_price_id = i.price_id
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
+    SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
+        AND v.status = 'paid'
+)
 ORDER BY i.account_id, i.id;
 
 -- name: SetNextAllowance :exec
