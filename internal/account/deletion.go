@@ -157,6 +157,7 @@ func (s *Service) anonymise(ctx context.Context, userID uuid.UUID) error {
 			func() error { return q.AnonymiseUser(ctx, now, userID) },
 			func() error { return q.AnonymiseAccount(ctx, now, u.AccountID) },
 			func() error { return q.AnonymiseCustomer(ctx, now, u.AccountID) },
+			func() error { return q.AnonymiseEvents(ctx, u.AccountID) },
 			func() error { return q.AnonymiseAudit(ctx, u.AccountID, userID.String()) },
 			func() error { return q.ForgetAnswers(ctx, principal) },
 			func() error { return q.MarkDeletionFinished(ctx, now, userID) },
@@ -184,22 +185,26 @@ type SweepArgs struct{}
 // Kind names the job.
 func (SweepArgs) Kind() string { return "account.sweep" }
 
-// Sweep does the periodic work.
+// InsertOpts keeps one such job at a time.
+func (SweepArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
+
+// Sweep does the periodic work. What fails keeps nothing else from being done.
 func (s *Service) Sweep(ctx context.Context) error {
+	var errs []error
 	q := s.queries()
 	if _, err := q.DeleteExpiredSessions(ctx, s.now()); err != nil {
-		return fmt.Errorf("delete expired sessions: %w", err)
+		errs = append(errs, fmt.Errorf("delete expired sessions: %w", err))
 	}
 	stranded, err := q.ListOpenDeletions(ctx, s.now().Add(-strandedAfter), sweepBatch)
 	if err != nil {
-		return fmt.Errorf("list open deletions: %w", err)
+		errs = append(errs, fmt.Errorf("list open deletions: %w", err))
 	}
 	for _, userID := range stranded {
 		if _, err := s.jobs.Insert(ctx, DeleteUserArgs{UserID: userID}, nil); err != nil {
-			return fmt.Errorf("queue deletion: %w", err)
+			errs = append(errs, fmt.Errorf("queue deletion of user %s: %w", userID, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // AddWorkers registers the jobs of this package.

@@ -3,6 +3,7 @@ package account_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +68,15 @@ func (w *world) leaving(b account.Bearer) account.Identity {
 	w.exec(`INSERT INTO idempotency_keys (principal, operation, key, request_hash, result, created_at, expires_at)
 		VALUES ($1, 'updateMe', 'k', '\x00', jsonb_build_object('Email', $2::text), now(), now() + interval '1 day')`, "user:"+id.ID.String(), b.Email)
 	w.exec(`INSERT INTO stripe_customers (id, account_id, stripe_id, email, created_at, updated_at) VALUES ($1, $2, 'cus_1', $3, now(), now())`, uuid.New(), id.AccountID, b.Email)
+	// Two events that are over, one of them of somebody else, and two that somebody still needs.
+	for event, status := range map[string]string{"evt_done": "done", "evt_ignored": "ignored", "evt_pending": "pending", "evt_dead": "dead", "evt_other": "done"} {
+		customer := "cus_1"
+		if event == "evt_other" {
+			customer = "cus_2"
+		}
+		w.exec(`INSERT INTO stripe_events (id, livemode, type, customer_id, payload, sha256, source, secret_index, status, received_at)
+			VALUES ($1, false, 'customer.updated', $2, convert_to($3, 'UTF8'), '\x01', 'webhook', 0, $4, now())`, event, customer, b.Email, status)
+	}
 	w.exec(`INSERT INTO api_keys (id, account_id, name, hash, start, scopes, created_by, created_at, updated_at) VALUES ($1, $2, 'k', $3, 'sk_', '{}', $4, now(), now())`,
 		uuid.New(), id.AccountID, []byte(strings.Repeat("h", 32)), id.ID)
 	w.exec(`INSERT INTO credit_accounts (account_id, balance, next_seq) VALUES ($1, 5, 2)`, id.AccountID)
@@ -102,6 +112,14 @@ func (w *world) left(b account.Bearer, id account.Identity) {
 		if n := w.count(query); n != 0 {
 			w.t.Errorf("%s: got %d, want 0", what, n)
 		}
+	}
+	// What is over has lost its payload and nothing else; a dead event waits for somebody who looks at it.
+	const kept = `SELECT string_agg(id || ' ' || (sha256 = '\x01')::text, ', ' ORDER BY id) FROM stripe_events WHERE payload IS %s NULL`
+	if got := w.text(fmt.Sprintf(kept, "")); got != "evt_done true, evt_ignored true" {
+		w.t.Errorf("events without payload: %s", got)
+	}
+	if got := w.text(fmt.Sprintf(kept, "NOT")); got != "evt_dead true, evt_other true, evt_pending true" {
+		w.t.Errorf("events with payload: %s", got)
 	}
 	if n := w.count(`SELECT count(*) FROM credit_entries WHERE account_id = $1`, id.AccountID); n != 1 {
 		w.t.Errorf("ledger entries: got %d, want 1", n)

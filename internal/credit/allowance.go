@@ -44,7 +44,7 @@ const recheck = time.Hour
 type circumstances struct {
 	owner    db.ListAllowanceOwnersRow
 	standing account.Standing
-	items    []db.ListAllowanceItemsRow
+	items    []db.ListAllowanceItemsRow   // whose period is paid
 	monthly  map[string]catalog.Allowance // by tier
 }
 
@@ -83,17 +83,18 @@ func (c circumstances) free(now time.Time) (Lot, time.Time, bool) {
 	return lot, end, ok
 }
 
-// owedMonths lists the months after the first of subscription periods that have several. Months that are over are owed only
-// where their credits would still be there.
+// owedMonths lists the months after the first of subscription periods that have several and are paid: access alone may go on
+// through a grace or a pause for months that nobody pays for. Months that are over are owed only where their credits would still
+// be there.
 func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 	var lots []Lot
 	for _, item := range c.items {
-		if item.SubscriptionID != c.standing.Subscription.ID || item.CurrentPeriodEnd.Sub(*item.CurrentPeriodStart) <= longestMonth {
+		if item.SubscriptionID != c.standing.Subscription.ID || item.PeriodEnd.Sub(item.PeriodStart) <= longestMonth {
 			continue
 		}
 		for n := 1; ; n++ {
-			start, end := addMonths(*item.CurrentPeriodStart, n), addMonths(*item.CurrentPeriodStart, n+1)
-			if !start.Before(*item.CurrentPeriodEnd) {
+			start, end := addMonths(item.PeriodStart, n), addMonths(item.PeriodStart, n+1)
+			if !start.Before(item.PeriodEnd) {
 				break
 			}
 			if start.After(now) {
@@ -102,7 +103,7 @@ func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 			}
 			lot, ok := AllowanceLot(Allowance{
 				AccountID: item.AccountID, NaturalKey: clockKey(item.ID, start), Tier: item.TierID, Monthly: c.monthly[item.TierID],
-				Quantity: item.Quantity, Start: start, End: earlier(end, *item.CurrentPeriodEnd), Actor: audit.System("credit_allowance"),
+				Quantity: item.Quantity, Start: start, End: earlier(end, item.PeriodEnd), Actor: audit.System("credit_allowance"),
 			})
 			if ok && (lot.ExpiresAt == nil || lot.ExpiresAt.After(now)) {
 				lots = append(lots, lot)

@@ -76,6 +76,16 @@ func (w *world) subscribe(status, tier, price string, quantity int, start, end t
 		VALUES ('si_1', 'sub_1', $1, $2, $3, $4, $5)`, w.account, price, quantity, start, end)
 }
 
+// invoice writes down the invoice of the period that begins at start, or what has become of it.
+func (w *world) invoice(id, status string, start, end time.Time) {
+	w.t.Helper()
+	w.exec(`INSERT INTO invoices (id, account_id, customer_id, subscription_id, status, currency, subtotal, total, amount_due, amount_paid,
+			amount_remaining, created_at, updated_at) VALUES ($1, $2, 'cus_1', 'sub_1', $3, 'usd', 1, 1, 1, 1, 0, $4, $4)
+		ON CONFLICT (id) DO UPDATE SET status = EXCLUDED.status`, id, w.account, status, start)
+	w.exec(`INSERT INTO invoice_lines (id, invoice_id, account_id, subscription_item_id, amount, currency, quantity, proration, period_start, period_end)
+		VALUES ('il_1', $1, $2, 'si_1', 1, 'usd', 1, false, $3, $4) ON CONFLICT DO NOTHING`, id, w.account, start, end)
+}
+
 func (w *world) ensure() {
 	w.t.Helper()
 	if err := w.credits.EnsureAllowance(context.Background(), w.account); err != nil {
@@ -230,6 +240,7 @@ func TestYearlyMonths(t *testing.T) {
 			start := date(1, 31)
 			w.clock.Set(start)
 			w.subscribe("active", "basic", catalogtest.PriceBasicYear, 2, start, start.AddDate(1, 0, 0))
+			w.invoice("in_1", "paid", start, start.AddDate(1, 0, 0))
 			w.ensure()
 			if got := w.lots(); len(got) != 0 {
 				t.Errorf("the first month, which an invoice brings: %v", got)
@@ -259,6 +270,52 @@ func TestYearlyMonths(t *testing.T) {
 			}
 			if got := w.balance().Available; rollover && got != 220 || !rollover && got != 0 {
 				t.Errorf("available: %d", got)
+			}
+		})
+	}
+}
+
+// A year is renewed and its invoice is not paid: access may go on for long, by a grace or a pause, and its months do not come.
+func TestYearlyMonthsWaitForThePayment(t *testing.T) {
+	t.Parallel()
+	first, second := day0.AddDate(-1, 0, 0), day0
+	secondMonth := map[string]int64{"clock:si_1:2026-04-01T12:00:00Z": 10}
+	tests := []struct {
+		name, status, pause, invoice string
+		want                         map[string]int64
+	}{
+		{"paid", "active", "", "paid", secondMonth},
+		{"trial, whose invoice is paid with nothing", "trialing", "", "paid", secondMonth},
+		{"overdue", "past_due", "", "open", map[string]int64{}},
+		{"collection paused, invoice kept as a draft", "active", account.PauseKeepAsDraft, "draft", map[string]int64{}},
+		{"collection paused, invoice marked uncollectible", "active", account.PauseMarkUncollectible, "uncollectible", map[string]int64{}},
+		{"collection paused after the payment", "active", account.PauseVoid, "paid", secondMonth},
+		{"status unknown, invoice void", "novel", "", "void", map[string]int64{}},
+		{"no invoice that we know of", "active", "", "", map[string]int64{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := withCatalogue(t)
+			w.credits = credit.New(credit.Config{Pool: w.pool, Now: w.clock.Now, Policy: account.Policy{
+				Grace: 90 * 24 * time.Hour, PauseEndsAccess: []string{account.PauseVoid}}})
+			w.subscribe(tt.status, "basic", catalogtest.PriceBasicYear, 1, second, second.AddDate(1, 0, 0))
+			w.exec("UPDATE subscriptions SET access_known = true, past_due_since = $1, pause_behavior = nullif($2, ''), paused_since = $3", second, tt.pause, second.AddDate(0, 0, 1))
+			w.invoice("in_1", "paid", first, second)
+			if tt.invoice != "" {
+				w.invoice("in_2", tt.invoice, second, second.AddDate(1, 0, 0))
+			}
+			w.clock.Set(date(4, 2))
+			w.ensure()
+			if diff := cmp.Diff(tt.want, w.lots()); diff != "" {
+				t.Errorf("lots (-want +got):\n%s", diff)
+			}
+			// It is paid after all.
+			w.invoice("in_2", "paid", second, second.AddDate(1, 0, 0))
+			w.clock.Set(date(4, 2).Add(time.Hour))
+			w.ensure()
+			if diff := cmp.Diff(secondMonth, w.lots()); diff != "" {
+				t.Errorf("lots after the payment (-want +got):\n%s", diff)
 			}
 		})
 	}

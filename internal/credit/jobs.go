@@ -2,12 +2,13 @@ package credit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/postgres"
@@ -26,7 +27,7 @@ type SweepArgs struct{}
 func (SweepArgs) Kind() string { return "credit_sweep" }
 
 // InsertOpts keeps one such job at a time.
-func (SweepArgs) InsertOpts() river.InsertOpts { return oneAtATime() }
+func (SweepArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
 
 // AllowanceArgs is the job that grants the allowances that the clock owes.
 type AllowanceArgs struct{}
@@ -35,13 +36,7 @@ type AllowanceArgs struct{}
 func (AllowanceArgs) Kind() string { return "credit_allowance" }
 
 // InsertOpts keeps one such job at a time.
-func (AllowanceArgs) InsertOpts() river.InsertOpts { return oneAtATime() }
-
-func oneAtATime() river.InsertOpts {
-	return river.InsertOpts{UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
-	}}}
-}
+func (AllowanceArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
 
 // AddWorkers registers what the package's jobs do.
 func (s *Service) AddWorkers(w *river.Workers) {
@@ -61,55 +56,84 @@ func (s *Service) PeriodicJobs() []*river.PeriodicJob {
 	}
 }
 
-// Sweep settles every account that time alone has changed.
+// Sweep settles every account that time alone has changed. An account that fails keeps no other from being settled: the errors
+// of all of them are returned together.
 func (s *Service) Sweep(ctx context.Context) error {
+	var failed []uuid.UUID
+	var errs []error
 	for range jobBatches {
-		ids, err := db.New(s.pool).ListDueCreditAccounts(ctx, s.now(), jobBatch)
+		ids, err := db.New(s.pool).ListDueCreditAccounts(ctx, s.now(), failed, jobBatch)
 		if err != nil {
-			return fmt.Errorf("list due accounts: %w", err)
+			return errors.Join(append(errs, fmt.Errorf("list due accounts: %w", err))...)
 		}
 		for _, id := range ids {
 			if err := s.Settle(ctx, id); err != nil {
-				return fmt.Errorf("settle account %s: %w", id, err)
+				failed, errs = append(failed, id), append(errs, fmt.Errorf("settle account %s: %w", id, err))
 			}
 		}
 		if len(ids) < jobBatch {
 			break
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// GrantAllowances grants to all accounts what the clock owes them and returns how many lots that were.
+// GrantAllowances grants to all accounts what the clock owes them and returns how many lots that were. An account that fails
+// keeps no other from its own: the errors of all of them are returned together.
 func (s *Service) GrantAllowances(ctx context.Context) (granted int, err error) {
 	q := db.New(s.pool)
-	sources := []func(context.Context) ([]uuid.UUID, error){
-		func(ctx context.Context) ([]uuid.UUID, error) { return q.ListAllowancesDue(ctx, s.now(), jobBatch) },
-		func(ctx context.Context) ([]uuid.UUID, error) { return q.ListAccountsWithoutCredits(ctx, jobBatch) },
+	sources := []func(passed []uuid.UUID) ([]uuid.UUID, error){
+		func(passed []uuid.UUID) ([]uuid.UUID, error) {
+			return q.ListAllowancesDue(ctx, s.now(), passed, jobBatch)
+		},
+		func(passed []uuid.UUID) ([]uuid.UUID, error) {
+			return q.ListAccountsWithoutCredits(ctx, passed, jobBatch)
+		},
 	}
+	var errs []error
 	for _, list := range sources {
+		// Of these nothing has changed: others hold them, or they fail. They would be listed again and again.
+		var passed []uuid.UUID
 		for range jobBatches {
-			ids, err := list(ctx)
+			ids, err := list(passed)
 			if err != nil {
-				return granted, fmt.Errorf("list accounts: %w", err)
+				errs = append(errs, fmt.Errorf("list accounts: %w", err))
+				break
 			}
-			n, held, err := s.grantBatch(ctx, ids)
+			n, left, err := s.grantEach(ctx, ids)
+			granted, passed = granted+n, append(passed, left...)
 			if err != nil {
-				return granted, fmt.Errorf("grant allowances: %w", err)
+				errs = append(errs, err)
 			}
-			// Without progress the same accounts would be listed again: others hold them.
-			if granted += n; len(ids) < jobBatch || held == 0 {
+			if len(ids) < jobBatch {
 				break
 			}
 		}
 	}
-	return granted, nil
+	return granted, errors.Join(errs...)
 }
 
-// grantBatch grants to those of the accounts that nobody else is at work on, in one transaction. It returns how many it held.
-func (s *Service) grantBatch(ctx context.Context, ids []uuid.UUID) (granted, held int, err error) {
+// grantEach grants to accounts all at once, and where that fails to one after the other. It returns those that it left.
+func (s *Service) grantEach(ctx context.Context, ids []uuid.UUID) (granted int, left []uuid.UUID, err error) {
+	granted, left, err = s.grantBatch(ctx, ids)
+	if err == nil {
+		return granted, left, nil
+	}
+	var errs []error
+	for _, id := range ids {
+		n, held, err := s.grantBatch(ctx, []uuid.UUID{id})
+		if err != nil {
+			held, errs = []uuid.UUID{id}, append(errs, fmt.Errorf("grant allowance to account %s: %w", id, err))
+		}
+		granted, left = granted+n, append(left, held...)
+	}
+	return granted, left, errors.Join(errs...)
+}
+
+// grantBatch grants to those of the accounts that nobody else is at work on, in one transaction. It returns the others.
+func (s *Service) grantBatch(ctx context.Context, ids []uuid.UUID) (granted int, left []uuid.UUID, err error) {
 	if len(ids) == 0 {
-		return 0, 0, nil
+		return 0, nil, nil
 	}
 	err = postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
 		if err := q.EnsureCreditAccounts(ctx, ids); err != nil {
@@ -119,13 +143,17 @@ func (s *Service) grantBatch(ctx context.Context, ids []uuid.UUID) (granted, hel
 		if err != nil {
 			return fmt.Errorf("lock credits: %w", err)
 		}
+		free := make(map[uuid.UUID]bool, len(rows))
 		purses := make([]*purse, len(rows))
 		for i, row := range rows {
-			purses[i] = &purse{q: q, CreditAccount: row}
+			purses[i], free[row.AccountID] = &purse{q: q, CreditAccount: row}, true
 		}
-		held = len(purses)
+		left = slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool { return free[id] })
 		granted, err = s.grantOwed(ctx, q, purses)
 		return err
 	})
-	return granted, held, err
+	if err != nil {
+		return 0, nil, err
+	}
+	return granted, left, nil
 }

@@ -2,10 +2,14 @@ package credit_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 )
@@ -40,4 +44,54 @@ func TestJobs(t *testing.T) {
 		t.Errorf("lots: %v", lots)
 	}
 	w.proven()
+}
+
+// broken adds accounts with a row of credits each, that is changed by a statement.
+func (w *world) broken(n int, change string, args ...any) {
+	w.t.Helper()
+	for range n {
+		id := w.newAccount(day0, true)
+		w.exec("INSERT INTO credit_accounts (account_id) VALUES ($1)", id)
+		w.exec(change, append([]any{id}, args...)...)
+	}
+}
+
+// More accounts than a batch fail, before one that does not.
+const failing = 101
+
+func TestSweepGoesOnPastFailures(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.broken(failing, `WITH lot AS (
+			INSERT INTO credit_lots (account_id, id, source, natural_key, priority, granted, remaining, expires_at, created_at)
+			VALUES ($1, gen_random_uuid(), 'grant', 'k', 10, 5, 5, $2, $2)
+		) UPDATE credit_accounts SET next_change_at = $2 WHERE account_id = $1`, day0.Add(time.Minute)) // its balance is 0
+	w.grant(w.lot("a", 50, 10, time.Hour))
+	w.clock.Set(day0.Add(time.Hour))
+	err := w.credits.Sweep(t.Context())
+	if got := strings.Count(fmt.Sprint(err), "settle account"); got != failing {
+		t.Errorf("%d failures are told of, want %d: %.300v", got, failing, err)
+	}
+	if left := w.remaining(); len(left) != 0 {
+		t.Errorf("what has expired is left: %v", left)
+	}
+}
+
+func TestGrantAllowancesGoesOnPastFailures(t *testing.T) {
+	t.Parallel()
+	w := withCatalogue(t)
+	w.broken(failing, "UPDATE credit_accounts SET balance = $2 WHERE account_id = $1", int64(math.MaxInt64))
+	w.ensure()
+	w.clock.Set(date(4, 1))
+	w.exec("UPDATE credit_accounts SET next_allowance_at = $1 WHERE account_id = $2", date(4, 1), w.account) // the last of all
+	other := w.newAccount(day0, true)                                                                        // has no row yet
+	granted, err := w.credits.GrantAllowances(t.Context())
+	if got := strings.Count(fmt.Sprint(err), "overflows"); got != failing || granted != 2 {
+		t.Errorf("granted %d, want 2; %d failures are told of, want %d: %.300v", granted, got, failing, err)
+	}
+	for _, w.account = range []uuid.UUID{w.account, other} {
+		if lots := w.lots(); lots["clock:free:2026-04-01T12:00:00Z"] != 5 {
+			t.Errorf("lots: %v", lots)
+		}
+	}
 }

@@ -51,6 +51,23 @@ func (q *Queries) AnonymiseCustomer(ctx context.Context, now time.Time, accountI
 	return err
 }
 
+const anonymiseEvents = `-- name: AnonymiseEvents :exec
+UPDATE stripe_events SET payload = NULL
+WHERE payload IS NOT NULL AND status IN ('done', 'ignored')
+  AND customer_id IN (SELECT c.stripe_id FROM stripe_customers c WHERE c.account_id = $1)
+`
+
+// AnonymiseEvents removes what Stripe sent about the account, of events that are over. The others are still needed; they lose
+// their payload soon after their end.
+//
+//	UPDATE stripe_events SET payload = NULL
+//	WHERE payload IS NOT NULL AND status IN ('done', 'ignored')
+//	  AND customer_id IN (SELECT c.stripe_id FROM stripe_customers c WHERE c.account_id = $1)
+func (q *Queries) AnonymiseEvents(ctx context.Context, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, anonymiseEvents, accountID)
+	return err
+}
+
 const anonymiseUser = `-- name: AnonymiseUser :exec
 UPDATE users SET email = '', email_confirmed_at = NULL, display_name = '', status = 'deleted', updated_at = $1 WHERE id = $2
 `
@@ -331,7 +348,7 @@ func (q *Queries) ExportTransactions(ctx context.Context, accountID uuid.UUID, a
 }
 
 const exportUsage = `-- name: ExportUsage :many
-SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity FROM usage_hourly
+SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, least(sum(quantity), 9223372036854775807)::bigint AS quantity FROM usage_hourly
 WHERE account_id = $1
 GROUP BY 1, 2 ORDER BY 2, 1
 `
@@ -342,9 +359,9 @@ type ExportUsageRow struct {
 	Quantity int64
 }
 
-// ExportUsage
+// ExportUsage tells more than 64 bits hold as the most that they hold.
 //
-//	SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity FROM usage_hourly
+//	SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, least(sum(quantity), 9223372036854775807)::bigint AS quantity FROM usage_hourly
 //	WHERE account_id = $1
 //	GROUP BY 1, 2 ORDER BY 2, 1
 func (q *Queries) ExportUsage(ctx context.Context, accountID uuid.UUID) ([]ExportUsageRow, error) {

@@ -269,12 +269,12 @@ func (q *Queries) ListServiceKeys(ctx context.Context, maxRows int32) ([]APIKey,
 }
 
 const lockAPIKey = `-- name: LockAPIKey :one
-SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 AND account_id = $2::uuid FOR UPDATE
+SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 AND account_id = $2::uuid FOR NO KEY UPDATE
 `
 
 // LockAPIKey finds revoked keys as well.
 //
-//	SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 AND account_id = $2::uuid FOR UPDATE
+//	SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 AND account_id = $2::uuid FOR NO KEY UPDATE
 func (q *Queries) LockAPIKey(ctx context.Context, iD uuid.UUID, accountID uuid.UUID) (APIKey, error) {
 	row := q.db.QueryRow(ctx, lockAPIKey, iD, accountID)
 	var i APIKey
@@ -298,12 +298,12 @@ func (q *Queries) LockAPIKey(ctx context.Context, iD uuid.UUID, accountID uuid.U
 }
 
 const lockAnyAPIKey = `-- name: LockAnyAPIKey :one
-SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 FOR UPDATE
+SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // LockAnyAPIKey is for the operator: whoever the key belongs to.
 //
-//	SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 FOR UPDATE
+//	SELECT id, account_id, name, hash, start, scopes, allowed_ips, created_by, created_at, updated_at, expires_at, last_used_at, revoked_at, replaced_by FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
 func (q *Queries) LockAnyAPIKey(ctx context.Context, id uuid.UUID) (APIKey, error) {
 	row := q.db.QueryRow(ctx, lockAnyAPIKey, id)
 	var i APIKey

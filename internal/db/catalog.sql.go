@@ -234,12 +234,12 @@ func (q *Queries) GetTierPriceByStripeID(ctx context.Context, stripePriceID stri
 }
 
 const getUnfinishedApply = `-- name: GetUnfinishedApply :one
-SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR UPDATE
+SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE
 `
 
 // GetUnfinishedApply
 //
-//	SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR UPDATE
+//	SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE
 func (q *Queries) GetUnfinishedApply(ctx context.Context) (CatalogApply, error) {
 	row := q.db.QueryRow(ctx, getUnfinishedApply)
 	var i CatalogApply

@@ -712,21 +712,21 @@ func (q *Queries) InsertCreditLot(ctx context.Context, arg InsertCreditLotParams
 const listAccountsWithoutCredits = `-- name: ListAccountsWithoutCredits :many
 SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
 WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
-  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id) AND NOT a.id = ANY (coalesce($1::uuid[], '{}'))
 ORDER BY a.id
-LIMIT $1
+LIMIT $2
 `
 
 // ListAccountsWithoutCredits lists accounts that could get an allowance and have no row of credits yet: nobody has asked for
-// them since their owner confirmed the e-mail address.
+// them since their owner confirmed the e-mail address. Those passed over are left out.
 //
 //	SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
 //	WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
-//	  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+//	  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id) AND NOT a.id = ANY (coalesce($1::uuid[], '{}'))
 //	ORDER BY a.id
-//	LIMIT $1
-func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listAccountsWithoutCredits, maxRows)
+//	LIMIT $2
+func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, passed []uuid.UUID, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listAccountsWithoutCredits, passed, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -746,27 +746,48 @@ func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, maxRows int32)
 }
 
 const listAllowanceItems = `-- name: ListAllowanceItems :many
-SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.current_period_start, i.current_period_end, p.tier_id
-FROM subscription_items i JOIN tier_prices p ON p.stripe_price_id = i.price_id
-WHERE i.account_id = ANY ($1::uuid[]) AND i.current_period_start IS NOT NULL AND i.current_period_end IS NOT NULL
+SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end, p.tier_id
+FROM (
+    SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
+        coalesce(x.current_period_start, s.current_period_start) AS period_start,
+        coalesce(x.current_period_end, s.current_period_end) AS period_end
+    FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
+    WHERE x.account_id = ANY ($1::uuid[])
+) i JOIN tier_prices p ON p.stripe_price_id = i.price_id
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
+    SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
+        AND v.status = 'paid'
+)
 ORDER BY i.account_id, i.id
 `
 
 type ListAllowanceItemsRow struct {
-	ID                 string
-	SubscriptionID     string
-	AccountID          uuid.UUID
-	Quantity           int64
-	CurrentPeriodStart *time.Time
-	CurrentPeriodEnd   *time.Time
-	TierID             string
+	ID             string
+	SubscriptionID string
+	AccountID      uuid.UUID
+	Quantity       int64
+	PeriodStart    time.Time
+	PeriodEnd      time.Time
+	TierID         string
 }
 
-// ListAllowanceItems lists what the accounts' subscriptions consist of, with the tier of each price.
+// ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid,
+// with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
 //
-//	SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.current_period_start, i.current_period_end, p.tier_id
-//	FROM subscription_items i JOIN tier_prices p ON p.stripe_price_id = i.price_id
-//	WHERE i.account_id = ANY ($1::uuid[]) AND i.current_period_start IS NOT NULL AND i.current_period_end IS NOT NULL
+//	SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end, p.tier_id
+//	FROM (
+//	    SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
+//	        coalesce(x.current_period_start, s.current_period_start) AS period_start,
+//	        coalesce(x.current_period_end, s.current_period_end) AS period_end
+//	    FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
+//	    WHERE x.account_id = ANY ($1::uuid[])
+//	) i JOIN tier_prices p ON p.stripe_price_id = i.price_id
+//	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
+//	    SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+//	    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
+//	        AND v.status = 'paid'
+//	)
 //	ORDER BY i.account_id, i.id
 func (q *Queries) ListAllowanceItems(ctx context.Context, accountIds []uuid.UUID) ([]ListAllowanceItemsRow, error) {
 	rows, err := q.db.Query(ctx, listAllowanceItems, accountIds)
@@ -782,8 +803,8 @@ func (q *Queries) ListAllowanceItems(ctx context.Context, accountIds []uuid.UUID
 			&i.SubscriptionID,
 			&i.AccountID,
 			&i.Quantity,
-			&i.CurrentPeriodStart,
-			&i.CurrentPeriodEnd,
+			&i.PeriodStart,
+			&i.PeriodEnd,
 			&i.TierID,
 		); err != nil {
 			return nil, err
@@ -845,19 +866,19 @@ func (q *Queries) ListAllowanceOwners(ctx context.Context, accountIds []uuid.UUI
 
 const listAllowancesDue = `-- name: ListAllowancesDue :many
 SELECT account_id FROM credit_accounts
-WHERE next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz
+WHERE (next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz) AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 ORDER BY next_allowance_at NULLS FIRST, account_id
-LIMIT $2
+LIMIT $3
 `
 
-// ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first.
+// ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first, without those passed over.
 //
 //	SELECT account_id FROM credit_accounts
-//	WHERE next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz
+//	WHERE (next_allowance_at IS NULL OR next_allowance_at <= $1::timestamptz) AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 //	ORDER BY next_allowance_at NULLS FIRST, account_id
-//	LIMIT $2
-func (q *Queries) ListAllowancesDue(ctx context.Context, now time.Time, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listAllowancesDue, now, maxRows)
+//	LIMIT $3
+func (q *Queries) ListAllowancesDue(ctx context.Context, now time.Time, passed []uuid.UUID, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listAllowancesDue, now, passed, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -966,19 +987,19 @@ func (q *Queries) ListCreditLotsToBurn(ctx context.Context, accountID uuid.UUID,
 
 const listDueCreditAccounts = `-- name: ListDueCreditAccounts :many
 SELECT account_id FROM credit_accounts
-WHERE next_change_at <= $1::timestamptz
+WHERE next_change_at <= $1::timestamptz AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 ORDER BY next_change_at, account_id
-LIMIT $2
+LIMIT $3
 `
 
-// ListDueCreditAccounts lists accounts that time alone has changed, the longest due first.
+// ListDueCreditAccounts lists accounts that time alone has changed, the longest due first, without those passed over.
 //
 //	SELECT account_id FROM credit_accounts
-//	WHERE next_change_at <= $1::timestamptz
+//	WHERE next_change_at <= $1::timestamptz AND NOT account_id = ANY (coalesce($2::uuid[], '{}'))
 //	ORDER BY next_change_at, account_id
-//	LIMIT $2
-func (q *Queries) ListDueCreditAccounts(ctx context.Context, now time.Time, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listDueCreditAccounts, now, maxRows)
+//	LIMIT $3
+func (q *Queries) ListDueCreditAccounts(ctx context.Context, now time.Time, passed []uuid.UUID, maxRows int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listDueCreditAccounts, now, passed, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -1035,13 +1056,13 @@ func (q *Queries) ListExpiredCreditLots(ctx context.Context, accountID uuid.UUID
 }
 
 const lockCreditAccount = `-- name: LockCreditAccount :one
-SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR UPDATE
+SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR NO KEY UPDATE
 `
 
 // LockCreditAccount is a statement of its own on purpose: whatever reads lots or entries has to come after it, in a statement
 // with a snapshot that is younger than the lock. A statement that locks and reads at once reads from before its wait.
 //
-//	SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR UPDATE
+//	SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = $1 FOR NO KEY UPDATE
 func (q *Queries) LockCreditAccount(ctx context.Context, accountID uuid.UUID) (CreditAccount, error) {
 	row := q.db.QueryRow(ctx, lockCreditAccount, accountID)
 	var i CreditAccount
@@ -1059,14 +1080,14 @@ func (q *Queries) LockCreditAccount(ctx context.Context, accountID uuid.UUID) (C
 const lockCreditAccountsFree = `-- name: LockCreditAccountsFree :many
 SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = ANY ($1::uuid[])
 ORDER BY account_id
-FOR UPDATE SKIP LOCKED
+FOR NO KEY UPDATE SKIP LOCKED
 `
 
 // LockCreditAccountsFree locks those of the accounts that nobody else holds, in the order of their ids.
 //
 //	SELECT account_id, balance, held, next_seq, next_change_at, next_allowance_at FROM credit_accounts WHERE account_id = ANY ($1::uuid[])
 //	ORDER BY account_id
-//	FOR UPDATE SKIP LOCKED
+//	FOR NO KEY UPDATE SKIP LOCKED
 func (q *Queries) LockCreditAccountsFree(ctx context.Context, accountIds []uuid.UUID) ([]CreditAccount, error) {
 	rows, err := q.db.Query(ctx, lockCreditAccountsFree, accountIds)
 	if err != nil {

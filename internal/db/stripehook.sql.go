@@ -125,6 +125,39 @@ func (q *Queries) DeleteStripeCustomer(ctx context.Context, now time.Time, strip
 	return result.RowsAffected(), nil
 }
 
+const endStripePayloads = `-- name: EndStripePayloads :execrows
+UPDATE stripe_events SET payload = NULL WHERE id IN (
+    SELECT e.id FROM stripe_events e
+    WHERE e.payload IS NOT NULL AND e.status IN ('done', 'ignored') AND (e.done_at <= $1::timestamptz OR e.customer_id IN (
+        SELECT c.stripe_id FROM stripe_customers c JOIN accounts a ON a.id = c.account_id WHERE a.status = 'deleted'
+    ))
+    ORDER BY e.id
+    LIMIT $2
+    FOR UPDATE OF e SKIP LOCKED
+)
+`
+
+// EndStripePayloads removes the bytes of events that are over: after their time, and at once where their account is deleted.
+// Whatever else is known of an event stays, its id above all. An event that is dead or quarantined has not been handled: it
+// keeps its bytes until it has.
+//
+//	UPDATE stripe_events SET payload = NULL WHERE id IN (
+//	    SELECT e.id FROM stripe_events e
+//	    WHERE e.payload IS NOT NULL AND e.status IN ('done', 'ignored') AND (e.done_at <= $1::timestamptz OR e.customer_id IN (
+//	        SELECT c.stripe_id FROM stripe_customers c JOIN accounts a ON a.id = c.account_id WHERE a.status = 'deleted'
+//	    ))
+//	    ORDER BY e.id
+//	    LIMIT $2
+//	    FOR UPDATE OF e SKIP LOCKED
+//	)
+func (q *Queries) EndStripePayloads(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, endStripePayloads, before, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const expireSessionAttempt = `-- name: ExpireSessionAttempt :execrows
 UPDATE checkout_attempts SET status = 'expired', lease_until = NULL, updated_at = $1::timestamptz
 WHERE stripe_session_id = $2::text AND account_id = $3 AND status IN ('creating', 'open', 'expiring')
@@ -758,12 +791,12 @@ func (q *Queries) ListSubscriptionsOfCustomer(ctx context.Context, customerID st
 }
 
 const lockStripeAccount = `-- name: LockStripeAccount :one
-SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR UPDATE
+SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR NO KEY UPDATE
 `
 
 // LockStripeAccount
 //
-//	SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR UPDATE
+//	SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR NO KEY UPDATE
 func (q *Queries) LockStripeAccount(ctx context.Context, id uuid.UUID) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, lockStripeAccount, id)
 	var id_2 uuid.UUID
@@ -774,15 +807,16 @@ func (q *Queries) LockStripeAccount(ctx context.Context, id uuid.UUID) (uuid.UUI
 const lockStripeOwner = `-- name: LockStripeOwner :one
 SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 WHERE c.stripe_id = $1::text
-FOR UPDATE OF a
+FOR NO KEY UPDATE OF a
 `
 
-// LockStripeOwner finds whose customer it is and locks the account first of all rows, as everybody does who then writes
-// rows that refer to it: two orders would be a deadlock.
+// LockStripeOwner finds whose customer it is and locks the account before everything that is written for it. It leaves the
+// account's key free: whoever reads credits for the first time makes a row that refers to the account without a lock of it,
+// and would be waited for by the grant that waits here.
 //
 //	SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 //	WHERE c.stripe_id = $1::text
-//	FOR UPDATE OF a
+//	FOR NO KEY UPDATE OF a
 func (q *Queries) LockStripeOwner(ctx context.Context, stripeID string) (uuid.UUID, error) {
 	row := q.db.QueryRow(ctx, lockStripeOwner, stripeID)
 	var id uuid.UUID
@@ -890,35 +924,40 @@ func (q *Queries) TakeStripeSequence(ctx context.Context, iD string, kind string
 }
 
 const updateStripeCustomer = `-- name: UpdateStripeCustomer :execrows
-UPDATE stripe_customers SET email = $1, default_payment_method = $2, balance = $3,
-    currency = $4, updated_at = $5::timestamptz
-WHERE stripe_id = $6::text AND account_id = $7
+UPDATE stripe_customers SET
+    email = CASE WHEN EXISTS (SELECT FROM accounts a WHERE a.id = $1 AND a.status = 'deleted') THEN '' ELSE $2::text END,
+    default_payment_method = $3, balance = $4,
+    currency = $5, updated_at = $6::timestamptz
+WHERE stripe_id = $7::text AND account_id = $1
 `
 
 type UpdateStripeCustomerParams struct {
+	AccountID            uuid.UUID
 	Email                string
 	DefaultPaymentMethod *string
 	Balance              int64
 	Currency             *string
 	Now                  time.Time
 	StripeID             string
-	AccountID            uuid.UUID
 }
 
-// UpdateStripeCustomer
+// UpdateStripeCustomer keeps the address of a deleted account out: Stripe may go on telling of it. The caller has the account
+// locked, so a deletion comes before this or empties the address after it.
 //
-//	UPDATE stripe_customers SET email = $1, default_payment_method = $2, balance = $3,
-//	    currency = $4, updated_at = $5::timestamptz
-//	WHERE stripe_id = $6::text AND account_id = $7
+//	UPDATE stripe_customers SET
+//	    email = CASE WHEN EXISTS (SELECT FROM accounts a WHERE a.id = $1 AND a.status = 'deleted') THEN '' ELSE $2::text END,
+//	    default_payment_method = $3, balance = $4,
+//	    currency = $5, updated_at = $6::timestamptz
+//	WHERE stripe_id = $7::text AND account_id = $1
 func (q *Queries) UpdateStripeCustomer(ctx context.Context, arg UpdateStripeCustomerParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateStripeCustomer,
+		arg.AccountID,
 		arg.Email,
 		arg.DefaultPaymentMethod,
 		arg.Balance,
 		arg.Currency,
 		arg.Now,
 		arg.StripeID,
-		arg.AccountID,
 	)
 	if err != nil {
 		return 0, err

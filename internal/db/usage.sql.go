@@ -26,7 +26,7 @@ WITH event AS (
     RETURNING meter_id, occurred_at, dimension, quantity
 ), hourly AS (
     INSERT INTO usage_hourly (account_id, meter_id, hour, dimension, quantity, events)
-    SELECT $6::uuid, meter_id, date_trunc('hour', occurred_at, 'UTC') AS hour, dimension, sum(quantity)::bigint, count(*)
+    SELECT $6::uuid, meter_id, date_trunc('hour', occurred_at, 'UTC') AS hour, dimension, sum(quantity), count(*)
     FROM added
     GROUP BY meter_id, hour, dimension
     ORDER BY meter_id, hour, dimension
@@ -63,7 +63,7 @@ type InsertUsageEventsParams struct {
 //	    RETURNING meter_id, occurred_at, dimension, quantity
 //	), hourly AS (
 //	    INSERT INTO usage_hourly (account_id, meter_id, hour, dimension, quantity, events)
-//	    SELECT $6::uuid, meter_id, date_trunc('hour', occurred_at, 'UTC') AS hour, dimension, sum(quantity)::bigint, count(*)
+//	    SELECT $6::uuid, meter_id, date_trunc('hour', occurred_at, 'UTC') AS hour, dimension, sum(quantity), count(*)
 //	    FROM added
 //	    GROUP BY meter_id, hour, dimension
 //	    ORDER BY meter_id, hour, dimension
@@ -115,7 +115,7 @@ func (q *Queries) MeterWasKnown(ctx context.Context, id string) (bool, error) {
 }
 
 const sumUsage = `-- name: SumUsage :many
-SELECT date_trunc($1::text, hour, 'UTC')::timestamptz AS start, sum(quantity)::bigint AS quantity, sum(events)::bigint AS events
+SELECT date_trunc($1::text, hour, 'UTC')::timestamptz AS start, least(sum(quantity), 9223372036854775807)::bigint AS quantity, sum(events)::bigint AS events
 FROM usage_hourly
 WHERE account_id = $2 AND meter_id = $3 AND hour >= $4 AND hour < $5
 GROUP BY start
@@ -136,9 +136,10 @@ type SumUsageRow struct {
 	Events   int64
 }
 
-// SumUsage adds up an account's hours of one meter by a unit of time (hour, day, month of UTC), the oldest first.
+// SumUsage adds up an account's hours of one meter by a unit of time (hour, day, month of UTC), the oldest first. More than 64
+// bits hold is the most that they hold.
 //
-//	SELECT date_trunc($1::text, hour, 'UTC')::timestamptz AS start, sum(quantity)::bigint AS quantity, sum(events)::bigint AS events
+//	SELECT date_trunc($1::text, hour, 'UTC')::timestamptz AS start, least(sum(quantity), 9223372036854775807)::bigint AS quantity, sum(events)::bigint AS events
 //	FROM usage_hourly
 //	WHERE account_id = $2 AND meter_id = $3 AND hour >= $4 AND hour < $5
 //	GROUP BY start
@@ -159,47 +160,6 @@ func (q *Queries) SumUsage(ctx context.Context, arg SumUsageParams) ([]SumUsageR
 	for rows.Next() {
 		var i SumUsageRow
 		if err := rows.Scan(&i.Start, &i.Quantity, &i.Events); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const sumUsageByMonth = `-- name: SumUsageByMonth :many
-SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity
-FROM usage_hourly
-WHERE account_id = $1
-GROUP BY meter_id, month
-ORDER BY meter_id, month
-`
-
-type SumUsageByMonthRow struct {
-	MeterID  string
-	Month    time.Time
-	Quantity int64
-}
-
-// SumUsageByMonth adds up all that an account has used.
-//
-//	SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity
-//	FROM usage_hourly
-//	WHERE account_id = $1
-//	GROUP BY meter_id, month
-//	ORDER BY meter_id, month
-func (q *Queries) SumUsageByMonth(ctx context.Context, accountID uuid.UUID) ([]SumUsageByMonthRow, error) {
-	rows, err := q.db.Query(ctx, sumUsageByMonth, accountID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []SumUsageByMonthRow{}
-	for rows.Next() {
-		var i SumUsageByMonthRow
-		if err := rows.Scan(&i.MeterID, &i.Month, &i.Quantity); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

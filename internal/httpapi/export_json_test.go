@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -44,7 +45,8 @@ func TestExportIsWhole(t *testing.T) {
 		exec(`INSERT INTO credit_entries (account_id, seq, id, kind, amount, balance_after, held_after, actor_kind, effective_at, created_at)
 			SELECT $1, n, gen_random_uuid(), 'grant', 1, n, 0, 'system', now(), now() FROM generate_series(1, $2::int) n`, id, many)
 		exec(`INSERT INTO usage_hourly (account_id, meter_id, hour, quantity, events)
-			VALUES ($1, 'calls', '2026-03-01T00:00Z', 2, 1), ($1, 'calls', '2026-03-31T23:00Z', 3, 1), ($1, 'calls', '2026-04-01T00:00Z', 7, 1)`, id)
+			VALUES ($1, 'calls', '2026-03-01T00:00Z', 2, 1), ($1, 'calls', '2026-03-31T23:00Z', 3, 1), ($1, 'calls', '2026-04-01T00:00Z', 7, 1),
+				($1, 'calls', '2026-05-01T00:00Z', 9223372036854775807, 1), ($1, 'calls', '2026-05-02T00:00Z', 1, 1)`, id)
 		exec(`INSERT INTO audit_log (id, account_id, actor_kind, action, target_kind, target_id, created_at)
 			SELECT gen_random_uuid(), $1, 'user', 'api_key.create', 'api_key', $2, now() FROM generate_series(1, $3::int) n`, id, prefix, many)
 	}
@@ -63,8 +65,8 @@ func TestExportIsWhole(t *testing.T) {
 	if len(a.APIKeys) != 1 || a.APIKeys[0].Name != "mine" || len(a.APIKeys[0].AllowedIps) != 1 || len(a.Subscriptions) != 1 || *a.Subscriptions[0].ID != "sub_mine" {
 		t.Errorf("keys %+v, subscriptions %+v", a.APIKeys, a.Subscriptions)
 	}
-	if len(a.Usage) != 2 || a.Usage[0].Quantity != 5 || a.Usage[1].Quantity != 7 || !a.Usage[0].Month.Equal(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)) {
-		t.Errorf("usage: got %+v, want 5 in March and 7 in April", a.Usage)
+	if len(a.Usage) != 3 || a.Usage[0].Quantity != 5 || a.Usage[1].Quantity != 7 || a.Usage[2].Quantity != math.MaxInt64 || !a.Usage[0].Month.Equal(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)) {
+		t.Errorf("usage: got %+v, want 5 in March, 7 in April, and the most that fits in May", a.Usage)
 	}
 	for _, e := range a.AuditLog {
 		if *e.TargetID != "mine" {

@@ -18,7 +18,7 @@ func (s *Server) RecordUsage(ctx context.Context, req api.RecordUsageRequestObje
 	if err != nil {
 		return nil, err
 	}
-	accepted, again, err := s.Usage.Record(ctx, accountID, toEvents(req.Body.Events), key)
+	accepted, again, err := s.Usage.Record(ctx, accountID, toEvents(req.Body.Events), key, c.actor())
 	if err != nil {
 		return nil, err
 	}

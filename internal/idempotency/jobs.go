@@ -7,9 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/postgres"
 )
 
 // CleanArgs is the job that deletes keys whose retention is over.
@@ -19,11 +19,7 @@ type CleanArgs struct{}
 func (CleanArgs) Kind() string { return "idempotency_clean" }
 
 // InsertOpts keeps one such job at a time.
-func (CleanArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
-	}}}
-}
+func (CleanArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
 
 // AddWorkers registers what the package's jobs do.
 func AddWorkers(w *river.Workers, pool *pgxpool.Pool, now func() time.Time) {

@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/postgres"
@@ -41,11 +40,7 @@ type DeliverArgs struct{}
 func (DeliverArgs) Kind() string { return "outbox_deliver" }
 
 // InsertOpts keeps one such job at a time.
-func (DeliverArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
-	}}}
-}
+func (DeliverArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
 
 // AddWorkers registers what the package's jobs do.
 func (d *Delivery) AddWorkers(w *river.Workers) {

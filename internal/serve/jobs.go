@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 )
 
 const (
@@ -27,6 +29,21 @@ type worker interface {
 	PeriodicJobs() []*river.PeriodicJob
 }
 
+// jobErrors writes down why a job failed, which River itself tells on a level that is not logged.
+type jobErrors struct{ log *slog.Logger }
+
+// HandleError leaves it to River whether the job is tried again.
+func (j jobErrors) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
+	j.log.WarnContext(ctx, "job failed", "kind", job.Kind, "job", job.ID, "attempt", job.Attempt, "of", job.MaxAttempts, "error", err)
+	return nil
+}
+
+// HandlePanic is [jobErrors.HandleError] for a job that panicked.
+func (j jobErrors) HandlePanic(ctx context.Context, job *rivertype.JobRow, value any, trace string) *river.ErrorHandlerResult {
+	j.log.ErrorContext(ctx, "job panicked", "kind", job.Kind, "job", job.ID, "attempt", job.Attempt, "panic", value, "stack", trace)
+	return nil
+}
+
 func newJobs(pool *pgxpool.Pool, log *slog.Logger, d *domains) (*river.Client[pgx.Tx], error) {
 	all := river.NewWorkers()
 	var periodic []*river.PeriodicJob
@@ -43,6 +60,7 @@ func newJobs(pool *pgxpool.Pool, log *slog.Logger, d *domains) (*river.Client[pg
 		FetchPollInterval:    pollEvery,
 		FetchCooldown:        cooldown,
 		Logger:               slog.New(atLeast{log.Handler(), slog.LevelWarn}),
+		ErrorHandler:         jobErrors{log},
 		// Finished jobs are of no use: the rows that they settled are the record.
 		CompletedJobRetentionPeriod: time.Hour,
 	})

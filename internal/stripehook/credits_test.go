@@ -6,7 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/catalog/catalogtest"
+	"example.com/saaskit/internal/credit"
 )
 
 func TestC69TripleSignal(t *testing.T) {
@@ -228,4 +230,29 @@ func TestSessionFindsItsAttempt(t *testing.T) {
 	w.session("cs_1", object{"status": "expired", "payment_status": "unpaid", "metadata": object{"attempt_id": id}})
 	w.settled(w.about("checkout.session.expired", "cs_1"))
 	w.want("expired cs_1", `SELECT status || ' ' || stripe_session_id FROM checkout_attempts`)
+}
+
+// The months of a year come with its payment, and at once: nobody waits for the clock to look again.
+func TestYearlyMonthsComeWithThePayment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	start := w.clock.Now()
+	year := w.price(catalogtest.PriceBasicYear, "year", 10000, "usd")
+	w.customer("cus_1")
+	w.subscription("sub_1", object{"status": "past_due", "current_period_end": start.AddDate(1, 0, 0).Unix(),
+		"items": list("/v1/subscription_items?subscription=sub_1", w.item("si_1", "sub_1", year, 1))})
+	w.invoice("in_1", "sub_1", object{"status": "open", "paid": false, "billing_reason": "subscription_cycle",
+		"lines": list("/v1/invoices/in_1/lines", w.line("il_1", year, 10000, object{
+			"period": object{"start": start.Unix(), "end": start.AddDate(1, 0, 0).Unix()}}))})
+	w.settled(w.about("customer.subscription.updated", "sub_1"), w.about("invoice.finalized", "in_1"))
+	credits := credit.New(credit.Config{Pool: w.pool, Now: w.clock.Now, Policy: account.Policy{Grace: 90 * day}})
+	w.clock.Add(40 * day)
+	for _, want := range []int64{0, 10} {
+		// Of the first month, which the invoice brings, nothing is left after forty days.
+		if b, err := credits.Balance(t.Context(), w.t1); err != nil || b.Available != want {
+			t.Errorf("available %d, %v; want %d", b.Available, err, want)
+		}
+		w.patch("in_1", object{"status": "paid", "paid": true})
+		w.settled(w.about("invoice.paid", "in_1"))
+	}
 }

@@ -32,8 +32,13 @@ func (requeueArgs) InsertOpts() river.InsertOpts {
 
 // PeriodicJobs are what the package does by the clock.
 func (s *Service) PeriodicJobs() []*river.PeriodicJob {
-	return []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(requeueEvery),
-		func() (river.JobArgs, *river.InsertOpts) { return requeueArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})}
+	onStart := &river.PeriodicJobOpts{RunOnStart: true}
+	return []*river.PeriodicJob{
+		river.NewPeriodicJob(river.PeriodicInterval(requeueEvery),
+			func() (river.JobArgs, *river.InsertOpts) { return requeueArgs{}, nil }, onStart),
+		river.NewPeriodicJob(river.PeriodicInterval(retentionEvery),
+			func() (river.JobArgs, *river.InsertOpts) { return retentionArgs{}, nil }, onStart),
+	}
 }
 
 type requeueWorker struct {

@@ -55,6 +55,10 @@ func (w *eventWorker) NextRetry(job *river.Job[eventArgs]) time.Time {
 func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, &eventWorker{s: s})
 	river.AddWorker(workers, &requeueWorker{s: s})
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, _ *river.Job[retentionArgs]) error {
+		_, err := s.EndPayloads(ctx)
+		return err
+	}))
 }
 
 // work makes one attempt at an event. Only its result changes the event's row.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/idempotency"
 	"example.com/saaskit/internal/postgres"
 	"example.com/saaskit/internal/postgres/pgtest"
@@ -57,7 +58,7 @@ func (w *world) number(sql string, args ...any) int64 {
 }
 
 func (w *world) record(events ...usage.Event) (usage.Accepted, error) {
-	accepted, _, err := w.usage.Record(context.Background(), w.account, events, idempotency.Key{})
+	accepted, _, err := w.usage.Record(context.Background(), w.account, events, idempotency.Key{}, audit.Actor{Kind: audit.ByAPIKey, ID: "key"})
 	return accepted, err
 }
 

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/postgres"
 )
 
 // PartitionsArgs is the job that makes the partitions of the months to come.
@@ -18,11 +18,7 @@ type PartitionsArgs struct{}
 func (PartitionsArgs) Kind() string { return "usage_partitions" }
 
 // InsertOpts keeps one such job at a time.
-func (PartitionsArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
-	}}}
-}
+func (PartitionsArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
 
 // AddWorkers registers what the package's jobs do.
 func (s *Service) AddWorkers(w *river.Workers) {

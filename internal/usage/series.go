@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,7 +31,8 @@ type Query struct {
 	To        *time.Time // not included; nil is now
 }
 
-// A Series is usage over time, the oldest window first, windows without usage left out.
+// A Series is usage over time, the oldest window first, windows without usage left out. The largest number stands for itself
+// and for all that is larger.
 type Series struct {
 	Total   int64
 	Windows []Window
@@ -65,7 +67,7 @@ func (s *Service) Series(ctx context.Context, r Query) (Series, error) {
 	series := Series{Windows: make([]Window, len(rows))}
 	for i, row := range rows {
 		series.Windows[i] = Window{Start: row.Start, End: next(r.Window, row.Start), Quantity: row.Quantity, Events: row.Events}
-		series.Total += row.Quantity
+		series.Total += min(row.Quantity, math.MaxInt64-series.Total)
 	}
 	return series, nil
 }
@@ -79,26 +81,6 @@ func meterWasKnown(ctx context.Context, q *db.Queries, meter string) error {
 		return problem.UnknownMeter.Errorf("there is no meter %q in the catalogue", meter).In("query.meter", "is not in the catalogue")
 	}
 	return nil
-}
-
-// A MonthTotal is what was used of a meter in a month.
-type MonthTotal struct {
-	Meter    string
-	Month    time.Time
-	Quantity int64
-}
-
-// MonthTotals sums all that the account has used.
-func (s *Service) MonthTotals(ctx context.Context, accountID uuid.UUID) ([]MonthTotal, error) {
-	rows, err := db.New(s.pool).SumUsageByMonth(ctx, accountID)
-	if err != nil {
-		return nil, fmt.Errorf("sum usage by month: %w", err)
-	}
-	totals := make([]MonthTotal, len(rows))
-	for i, r := range rows {
-		totals[i] = MonthTotal{Meter: r.MeterID, Month: r.Month, Quantity: r.Quantity}
-	}
-	return totals, nil
 }
 
 // span widens a stretch of time to whole windows.

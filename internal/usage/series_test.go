@@ -2,6 +2,7 @@ package usage_test
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -60,12 +61,36 @@ func TestSeries(t *testing.T) {
 			}
 		})
 	}
-	totals, err := w.usage.MonthTotals(t.Context(), w.account)
-	want := []usage.MonthTotal{
-		{"requests", time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), 1}, {"requests", day(1, 0), 30}, {"tokens", day(1, 0), 1000},
+}
+
+// What nobody can count in 64 bits is told as the most that fits, and is kept exactly: no sum refuses a request, or an answer.
+func TestSumsBeyondTheLargestNumber(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustRecord(at("first", 0, 1000), at("next hour", time.Hour, 7), at("next day", 24*time.Hour, 7))
+	w.exec("UPDATE usage_hourly SET quantity = 9223372036854775807 WHERE hour = $1", noon)
+	w.mustRecord(at("one more", 0, 1_000_000_000_000))
+	to := day(12, 0)
+	for _, tt := range []struct {
+		window string
+		want   []int64
+	}{
+		{usage.Hour, []int64{math.MaxInt64, 7, 7}}, {usage.Day, []int64{math.MaxInt64, 7}}, {usage.Month, []int64{math.MaxInt64}},
+	} {
+		series, err := w.usage.Series(t.Context(), usage.Query{AccountID: w.account, Meter: "requests", Window: tt.window, From: day(10, 0), To: &to})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.window, err)
+		}
+		var got []int64
+		for _, window := range series.Windows {
+			got = append(got, window.Quantity)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" || series.Total != math.MaxInt64 {
+			t.Errorf("%s: total %d (-want +got):\n%s", tt.window, series.Total, diff)
+		}
 	}
-	if diff := cmp.Diff(want, totals); err != nil || diff != "" {
-		t.Errorf("totals: %v (-want +got):\n%s", err, diff)
+	if n := w.number("SELECT count(*) FROM usage_hourly WHERE quantity = 9223372036854775807::numeric + 1000000000000"); n != 1 {
+		t.Error("the hour is not the exact sum")
 	}
 }
 

@@ -3,7 +3,8 @@
 // An event counts once, by the caller's id and the time it occurred at; whatever else a repetition says, the first one wins.
 // Events lie in monthly partitions, which have to be there before the first event of their month: [Service.MakePartitions]
 // makes them at start-up, once an hour, and when an event meets none. Sums are kept by hour, in the statement that adds the
-// events, so they agree at every moment; days and months are sums of hours.
+// events, so they agree at every moment; days and months are sums of hours. Sums are exact, whatever their size: where 64 bits
+// do not hold one, an answer tells the most that they hold.
 package usage
 
 import (
@@ -16,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/idempotency"
@@ -55,15 +57,16 @@ type Service struct {
 func New(pool *pgxpool.Pool, now func() time.Time) *Service { return &Service{pool: pool, now: now} }
 
 // Record stores the events of one request, all or none, and tells whether it answers an earlier request with the same key. It
-// fails with [problem.UnknownMeter] or [problem.EventTime] where an event cannot be taken.
-func (s *Service) Record(ctx context.Context, accountID uuid.UUID, events []Event, key idempotency.Key) (Accepted, bool, error) {
-	accepted, replayed, err := s.record(ctx, accountID, events, key)
+// fails with [problem.UnknownMeter] or [problem.EventTime] where an event cannot be taken. What a service key records for an
+// account is written to the audit log.
+func (s *Service) Record(ctx context.Context, accountID uuid.UUID, events []Event, key idempotency.Key, actor audit.Actor) (Accepted, bool, error) {
+	accepted, replayed, err := s.record(ctx, accountID, events, key, actor)
 	if isMissingPartition(err) {
 		// The job that makes them ahead has not run, or somebody moved the clock.
 		if err := s.MakePartitions(ctx); err != nil {
 			return Accepted{}, false, err
 		}
-		accepted, replayed, err = s.record(ctx, accountID, events, key)
+		accepted, replayed, err = s.record(ctx, accountID, events, key, actor)
 	}
 	if err != nil {
 		return Accepted{}, false, fmt.Errorf("record usage: %w", err)
@@ -71,14 +74,18 @@ func (s *Service) Record(ctx context.Context, accountID uuid.UUID, events []Even
 	return accepted, replayed, nil
 }
 
-func (s *Service) record(ctx context.Context, accountID uuid.UUID, events []Event, key idempotency.Key) (a Accepted, replayed bool, err error) {
+func (s *Service) record(ctx context.Context, accountID uuid.UUID, events []Event, key idempotency.Key, actor audit.Actor) (a Accepted, replayed bool, err error) {
 	now := s.now()
 	err = postgres.InTx(ctx, s.pool, func(q *db.Queries) (err error) {
 		a, replayed, err = idempotency.Do(ctx, q, now, key, func() (Accepted, error) {
 			if err := check(ctx, q, now, events); err != nil {
 				return Accepted{}, err
 			}
-			return insert(ctx, q, now, accountID, events)
+			a, err := insert(ctx, q, now, accountID, events)
+			if err != nil {
+				return Accepted{}, err
+			}
+			return a, writeDown(ctx, q, now, accountID, a, actor)
 		})
 		return err
 	})
@@ -163,6 +170,16 @@ func insert(ctx context.Context, q *db.Queries, now time.Time, accountID uuid.UU
 		return Accepted{}, fmt.Errorf("insert events: %w", err)
 	}
 	return Accepted{Accepted: int(added), Duplicates: len(events) - int(added)}, nil
+}
+
+// writeDown audits a request of a service key. The account's own keys only say what the account itself has used.
+func writeDown(ctx context.Context, q *db.Queries, now time.Time, accountID uuid.UUID, a Accepted, actor audit.Actor) error {
+	if actor.Kind != audit.ByService {
+		return nil
+	}
+	return audit.Record(ctx, q, now, audit.Entry{
+		Actor: actor, AccountID: &accountID, Action: "usage.record", Target: "account", TargetID: accountID.String(), After: a,
+	})
 }
 
 // isMissingPartition tells whether a row met no partition: the check violation that belongs to no constraint.

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/idempotency"
 	"example.com/saaskit/internal/postgres"
@@ -103,18 +105,51 @@ func TestRecordReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := []usage.Event{at("a", -usage.MaxAge, 1), at("a", -usage.MaxAge, 1)}
-	first, again, err := w.usage.Record(t.Context(), w.account, events, key)
+	first, again, err := w.usage.Record(t.Context(), w.account, events, key, audit.Actor{Kind: audit.ByService, ID: "key"})
 	if err != nil || again {
 		t.Fatalf("first: replayed %t, %v", again, err)
 	}
 	w.now = noon.Add(time.Hour) // by now the event would be too old
-	second, again, err := w.usage.Record(t.Context(), w.account, events, key)
+	second, again, err := w.usage.Record(t.Context(), w.account, events, key, audit.Actor{Kind: audit.ByService, ID: "key"})
 	if err != nil || !again || second != first {
 		t.Errorf("again: got %+v, replayed %t, %v; want %+v", second, again, err, first)
 	}
 	key.Request = []byte("another")
-	if _, _, err := w.usage.Record(t.Context(), w.account, events, key); !errors.Is(err, problem.IdempotencyMismatch) {
+	if _, _, err := w.usage.Record(t.Context(), w.account, events, key, audit.Actor{Kind: audit.ByService, ID: "key"}); !errors.Is(err, problem.IdempotencyMismatch) {
 		t.Errorf("other body: %v", err)
+	}
+}
+
+// What a service key does for an account is in the account's audit log, once for each request that does something.
+func TestRecordByServiceKeyIsAudited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key, err := idempotency.New("service:1", "recordUsage", "k", "body")
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := audit.Actor{Kind: audit.ByService, ID: "key-1", RequestID: "req-1", IP: "203.0.113.9"}
+	events := []usage.Event{at("a", 0, 1), at("b", 0, 1), at("a", 0, 1)}
+	for range 2 { // the second is answered from the first
+		if _, _, err := w.usage.Record(t.Context(), w.account, events, key, service); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unknown := at("x", 0, 1)
+	unknown.Meter = "nonsense"
+	if _, _, err := w.usage.Record(t.Context(), w.account, []usage.Event{unknown}, idempotency.Key{}, service); !errors.Is(err, problem.UnknownMeter) {
+		t.Fatal(err)
+	}
+	w.mustRecord(at("c", 0, 1)) // by the account's own key
+	rows, err := w.pool.Query(t.Context(), `SELECT concat_ws(' ', account_id = $1, actor_kind, actor_id, action, target_kind, target_id = $1::text,
+		after::text, request_id, ip) FROM audit_log`, w.account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	want := []string{`t service key-1 usage.record account t {"accepted": 2, "duplicates": 1} req-1 203.0.113.9`}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("audit log: %v (-want +got):\n%s", err, diff)
 	}
 }
 

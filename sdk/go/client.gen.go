@@ -931,10 +931,12 @@ type TransactionList struct {
 
 // Usage defines model for Usage.
 type Usage struct {
-	Data   []UsageWindow `json:"data"`
-	Meter  string        `json:"meter"`
-	Total  int64         `json:"total"`
-	Window Window        `json:"window"`
+	Data  []UsageWindow `json:"data"`
+	Meter string        `json:"meter"`
+
+	// Total 9223372036854775807 stands for that much or more.
+	Total  int64  `json:"total"`
+	Window Window `json:"window"`
 }
 
 // UsageAccepted defines model for UsageAccepted.
@@ -971,15 +973,19 @@ type UsageEvents struct {
 
 // UsageTotal defines model for UsageTotal.
 type UsageTotal struct {
-	Meter    string    `json:"meter"`
-	Month    time.Time `json:"month"`
-	Quantity int64     `json:"quantity"`
+	Meter string    `json:"meter"`
+	Month time.Time `json:"month"`
+
+	// Quantity 9223372036854775807 stands for that much or more.
+	Quantity int64 `json:"quantity"`
 }
 
 // UsageWindow defines model for UsageWindow.
 type UsageWindow struct {
-	End      time.Time `json:"end"`
-	Events   int64     `json:"events"`
+	End    time.Time `json:"end"`
+	Events int64     `json:"events"`
+
+	// Quantity 9223372036854775807 stands for that much or more.
 	Quantity int64     `json:"quantity"`
 	Start    time.Time `json:"start"`
 }

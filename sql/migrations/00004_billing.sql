@@ -139,6 +139,8 @@ CREATE TABLE invoice_lines (
     period_end           timestamptz,
     CONSTRAINT invoice_lines_pkey PRIMARY KEY (invoice_id, id)
 );
+-- Whether the period of an item has been paid.
+CREATE INDEX invoice_lines_item_idx ON invoice_lines (subscription_item_id, period_start) WHERE subscription_item_id IS NOT NULL;
 
 CREATE TABLE payment_intents (
     id               text        NOT NULL CONSTRAINT payment_intents_pkey PRIMARY KEY,
@@ -181,7 +183,7 @@ CREATE TABLE stripe_events (
     object_id      text        NOT NULL DEFAULT '',
     customer_id    text        NOT NULL DEFAULT '',
     event_created  timestamptz,
-    -- The bytes that the signature covers; NULL once their retention is over.
+    -- The bytes that the signature covers; NULL once their retention is over, or the account deleted.
     payload        bytea,
     sha256         bytea       NOT NULL,
     source         text        NOT NULL CONSTRAINT stripe_events_source_check CHECK (source IN ('webhook', 'sweep', 'replay')),
@@ -199,6 +201,9 @@ CREATE TABLE stripe_events (
 );
 CREATE INDEX stripe_events_pending_idx ON stripe_events (received_at, id) WHERE status = 'pending';
 CREATE INDEX stripe_events_object_idx ON stripe_events (object_id, id) WHERE status = 'pending';
+-- What still has bytes that its retention ends: by time, and by customer when an account is deleted.
+CREATE INDEX stripe_events_payload_idx ON stripe_events (done_at, id) WHERE payload IS NOT NULL AND status IN ('done', 'ignored');
+CREATE INDEX stripe_events_customer_idx ON stripe_events (customer_id) WHERE payload IS NOT NULL AND status IN ('done', 'ignored');
 CREATE INDEX stripe_events_trouble_idx ON stripe_events (status, received_at, id) WHERE status IN ('dead', 'quarantined');
 
 -- Signed bytes that are no event.

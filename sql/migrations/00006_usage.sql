@@ -16,7 +16,8 @@ CREATE TABLE usage_hourly (
     meter_id   text        NOT NULL,
     hour       timestamptz NOT NULL,
     dimension  text        NOT NULL DEFAULT '',
-    quantity   bigint      NOT NULL,
+    -- Exact, however much it is: the sum of quantities that each fit 64 bits need not.
+    quantity   numeric     NOT NULL,
     events     bigint      NOT NULL,
     CONSTRAINT usage_hourly_pkey PRIMARY KEY (account_id, meter_id, hour, dimension)
 );

@@ -148,6 +148,13 @@ UPDATE accounts SET name = '', status = 'deleted', updated_at = @now WHERE id = 
 -- name: AnonymiseCustomer :exec
 UPDATE stripe_customers SET email = '', updated_at = @now WHERE account_id = @account_id;
 
+-- name: AnonymiseEvents :exec
+-- AnonymiseEvents removes what Stripe sent about the account, of events that are over. The others are still needed; they lose
+-- their payload soon after their end.
+UPDATE stripe_events SET payload = NULL
+WHERE payload IS NOT NULL AND status IN ('done', 'ignored')
+  AND customer_id IN (SELECT c.stripe_id FROM stripe_customers c WHERE c.account_id = @account_id);
+
 -- name: AnonymiseAudit :exec
 -- AnonymiseAudit removes the network addresses that the person came from. What was done stays: it has no name in it.
 UPDATE audit_log SET ip = ''
@@ -171,7 +178,8 @@ SELECT * FROM transactions WHERE account_id = @account_id AND id > @after_id ORD
 SELECT * FROM credit_entries WHERE account_id = @account_id AND seq > @after_seq ORDER BY seq LIMIT @max_rows;
 
 -- name: ExportUsage :many
-SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity FROM usage_hourly
+-- ExportUsage tells more than 64 bits hold as the most that they hold.
+SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, least(sum(quantity), 9223372036854775807)::bigint AS quantity FROM usage_hourly
 WHERE account_id = @account_id
 GROUP BY 1, 2 ORDER BY 2, 1;
 

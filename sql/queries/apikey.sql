@@ -26,11 +26,11 @@ SELECT * FROM api_keys WHERE id = @id AND account_id = @account_id::uuid AND rev
 
 -- name: LockAPIKey :one
 -- LockAPIKey finds revoked keys as well.
-SELECT * FROM api_keys WHERE id = @id AND account_id = @account_id::uuid FOR UPDATE;
+SELECT * FROM api_keys WHERE id = @id AND account_id = @account_id::uuid FOR NO KEY UPDATE;
 
 -- name: LockAnyAPIKey :one
 -- LockAnyAPIKey is for the operator: whoever the key belongs to.
-SELECT * FROM api_keys WHERE id = @id FOR UPDATE;
+SELECT * FROM api_keys WHERE id = @id FOR NO KEY UPDATE;
 
 -- name: ListAPIKeys :many
 -- ListAPIKeys returns the newest first, from after the position on where one is given. The id breaks ties.

@@ -110,7 +110,7 @@ SELECT pg_try_advisory_lock(@key);
 SELECT pg_advisory_unlock(@key);
 
 -- name: GetUnfinishedApply :one
-SELECT * FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR UPDATE;
+SELECT * FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE;
 
 -- name: InsertApply :exec
 INSERT INTO catalog_applies (id, catalog, created_at) VALUES (@id, @catalog, @created_at);

@@ -7,7 +7,7 @@ ON CONFLICT (account_id) DO NOTHING;
 -- name: LockCreditAccount :one
 -- LockCreditAccount is a statement of its own on purpose: whatever reads lots or entries has to come after it, in a statement
 -- with a snapshot that is younger than the lock. A statement that locks and reads at once reads from before its wait.
-SELECT * FROM credit_accounts WHERE account_id = @account_id FOR UPDATE;
+SELECT * FROM credit_accounts WHERE account_id = @account_id FOR NO KEY UPDATE;
 
 -- name: GetCreditAccount :one
 SELECT * FROM credit_accounts WHERE account_id = @account_id;
@@ -60,9 +60,9 @@ HAVING min(expires_at) IS NOT NULL;
 UPDATE credit_accounts SET next_change_at = @next_change_at WHERE account_id = @account_id;
 
 -- name: ListDueCreditAccounts :many
--- ListDueCreditAccounts lists accounts that time alone has changed, the longest due first.
+-- ListDueCreditAccounts lists accounts that time alone has changed, the longest due first, without those passed over.
 SELECT account_id FROM credit_accounts
-WHERE next_change_at <= @now::timestamptz
+WHERE next_change_at <= @now::timestamptz AND NOT account_id = ANY (coalesce(@passed::uuid[], '{}'))
 ORDER BY next_change_at, account_id
 LIMIT @max_rows;
 
@@ -105,18 +105,18 @@ ORDER BY seq DESC
 LIMIT @max_rows;
 
 -- name: ListAllowancesDue :many
--- ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first.
+-- ListAllowancesDue lists accounts whose allowance the clock has to look at, the longest due first, without those passed over.
 SELECT account_id FROM credit_accounts
-WHERE next_allowance_at IS NULL OR next_allowance_at <= @now::timestamptz
+WHERE (next_allowance_at IS NULL OR next_allowance_at <= @now::timestamptz) AND NOT account_id = ANY (coalesce(@passed::uuid[], '{}'))
 ORDER BY next_allowance_at NULLS FIRST, account_id
 LIMIT @max_rows;
 
 -- name: ListAccountsWithoutCredits :many
 -- ListAccountsWithoutCredits lists accounts that could get an allowance and have no row of credits yet: nobody has asked for
--- them since their owner confirmed the e-mail address.
+-- them since their owner confirmed the e-mail address. Those passed over are left out.
 SELECT a.id FROM accounts a JOIN users u ON u.id = a.personal_of
 WHERE a.status = 'active' AND u.email_confirmed_at IS NOT NULL
-  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id)
+  AND NOT EXISTS (SELECT FROM credit_accounts c WHERE c.account_id = a.id) AND NOT a.id = ANY (coalesce(@passed::uuid[], '{}'))
 ORDER BY a.id
 LIMIT @max_rows;
 
@@ -129,7 +129,7 @@ ON CONFLICT (account_id) DO NOTHING;
 -- LockCreditAccountsFree locks those of the accounts that nobody else holds, in the order of their ids.
 SELECT * FROM credit_accounts WHERE account_id = ANY (@account_ids::uuid[])
 ORDER BY account_id
-FOR UPDATE SKIP LOCKED;
+FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: ListAllowanceOwners :many
 -- ListAllowanceOwners tells what the clock has to know of accounts. An account that is nobody's own has no address to confirm.
@@ -139,10 +139,21 @@ WHERE a.id = ANY (@account_ids::uuid[])
 ORDER BY a.id;
 
 -- name: ListAllowanceItems :many
--- ListAllowanceItems lists what the accounts' subscriptions consist of, with the tier of each price.
-SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.current_period_start, i.current_period_end, p.tier_id
-FROM subscription_items i JOIN tier_prices p ON p.stripe_price_id = i.price_id
-WHERE i.account_id = ANY (@account_ids::uuid[]) AND i.current_period_start IS NOT NULL AND i.current_period_end IS NOT NULL
+-- ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid,
+-- with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
+SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end, p.tier_id
+FROM (
+    SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
+        coalesce(x.current_period_start, s.current_period_start) AS period_start,
+        coalesce(x.current_period_end, s.current_period_end) AS period_end
+    FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
+    WHERE x.account_id = ANY (@account_ids::uuid[])
+) i JOIN tier_prices p ON p.stripe_price_id = i.price_id
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
+    SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
+        AND v.status = 'paid'
+)
 ORDER BY i.account_id, i.id;
 
 -- name: SetNextAllowance :exec

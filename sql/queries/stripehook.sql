@@ -77,6 +77,20 @@ ORDER BY e.received_at, e.id
 LIMIT @max_rows
 FOR UPDATE OF e SKIP LOCKED;
 
+-- name: EndStripePayloads :execrows
+-- EndStripePayloads removes the bytes of events that are over: after their time, and at once where their account is deleted.
+-- Whatever else is known of an event stays, its id above all. An event that is dead or quarantined has not been handled: it
+-- keeps its bytes until it has.
+UPDATE stripe_events SET payload = NULL WHERE id IN (
+    SELECT e.id FROM stripe_events e
+    WHERE e.payload IS NOT NULL AND e.status IN ('done', 'ignored') AND (e.done_at <= @before::timestamptz OR e.customer_id IN (
+        SELECT c.stripe_id FROM stripe_customers c JOIN accounts a ON a.id = c.account_id WHERE a.status = 'deleted'
+    ))
+    ORDER BY e.id
+    LIMIT @max_rows
+    FOR UPDATE OF e SKIP LOCKED
+);
+
 -- name: TakeStripeSequence :one
 INSERT INTO stripe_objects (id, kind, next_seq) VALUES (@id, @kind, 1)
 ON CONFLICT (id) DO UPDATE SET next_seq = stripe_objects.next_seq + 1
@@ -102,14 +116,15 @@ FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined');
 SELECT EXISTS (SELECT 1 FROM stripe_customers WHERE stripe_id = @stripe_id::text);
 
 -- name: LockStripeOwner :one
--- LockStripeOwner finds whose customer it is and locks the account first of all rows, as everybody does who then writes
--- rows that refer to it: two orders would be a deadlock.
+-- LockStripeOwner finds whose customer it is and locks the account before everything that is written for it. It leaves the
+-- account's key free: whoever reads credits for the first time makes a row that refers to the account without a lock of it,
+-- and would be waited for by the grant that waits here.
 SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 WHERE c.stripe_id = @stripe_id::text
-FOR UPDATE OF a;
+FOR NO KEY UPDATE OF a;
 
 -- name: LockStripeAccount :one
-SELECT id FROM accounts WHERE id = @id AND status <> 'deleted' FOR UPDATE;
+SELECT id FROM accounts WHERE id = @id AND status <> 'deleted' FOR NO KEY UPDATE;
 
 -- name: GetLiveStripeCustomer :one
 SELECT id, stripe_id FROM stripe_customers WHERE account_id = @account_id AND deleted_at IS NULL;
@@ -125,7 +140,11 @@ UPDATE stripe_customers SET stripe_id = @stripe_id::text, updated_at = @now::tim
 WHERE id = @id AND account_id = @account_id AND stripe_id IS NULL;
 
 -- name: UpdateStripeCustomer :execrows
-UPDATE stripe_customers SET email = @email, default_payment_method = @default_payment_method, balance = @balance,
+-- UpdateStripeCustomer keeps the address of a deleted account out: Stripe may go on telling of it. The caller has the account
+-- locked, so a deletion comes before this or empties the address after it.
+UPDATE stripe_customers SET
+    email = CASE WHEN EXISTS (SELECT FROM accounts a WHERE a.id = @account_id AND a.status = 'deleted') THEN '' ELSE @email::text END,
+    default_payment_method = @default_payment_method, balance = @balance,
     currency = @currency, updated_at = @now::timestamptz
 WHERE stripe_id = @stripe_id::text AND account_id = @account_id;
 

@@ -16,7 +16,7 @@ WITH event AS (
     RETURNING meter_id, occurred_at, dimension, quantity
 ), hourly AS (
     INSERT INTO usage_hourly (account_id, meter_id, hour, dimension, quantity, events)
-    SELECT @account_id::uuid, meter_id, date_trunc('hour', occurred_at, 'UTC') AS hour, dimension, sum(quantity)::bigint, count(*)
+    SELECT @account_id::uuid, meter_id, date_trunc('hour', occurred_at, 'UTC') AS hour, dimension, sum(quantity), count(*)
     FROM added
     GROUP BY meter_id, hour, dimension
     ORDER BY meter_id, hour, dimension
@@ -26,20 +26,13 @@ WITH event AS (
 SELECT count(*) FROM added;
 
 -- name: SumUsage :many
--- SumUsage adds up an account's hours of one meter by a unit of time (hour, day, month of UTC), the oldest first.
-SELECT date_trunc(@unit::text, hour, 'UTC')::timestamptz AS start, sum(quantity)::bigint AS quantity, sum(events)::bigint AS events
+-- SumUsage adds up an account's hours of one meter by a unit of time (hour, day, month of UTC), the oldest first. More than 64
+-- bits hold is the most that they hold.
+SELECT date_trunc(@unit::text, hour, 'UTC')::timestamptz AS start, least(sum(quantity), 9223372036854775807)::bigint AS quantity, sum(events)::bigint AS events
 FROM usage_hourly
 WHERE account_id = @account_id AND meter_id = @meter_id AND hour >= @from_hour AND hour < @to_hour
 GROUP BY start
 ORDER BY start;
-
--- name: SumUsageByMonth :many
--- SumUsageByMonth adds up all that an account has used.
-SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, sum(quantity)::bigint AS quantity
-FROM usage_hourly
-WHERE account_id = @account_id
-GROUP BY meter_id, month
-ORDER BY meter_id, month;
 
 -- name: MeterWasKnown :one
 -- MeterWasKnown finds archived meters too: what was used of them can still be read.

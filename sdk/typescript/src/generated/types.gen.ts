@@ -235,6 +235,9 @@ export type AccountExport = {
 export type UsageTotal = {
     meter: string;
     month: string;
+    /**
+     * 9223372036854775807 stands for that much or more.
+     */
     quantity: number;
 };
 
@@ -591,6 +594,9 @@ export type UsageAccepted = {
 export type Usage = {
     meter: string;
     window: Window;
+    /**
+     * 9223372036854775807 stands for that much or more.
+     */
     total: number;
     data: Array<UsageWindow>;
 };
@@ -600,6 +606,9 @@ export type Window = 'hour' | 'day' | 'month';
 export type UsageWindow = {
     start: string;
     end: string;
+    /**
+     * 9223372036854775807 stands for that much or more.
+     */
     quantity: number;
     events: number;
 };

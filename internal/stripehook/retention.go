@@ -1,0 +1,45 @@
+package stripehook
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"example.com/saaskit/internal/postgres"
+)
+
+const (
+	// payloadLife is how long the bytes of an event are kept after its end. They name people; the rest of the row does not.
+	payloadLife    = 90 * 24 * time.Hour
+	retentionEvery = 10 * time.Minute
+	// Of one job: short transactions, and an end to them. What is left then is left to the next job.
+	retentionBatch   = 1000
+	retentionBatches = 100
+)
+
+// retentionArgs are the arguments of the periodic job that ends the retention of payloads.
+type retentionArgs struct{}
+
+// Kind names the job.
+func (retentionArgs) Kind() string { return "stripe_retention" }
+
+// InsertOpts keeps one such job at a time.
+func (retentionArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
+
+// EndPayloads removes the bytes of events that were done or ignored long enough ago, or that are of a deleted account, and
+// returns of how many. An event that waits, is dead or quarantined keeps them.
+func (s *Service) EndPayloads(ctx context.Context) (int64, error) {
+	var total int64
+	for range retentionBatches {
+		ended, err := s.queries().EndStripePayloads(ctx, s.now().Add(-payloadLife), retentionBatch)
+		if err != nil {
+			return total, fmt.Errorf("end payloads: %w", err)
+		}
+		if total += ended; ended < retentionBatch {
+			break
+		}
+	}
+	return total, nil
+}
