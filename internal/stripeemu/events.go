@@ -66,7 +66,7 @@ func deliverySuccess(r *record, value any) bool {
 func (a *action) forgetOldEvents() {
 	for _, event := range a.store.all("event") {
 		if number(event.Object, "created") < a.at-keepEvents {
-			delete(a.store.records, text(event.Object, "id"))
+			a.store.remove(text(event.Object, "id"))
 		}
 	}
 }
@@ -88,6 +88,9 @@ func (a *action) emitChange(eventType string, o, previous object) {
 // publish completes an event's envelope, stores it and queues one delivery for
 // each endpoint that wants it.
 func (a *action) publish(event object) string {
+	if a.rehearsing {
+		return ""
+	}
 	envelope := object{
 		"id": newID("evt"), "object": "event", "api_version": a.contract.Version(), "created": a.at, "livemode": false,
 		"request": object{"id": orNil(a.requestID), "idempotency_key": orNil(a.idempotency)},

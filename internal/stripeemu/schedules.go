@@ -1,0 +1,5 @@
+package stripeemu
+
+func scheduleRules() []rule { return nil }
+
+func (a *action) endSchedule(object, string) {}
