@@ -9,7 +9,8 @@ import (
 // of a period: a credit for what was paid and is not used, a debit for what is
 // used from now on. The time counts to the second.
 func (a *action) createProrations(s object, p plan) {
-	if p.behavior == "none" || s["status"] == "trialing" || !p.items && !p.newCycle {
+	over := p.at >= number(s, "current_period_end") // nothing of the period is left
+	if p.behavior == "none" || over || s["status"] == "trialing" || !p.items && !p.newCycle {
 		return
 	}
 	after := itemsOf(p.next)

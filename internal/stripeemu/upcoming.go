@@ -130,6 +130,12 @@ func (a *action) preview(s, params object) object {
 // nextDraft is the invoice at the end of the current period.
 func (a *action) nextDraft(s object) object {
 	a.at = number(s, "current_period_end")
+	schedule := a.store.find("subscription_schedule", text(s, "schedule"))
+	if schedule != nil && phaseDue(a, schedule) == a.at {
+		if a.nextPhase(schedule.Object); isEnded(s) {
+			return nil
+		}
+	}
 	if cancel := number(s, "cancel_at"); cancel == 0 || cancel > a.at {
 		return a.renewalDraft(s)
 	}
