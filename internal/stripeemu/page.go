@@ -2,7 +2,7 @@ package stripeemu
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-//go:embed page.html
-var pageHTML string
+//go:embed *.html
+var pageFiles embed.FS
 
 // pages are the hosted pages; they are the same for every emulator.
-var pages = template.Must(template.New("pages").Parse(pageHTML))
+var pages = template.Must(template.ParseFS(pageFiles, "*.html"))
 
 // A checkoutPage is what the payment page shows.
 type checkoutPage struct {

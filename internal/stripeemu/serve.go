@@ -17,6 +17,8 @@ func (e *Emulator) newMux() *http.ServeMux {
 	mux.HandleFunc("POST /c/pay/{session}", e.submitCheckout)
 	mux.HandleFunc("GET /invoice/{invoice}", e.showInvoice)
 	mux.HandleFunc("GET /receipts/{charge}", e.showReceipt)
+	mux.HandleFunc("GET /p/session/{session}", e.showPortal)
+	mux.HandleFunc("POST /p/session/{session}", e.submitPortal)
 	mux.HandleFunc("GET /3ds/{intent}", e.showChallenge)
 	mux.HandleFunc("POST /3ds/{intent}", e.submitChallenge)
 	return mux
