@@ -52,7 +52,9 @@ type Emulator struct {
 	requests []Request
 	delivery DeliveryFaults
 	dunning  Dunning
-	attempts []Attempt
+	// accountVersion is the API version of the list of events; empty for ours.
+	accountVersion string
+	attempts       []Attempt
 
 	client      *http.Client
 	compression float64

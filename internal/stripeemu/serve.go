@@ -17,6 +17,12 @@ func (e *Emulator) newMux() *http.ServeMux {
 	mux.HandleFunc("POST /c/pay/{session}", e.submitCheckout)
 	mux.HandleFunc("GET /invoice/{invoice}", e.showInvoice)
 	mux.HandleFunc("GET /receipts/{charge}", e.showReceipt)
+	e.handleControls(mux)
+	mux.HandleFunc("GET "+controlPrefix+"/{$}", e.showDashboard)
+	mux.HandleFunc("POST "+controlPrefix+"/{$}", e.submitDashboard)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, controlPrefix+"/", http.StatusSeeOther)
+	})
 	mux.HandleFunc("GET /p/session/{session}", e.showPortal)
 	mux.HandleFunc("POST /p/session/{session}", e.submitPortal)
 	mux.HandleFunc("GET /3ds/{intent}", e.showChallenge)
