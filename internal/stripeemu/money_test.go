@@ -360,3 +360,51 @@ func TestTaxCheckout(t *testing.T) {
 		t.Errorf("subscription %v", s["automatic_tax"])
 	}
 }
+
+// TestCreditNotes credits an invoice before and after it is paid.
+func TestCreditNotes(t *testing.T) {
+	t.Parallel()
+	l := newTierLife(t, "insufficient_funds")
+	l.Advance(21*days + time.Hour)
+	opened := l.subscription(t, l.sub.ID).LatestInvoice
+	note := func(invoice string, change func(*stripe.CreditNoteParams)) (*stripe.CreditNote, error) {
+		params := &stripe.CreditNoteParams{Invoice: stripe.String(invoice), Reason: stripe.String("order_change")}
+		change(params)
+		return l.api.CreditNotes.New(params)
+	}
+	amount := func(cents int64) func(*stripe.CreditNoteParams) {
+		return func(p *stripe.CreditNoteParams) { p.Amount = stripe.Int64(cents) }
+	}
+	before := must(note(opened.ID, amount(400)))(t)
+	if i := must(l.api.Invoices.Get(opened.ID, nil))(t); before.Type != "pre_payment" || i.AmountRemaining != 600 || i.PrePaymentCreditNotesAmount != 400 {
+		t.Errorf("%s leaves %d", before.Type, i.AmountRemaining)
+	}
+	if _, err := note(opened.ID, amount(601)); err == nil {
+		t.Error("more than what is left is credited")
+	}
+	taken := must(note(opened.ID, amount(100)))(t)
+	must(l.api.CreditNotes.VoidCreditNote(taken.ID, nil))(t)
+	if paid := must(l.api.Invoices.Pay(opened.ID, &stripe.InvoicePayParams{PaymentMethod: stripe.String("pm_card_visa")}))(t); paid.AmountPaid != 600 {
+		t.Errorf("paid %d", paid.AmountPaid)
+	}
+	after := must(note(opened.ID, func(p *stripe.CreditNoteParams) {
+		p.Amount, p.RefundAmount, p.CreditAmount = stripe.Int64(300), stripe.Int64(200), stripe.Int64(100)
+	}))(t)
+	if after.Type != "post_payment" || after.Refund == nil || after.CustomerBalanceTransaction == nil {
+		t.Errorf("after: %+v", after)
+	}
+	if c := must(l.api.Customers.Get(l.customer.ID, nil))(t); c.Balance != -100 {
+		t.Errorf("balance %d", c.Balance)
+	}
+	if _, err := note(opened.ID, amount(10)); err == nil {
+		t.Error("a credit goes nowhere")
+	}
+	rest := must(l.api.Invoices.Get(l.sub.LatestInvoice.ID, nil))(t)
+	line := must(note(rest.ID, func(p *stripe.CreditNoteParams) {
+		p.OutOfBandAmount = stripe.Int64(1000)
+		p.Lines = []*stripe.CreditNoteLineParams{{Type: stripe.String("invoice_line_item"), InvoiceLineItem: stripe.String(rest.Lines.Data[0].ID), Quantity: stripe.Int64(1)}}
+	}))(t)
+	if line.Amount != 1000 || line.Lines.Data[0].InvoiceLineItem != rest.Lines.Data[0].ID {
+		t.Errorf("by line: %d", line.Amount)
+	}
+}

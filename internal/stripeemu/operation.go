@@ -38,7 +38,7 @@ func allOperations() map[string]operation {
 	return merged(
 		customerOperations(), productOperations(), priceOperations(), couponOperations(), checkoutOperations(), subscriptionOperations(),
 		invoiceOperations(), upcomingOperations(), invoiceItemOperations(), paymentMethodOperations(), paymentOperations(),
-		setupIntentOperations(), scheduleOperations(), portalOperations(), refundOperations(), disputeOperations(), testClockOperations(), eventOperations(), endpointOperations(),
+		setupIntentOperations(), scheduleOperations(), portalOperations(), refundOperations(), creditNoteOperations(), disputeOperations(), testClockOperations(), eventOperations(), endpointOperations(),
 	)
 }
 

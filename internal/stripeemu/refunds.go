@@ -1,6 +1,10 @@
 package stripeemu
 
-import "fmt"
+import (
+	"fmt"
+
+	"example.com/saaskit/internal/stripecontract"
+)
 
 // How long the refunds of the special test cards take to turn.
 const (
@@ -33,6 +37,11 @@ func refundRules() []rule {
 			a.failRefund(r.Object, "expired_or_canceled_card")
 		},
 	}}
+}
+
+// refundCall is the request for a refund that another operation makes.
+func refundCall(chargeID string, amount int64) *stripecontract.Call {
+	return &stripecontract.Call{Params: object{"charge": chargeID, "amount": amount}}
 }
 
 // chargeToRefund finds the charge that a refund names, by itself or through

@@ -19,7 +19,7 @@ var objectTypes = []string{
 	"customer", "product", "price", "checkout.session", "subscription", "invoice", "invoiceitem", "payment_intent", "charge",
 	"payment_method", "balance_transaction", "event", "webhook_endpoint", "setup_intent", "refund", "dispute", "coupon",
 	"promotion_code", "discount", "customer_balance_transaction", "test_helpers.test_clock", "subscription_schedule", "billing_portal.session",
-	"billing_portal.configuration",
+	"billing_portal.configuration", "credit_note",
 }
 
 var idShape = regexp.MustCompile(`^(cus|prod|price|cs_test|sub|si|in|il|ii|li|pi|ch|pm|txn|evt|we|card|req|seti|re|dp|di|promo|clock|cbtxn|sub_sched|bps|bpc|cn|cnli)_[0-9A-Za-z]{10,}`)
