@@ -123,6 +123,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"relative URL", "POST /v1/checkout/sessions mode=payment&line_items[0][price]=p&success_url=/done", "success_url", "url_invalid"},
 		{"no product", "POST /v1/prices currency=usd&unit_amount=1", "product", "parameter_missing"},
 		{"coupon and code", "POST /v1/subscriptions customer=c&coupon=a&promotion_code=b", "promotion_code", "parameters_exclusive"},
+		{"metadata of a pending update", "POST /v1/subscriptions/sub_1 payment_behavior=pending_if_incomplete&metadata[a]=b", "metadata", ""},
+		{"charge and intent", "POST /v1/refunds charge=ch_1&payment_intent=pi_1", "payment_intent", "parameters_exclusive"},
 		{"long metadata key", "POST /v1/customers metadata[" + long[:41] + "]=1", "metadata[" + long[:41] + "]", ""},
 		{"no such URL", "GET /v1/nothing ", "", "url_invalid"},
 		{"method of another", "DELETE /v1/prices/price_1 ", "", "url_invalid"},

@@ -1,6 +1,7 @@
 package stripecontract
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,7 +24,12 @@ func checkRules(call *Call) error {
 		rules = append(rules, checkoutMode, exclusive("customer", "customer_email"),
 			exclusive("allow_promotion_codes", "discounts"), absoluteURL("success_url"), absoluteURL("cancel_url"))
 	case "POST /v1/subscriptions", "POST /v1/subscriptions/{subscription_exposed_id}":
-		rules = append(rules, exclusive("coupon", "promotion_code"), exclusive("cancel_at", "cancel_at_period_end"))
+		rules = append(rules, exclusive("coupon", "promotion_code"), exclusive("cancel_at", "cancel_at_period_end"),
+			exclusive("trial_end", "trial_period_days"), onlyWhatCanWait)
+	case "POST /v1/refunds":
+		rules = append(rules, exclusive("charge", "payment_intent"))
+	case "POST /v1/coupons":
+		rules = append(rules, exclusive("percent_off", "amount_off"))
 	case "POST /v1/webhook_endpoints":
 		rules = append(rules, absoluteURL("url"))
 	}
@@ -84,6 +90,22 @@ func checkoutMode(call *Call) *Error {
 	}
 	if ui, _ := call.Params["ui_mode"].(string); ui != "embedded" && call.Params["success_url"] == nil {
 		return Invalid("parameter_missing", "success_url", "Missing required param: success_url.")
+	}
+	return nil
+}
+
+// onlyWhatCanWait refuses what a pending update cannot hold.
+func onlyWhatCanWait(call *Call) *Error {
+	if call.Params["payment_behavior"] != "pending_if_incomplete" || len(call.Path) == 0 {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(call.Params)) {
+		switch name {
+		case "payment_behavior", "proration_behavior", "proration_date", "billing_cycle_anchor", "items", "trial_end", "trial_from_plan",
+			"add_invoice_items", "off_session":
+		default:
+			return Invalid("", name, "You can only pass supported attributes when `payment_behavior` is `pending_if_incomplete`. Unsupported: %s", name)
+		}
 	}
 	return nil
 }

@@ -63,12 +63,12 @@ func TestNeverInventsSuccess(t *testing.T) {
 	price := a.price(t, 1000, "month")
 	checkout := "mode=subscription&success_url=https://x.test/&line_items[0][quantity]=1&line_items[0][price]=" + price.ID
 	for _, tt := range []struct{ method, path, form, names string }{
-		{"POST", "/v1/coupons", "percent_off=10&duration=once", "/v1/coupons"},
+		{"POST", "/v1/tax_rates", "display_name=VAT&inclusive=false&percentage=19", "/v1/tax_rates"},
 		{"GET", "/v1/prices/search?query=x", "", "/v1/prices/search"},
-		{"POST", "/v1/checkout/sessions", checkout + "&discounts[0][coupon]=c", "discounts.coupon"},
 		{"POST", "/v1/checkout/sessions", checkout + "&line_items[0][tax_rates][0]=txr_1", "line_items.tax_rates"},
-		{"POST", "/v1/checkout/sessions", checkout + "&automatic_tax[enabled]=true", "automatic tax"},
-		{"POST", "/v1/customers", "test_clock=clock_1", "test_clock"},
+		{"POST", "/v1/checkout/sessions", checkout + "&ui_mode=embedded&return_url=https://x.test/", "return_url"},
+		{"POST", "/v1/payment_intents", "amount=500&currency=usd&capture_method=manual", "capture_method"},
+		{"POST", "/v1/customers", "tax[ip_address]=1.2.3.4", "tax.ip_address"},
 		{"POST", "/v1/prices", "currency=usd&product=p&unit_amount=1&recurring[interval]=month&recurring[usage_type]=metered", "metered"},
 	} {
 		status, _, body := a.call(t, tt.method, tt.path, tt.form, bearer("sk_test_1"))

@@ -18,10 +18,12 @@ func checkoutOperations() map[string]operation {
 		"POST /v1/checkout/sessions": {handle: (*action).createSession, params: []string{
 			"mode", "line_items.price", "line_items.quantity", "success_url", "cancel_url", "customer", "customer_email",
 			"customer_creation", "client_reference_id", "metadata.*", "expires_at", "currency", "locale", "submit_type", "ui_mode",
-			"allow_promotion_codes", "payment_method_types", "payment_method_collection", "automatic_tax.enabled",
-			"billing_address_collection", "subscription_data.metadata.*", "subscription_data.description",
-			"subscription_data.trial_period_days", "payment_intent_data.metadata.*", "payment_intent_data.description",
-			"payment_intent_data.receipt_email", "payment_intent_data.setup_future_usage",
+			"allow_promotion_codes", "discounts.coupon", "discounts.promotion_code", "payment_method_types", "payment_method_collection",
+			"automatic_tax.enabled", "tax_id_collection.enabled", "customer_update.address", "customer_update.name", "billing_address_collection",
+			"subscription_data.metadata.*", "subscription_data.description", "subscription_data.trial_period_days",
+			"subscription_data.trial_end", "subscription_data.trial_settings.*", "payment_intent_data.metadata.*",
+			"payment_intent_data.description", "payment_intent_data.receipt_email", "payment_intent_data.setup_future_usage",
+			"setup_intent_data.metadata.*", "setup_intent_data.description",
 			"invoice_creation.enabled", "invoice_creation.invoice_data.metadata.*", "invoice_creation.invoice_data.description",
 		}},
 		"GET /v1/checkout/sessions": list("checkout.session", map[string]filter{
@@ -35,11 +37,26 @@ func checkoutOperations() map[string]operation {
 	}
 }
 
+// sessionRules close the sessions whose time is over.
+func sessionRules() []rule {
+	return []rule{{
+		objectType: "checkout.session",
+		due: func(_ *action, r *record) int64 {
+			if r.Object["status"] != "open" {
+				return 0
+			}
+			return number(r.Object, "expires_at")
+		},
+		happen: (*action).closeSession,
+	}}
+}
+
 // An orderLine is a price in the order's currency, times a quantity.
 type orderLine struct {
 	price    object
 	quantity int64
 	unit     int64
+	metadata any // of a subscription's item
 }
 
 func (l orderLine) amount() int64 { return l.unit * l.quantity }
@@ -64,46 +81,165 @@ func (a *action) createSession(r *request) (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	trialEnd, err := a.trialEnd(child(params, "subscription_data"))
+	if err != nil {
+		return nil, err
+	}
 	session := a.create("checkout.session", "cs_test_"+randomText(58))
 	session["payment_intent"], session["customer_details"] = nil, nil
 	session["cancel_url"], session["metadata"] = nil, object{}
 	assign(session, params, "mode", "success_url", "cancel_url", "customer_email", "client_reference_id", "locale",
 		"submit_type", "allow_promotion_codes", "billing_address_collection")
 	mergeMetadata(session, params)
-	session["currency"] = currency
-	trial := number(child(params, "subscription_data"), "trial_period_days") > 0
-	due := dueNow(lines, trial)
-	session["amount_subtotal"], session["amount_total"] = due, due
-	session["total_details"] = object{"amount_discount": int64(0), "amount_shipping": int64(0), "amount_tax": int64(0)}
+	session["currency"] = orNil(currency)
 	if err := a.setSessionCustomer(session, params); err != nil {
 		return nil, err
 	}
 	if err := a.setSessionExpiry(session, params); err != nil {
 		return nil, err
 	}
-	if text(params, "mode") == "subscription" {
-		session["payment_method_collection"] = "always"
-		assign(session, params, "payment_method_collection")
-	} else {
-		session["invoice_creation"] = invoiceCreation(child(params, "invoice_creation"))
+	if err := a.setSessionTax(session, params); err != nil {
+		return nil, err
 	}
 	session["url"] = a.base + "/c/pay/" + text(session, "id")
 	own := a.store.save(session)
-	own.Hidden["line_items"] = a.lineItems(session, lines, trial)
+	own.Private["update"] = clone(child(params, "customer_update"))
 	for _, name := range []string{"subscription_data", "payment_intent_data"} {
 		own.Private[name] = clone(child(params, name))
+	}
+	if err := a.setSessionMode(own, params, lines, trialEnd > 0); err != nil {
+		a.store.remove(text(session, "id"))
+		return nil, err
 	}
 	return session, nil
 }
 
+// setSessionMode sets what depends on the mode.
+func (a *action) setSessionMode(session *record, params object, lines []orderLine, trial bool) error {
+	o := session.Object
+	switch text(params, "mode") {
+	case "setup":
+		intent := a.newSetupIntent(a.store.customer(text(o, "customer")))
+		assign(intent, child(params, "setup_intent_data"), "description")
+		mergeMetadata(intent, child(params, "setup_intent_data"))
+		a.emit("setup_intent.created", intent)
+		o["setup_intent"] = intent["id"]
+		o["amount_subtotal"], o["amount_total"] = nil, nil
+		return nil
+	case "subscription":
+		o["payment_method_collection"] = "always"
+		assign(o, params, "payment_method_collection")
+	default:
+		o["invoice_creation"] = invoiceCreation(child(params, "invoice_creation"))
+	}
+	session.Hidden["line_items"] = a.lineItems(o, lines, trial)
+	session.Private["trial"] = trial
+	by, err := a.sessionRedemption(o, params)
+	if err != nil {
+		return err
+	}
+	a.setSessionTotals(session, by)
+	return nil
+}
+
+// sessionRedemption reads the discount that a session is made with.
+func (a *action) sessionRedemption(o, params object) (*redemption, error) {
+	given := elements(params, "discounts")
+	if len(given) == 0 {
+		return nil, nil
+	}
+	by, err := a.redemptionOf(given[0], a.store.customer(text(o, "customer")))
+	if err != nil || by == nil {
+		return nil, err
+	}
+	return by, wrongCurrency(by.coupon, text(o, "currency"))
+}
+
+// setSessionTotals derives the sums of a session from its lines and the
+// discount that its customer uses.
+func (a *action) setSessionTotals(session *record, by *redemption) {
+	o := session.Object
+	items := elements(child(session.Hidden, "line_items"), "data")
+	var subtotal int64
+	lines := make([]object, 0, len(items))
+	for _, item := range items {
+		subtotal += number(item, "amount_subtotal")
+		lines = append(lines, object{"amount": item["amount_subtotal"], "price": item["price"], "discountable": true})
+	}
+	var off int64
+	delete(session.Private, "redemption")
+	if by != nil {
+		off = a.applyDiscount(object{"id": "", "coupon": by.coupon}, lines)
+		session.Private["redemption"] = object{"coupon": by.coupon["id"], "promo": by.promo["id"]}
+	}
+	for index, item := range items {
+		left := leftOf(lines[index])
+		item["amount_total"], item["amount_discount"] = left, number(item, "amount_subtotal")-left
+	}
+	o["amount_subtotal"], o["amount_total"] = subtotal, subtotal-off
+	o["total_details"] = object{"amount_discount": off, "amount_shipping": int64(0), "amount_tax": int64(0)}
+}
+
+// redemptionIn is the discount that a session's customer uses.
+func (a *action) redemptionIn(session *record) *redemption {
+	kept := child(session.Private, "redemption")
+	if kept == nil {
+		return nil
+	}
+	coupon := a.store.find("coupon", text(kept, "coupon"))
+	if coupon == nil {
+		return nil
+	}
+	by := redemption{coupon: coupon.Object, session: session.Object["id"]}
+	if promo := a.store.find("promotion_code", text(kept, "promo")); promo != nil {
+		by.promo = promo.Object
+	}
+	return &by
+}
+
+// applyCode is what the page does with a promotion code. It returns what to
+// tell the customer where the code is of no use.
+func (a *action) applyCode(session *record, code string) string {
+	promo := a.promotionNamed(code)
+	if promo == nil {
+		return "This code is invalid."
+	}
+	o := session.Object
+	by, err := a.redeemable(&redemption{coupon: a.currentCoupon(promo), promo: promo}, "", a.store.customer(text(o, "customer")))
+	if err != nil || wrongCurrency(by.coupon, text(o, "currency")) != nil {
+		return "This code cannot be used for this order."
+	}
+	least := child(promo, "restrictions")["minimum_amount"]
+	if least != nil && number(o, "amount_subtotal") < least.(int64) {
+		return "This code needs an order of at least " + money(least.(int64), text(o, "currency")) + "."
+	}
+	a.setSessionTotals(session, by)
+	a.store.changed = true
+	return ""
+}
+
+// setSessionTax notes that taxes are to be worked out. The account has no tax
+// registrations, so they come to nothing everywhere.
+func (a *action) setSessionTax(session, params object) error {
+	if given := child(params, "tax_id_collection"); given != nil {
+		session["tax_id_collection"] = object{"enabled": flag(given, "enabled")}
+	}
+	if !flag(child(params, "automatic_tax"), "enabled") {
+		return nil
+	}
+	update := child(params, "customer_update")
+	if customer := a.store.customer(text(session, "customer")); customer != nil && customer["address"] == nil && update["address"] != "auto" {
+		return coded("customer_tax_location_invalid", "", "Automatic tax calculation in Checkout requires a valid address on the Customer. "+
+			"Add a valid address to the Customer or set `customer_update[address]` to 'auto'.")
+	}
+	session["automatic_tax"] = object{"enabled": true, "liability": object{"type": "self"}, "status": "requires_location_inputs"}
+	return nil
+}
+
 func onlyEmulatedSession(params object) error {
 	switch {
-	case text(params, "mode") == "setup":
-		return notEmulated("checkout sessions in setup mode")
 	case params["ui_mode"] != nil && params["ui_mode"] != "hosted":
 		return notEmulated("embedded checkout")
-	case flag(child(params, "automatic_tax"), "enabled"):
-		return notEmulated("automatic tax")
 	case text(params, "billing_address_collection") == "required":
 		return notEmulated("billing_address_collection=required")
 	}
@@ -185,7 +321,7 @@ func (a *action) setSessionCustomer(session, params object) error {
 	if email := text(params, "customer_email"); email != "" {
 		session["customer_details"] = customerDetails(email, nil)
 	}
-	if params["mode"] == "payment" {
+	if params["mode"] == "payment" || params["mode"] == "setup" {
 		session["customer_creation"] = "if_required"
 		assign(session, params, "customer_creation")
 	} else {
@@ -261,7 +397,7 @@ func (a *action) expireSession(r *request) (object, error) {
 	if session["status"] != "open" {
 		return nil, invalid("", "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a status of `%s`.", text(session, "status"))
 	}
-	a.closeSession(a.store.records[text(session, "id")])
+	a.closeSession(a.store.lookUp(text(session, "id")))
 	return session, nil
 }
 
@@ -272,14 +408,5 @@ func (a *action) closeSession(session *record) {
 	a.emit("checkout.session.expired", session.Object)
 	if id := text(session.Private, "subscription"); id != "" {
 		a.abandonSubscription(a.store.get("subscription", id))
-	}
-}
-
-// expireSessions closes the sessions whose time is over.
-func (a *action) expireSessions() {
-	for _, session := range a.store.all("checkout.session") {
-		if session.Object["status"] == "open" && !session.scripted() && a.at >= number(session.Object, "expires_at") {
-			a.closeSession(session)
-		}
 	}
 }

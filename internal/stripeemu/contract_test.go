@@ -3,6 +3,7 @@ package stripeemu_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func newPlainClient(base string) *client.API {
 
 // A world is what the typed calls of the suite work on.
 type world struct {
-	customer, product, price, oneTime, session, subscription, invoice, intent, charge, method, event, endpoint string
+	customer, product, price, oneTime, session, subscription, item, invoice, intent, charge, method, event, endpoint, dispute string
 }
 
 func newWorld(t *testing.T, a *account) world {
@@ -48,7 +49,9 @@ func newWorld(t *testing.T, a *account) world {
 	a.pay(t, session)
 	subscription := a.Objects("subscription")[0]
 	invoice := a.Objects("invoice")[0]
+	item := subscription["items"].(map[string]any)["data"].([]any)[0].(map[string]any)
 	return world{
+		item: item["id"].(string), dispute: must(a.Dispute(a.paid(t, "pm_card_visa").ID, stripeemu.DisputeOptions{}))(t),
 		customer: customer.ID, product: price.Product.ID, price: price.ID, oneTime: a.price(t, 500, "").ID, session: session.ID,
 		subscription: subscription["id"].(string), invoice: invoice["id"].(string), intent: invoice["payment_intent"].(string),
 		charge: invoice["charge"].(string), method: subscription["default_payment_method"].(string),
@@ -200,6 +203,123 @@ func goodCalls() []typedCall {
 	}
 }
 
+// goodBillingCalls are accepted like [goodCalls]: what time, money and changes
+// of a subscription need.
+func goodBillingCalls() []typedCall {
+	return []typedCall{
+		{"method create and attach", func(api *client.API, w world) error {
+			method, err := api.PaymentMethods.New(&stripe.PaymentMethodParams{Type: stripe.String("card"), Card: &stripe.PaymentMethodCardParams{Token: stripe.String("tok_visa")}})
+			if err != nil {
+				return err
+			}
+			return second(api.PaymentMethods.Attach(method.ID, &stripe.PaymentMethodAttachParams{Customer: stripe.String(w.customer)}))
+		}},
+		{"methods", func(api *client.API, w world) error {
+			return drain(api.PaymentMethods.List(&stripe.PaymentMethodListParams{Customer: stripe.String(w.customer), Type: stripe.String("card")}))
+		}},
+		{"setup intent", func(api *client.API, w world) error {
+			return second(api.SetupIntents.New(&stripe.SetupIntentParams{Customer: stripe.String(w.customer), PaymentMethod: stripe.String(w.method), Confirm: stripe.Bool(true), Usage: stripe.String("off_session")}))
+		}},
+		{"payment intent", func(api *client.API, w world) error {
+			return second(api.PaymentIntents.New(&stripe.PaymentIntentParams{Amount: stripe.Int64(700), Currency: stripe.String("usd"), Customer: stripe.String(w.customer),
+				PaymentMethod: stripe.String(w.method), Confirm: stripe.Bool(true), OffSession: stripe.Bool(true)}))
+		}},
+		{"coupon", func(api *client.API, _ world) error {
+			return second(api.Coupons.New(&stripe.CouponParams{ID: stripe.String("quarter"), PercentOff: stripe.Float64(25), Duration: stripe.String("repeating"), DurationInMonths: stripe.Int64(3)}))
+		}},
+		{"promotion code", func(api *client.API, _ world) error {
+			return second(api.PromotionCodes.New(&stripe.PromotionCodeParams{Coupon: stripe.String("quarter"), Code: stripe.String("QUARTER"),
+				Restrictions: &stripe.PromotionCodeRestrictionsParams{FirstTimeTransaction: stripe.Bool(true)}}))
+		}},
+		{"session with codes", func(api *client.API, w world) error {
+			return second(api.CheckoutSessions.New(&stripe.CheckoutSessionParams{Mode: stripe.String("subscription"), Customer: stripe.String(w.customer),
+				SuccessURL: stripe.String("https://shop.example/"), AllowPromotionCodes: stripe.Bool(true),
+				LineItems:        []*stripe.CheckoutSessionLineItemParams{{Price: stripe.String(w.price), Quantity: stripe.Int64(1)}},
+				SubscriptionData: &stripe.CheckoutSessionSubscriptionDataParams{TrialPeriodDays: stripe.Int64(7)},
+				AutomaticTax:     &stripe.CheckoutSessionAutomaticTaxParams{Enabled: stripe.Bool(true)},
+				CustomerUpdate:   &stripe.CheckoutSessionCustomerUpdateParams{Address: stripe.String("auto")}}))
+		}},
+		{"preview", func(api *client.API, w world) error {
+			return second(api.Invoices.Upcoming(&stripe.InvoiceUpcomingParams{Customer: stripe.String(w.customer), Subscription: stripe.String(w.subscription),
+				SubscriptionItems: []*stripe.SubscriptionItemsParams{{ID: stripe.String(w.item), Quantity: stripe.Int64(3)}}, SubscriptionProrationBehavior: stripe.String("always_invoice")}))
+		}},
+		{"preview lines", func(api *client.API, w world) error {
+			return drain(api.Invoices.UpcomingLines(&stripe.InvoiceUpcomingLinesParams{Subscription: stripe.String(w.subscription)}))
+		}},
+		{"upgrade", func(api *client.API, w world) error {
+			return second(api.Subscriptions.Update(w.subscription, &stripe.SubscriptionParams{ProrationBehavior: stripe.String("always_invoice"),
+				PaymentBehavior: stripe.String("pending_if_incomplete"), Items: []*stripe.SubscriptionItemsParams{{ID: stripe.String(w.item), Quantity: stripe.Int64(3)}}}))
+		}},
+		{"coupon on subscription", func(api *client.API, w world) error {
+			return second(api.Subscriptions.Update(w.subscription, &stripe.SubscriptionParams{Coupon: stripe.String("quarter")}))
+		}},
+		{"pause", func(api *client.API, w world) error {
+			return second(api.Subscriptions.Update(w.subscription, &stripe.SubscriptionParams{PauseCollection: &stripe.SubscriptionPauseCollectionParams{Behavior: stripe.String("void")}}))
+		}},
+		{"items", func(api *client.API, w world) error {
+			return drain(api.SubscriptionItems.List(&stripe.SubscriptionItemListParams{Subscription: stripe.String(w.subscription)}))
+		}},
+		{"subscription", func(api *client.API, w world) error {
+			return second(api.Subscriptions.New(&stripe.SubscriptionParams{Customer: stripe.String(w.customer), DefaultPaymentMethod: stripe.String(w.method),
+				Items: []*stripe.SubscriptionItemsParams{{Price: stripe.String(w.price), Quantity: stripe.Int64(2)}}, PaymentBehavior: stripe.String("error_if_incomplete")}))
+		}},
+		{"invoice of one's own", func(api *client.API, w world) error {
+			if err := second(api.InvoiceItems.New(&stripe.InvoiceItemParams{Customer: stripe.String(w.customer), Amount: stripe.Int64(300), Currency: stripe.String("usd")})); err != nil {
+				return err
+			}
+			invoice, err := api.Invoices.New(&stripe.InvoiceParams{Customer: stripe.String(w.customer), PendingInvoiceItemsBehavior: stripe.String("include"), AutoAdvance: stripe.Bool(false)})
+			if err != nil {
+				return err
+			}
+			if err := second(api.Invoices.FinalizeInvoice(invoice.ID, nil)); err != nil {
+				return err
+			}
+			return second(api.Invoices.VoidInvoice(invoice.ID, nil))
+		}},
+		{"refund", func(api *client.API, w world) error {
+			params := &stripe.RefundParams{Charge: stripe.String(w.charge), Amount: stripe.Int64(100), Reason: stripe.String("requested_by_customer")}
+			params.AddMetadata("ticket", "7")
+			return second(api.Refunds.New(params))
+		}},
+		{"refunds of charge", func(api *client.API, w world) error {
+			return drain(api.Refunds.List(&stripe.RefundListParams{Charge: stripe.String(w.charge)}))
+		}},
+		{"credit note", func(api *client.API, w world) error {
+			return second(api.CreditNotes.New(&stripe.CreditNoteParams{Invoice: stripe.String(w.invoice), Amount: stripe.Int64(50), CreditAmount: stripe.Int64(50)}))
+		}},
+		{"dispute", func(api *client.API, w world) error {
+			return second(api.Disputes.Update(w.dispute, &stripe.DisputeParams{Evidence: &stripe.DisputeEvidenceParams{UncategorizedText: stripe.String("winning_evidence")}, Submit: stripe.Bool(true)}))
+		}},
+		{"disputes", func(api *client.API, w world) error {
+			return drain(api.Disputes.List(&stripe.DisputeListParams{PaymentIntent: stripe.String(w.intent)}))
+		}},
+		{"schedule", func(api *client.API, w world) error {
+			schedule, err := api.SubscriptionSchedules.New(&stripe.SubscriptionScheduleParams{FromSubscription: stripe.String(w.subscription)})
+			if err != nil {
+				return err
+			}
+			return second(api.SubscriptionSchedules.Release(schedule.ID, &stripe.SubscriptionScheduleReleaseParams{}))
+		}},
+		{"portal", func(api *client.API, w world) error {
+			return second(api.BillingPortalSessions.New(&stripe.BillingPortalSessionParams{Customer: stripe.String(w.customer), ReturnURL: stripe.String("https://shop.example/")}))
+		}},
+		{"portal configuration", func(api *client.API, _ world) error {
+			return second(api.BillingPortalConfigurations.New(&stripe.BillingPortalConfigurationParams{BusinessProfile: &stripe.BillingPortalConfigurationBusinessProfileParams{Headline: stripe.String("Hello")},
+				Features: &stripe.BillingPortalConfigurationFeaturesParams{InvoiceHistory: &stripe.BillingPortalConfigurationFeaturesInvoiceHistoryParams{Enabled: stripe.Bool(true)}}}))
+		}},
+		{"balance", func(api *client.API, w world) error {
+			return second(api.CustomerBalanceTransactions.New(&stripe.CustomerBalanceTransactionParams{Customer: stripe.String(w.customer), Amount: stripe.Int64(-500), Currency: stripe.String("usd")}))
+		}},
+		{"test clock", func(api *client.API, _ world) error {
+			clock, err := api.TestHelpersTestClocks.New(&stripe.TestHelpersTestClockParams{FrozenTime: stripe.Int64(2000000000)})
+			if err != nil {
+				return err
+			}
+			return second(api.TestHelpersTestClocks.Advance(clock.ID, &stripe.TestHelpersTestClockAdvanceParams{FrozenTime: stripe.Int64(2000000100)}))
+		}},
+	}
+}
+
 // badCalls are refused by both.
 func badCalls() []typedCall {
 	return []typedCall{
@@ -228,7 +348,7 @@ func TestContractSuite(t *testing.T) {
 	mock := newPlainClient(newStripeMock(t))
 	a := newAccount(t, stripeemu.Config{})
 	w := newWorld(t, a)
-	for _, call := range goodCalls() {
+	for _, call := range slices.Concat(goodBillingCalls(), goodCalls()) {
 		if err := call.call(a.api, w); err != nil {
 			t.Errorf("%s: the emulator refuses: %v", call.name, err)
 		} else if err := call.call(mock, w); err != nil {

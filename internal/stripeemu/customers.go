@@ -1,46 +1,125 @@
 package stripeemu
 
+import "slices"
+
 func customerOperations() map[string]operation {
 	writable := []string{
 		"name", "email", "description", "phone", "metadata.*", "address.*", "shipping.*", "preferred_locales", "tax_exempt",
 	}
 	return map[string]operation{
-		"POST /v1/customers":              {handle: (*action).createCustomer, params: writable},
-		"GET /v1/customers":               list("customer", map[string]filter{"email": field("email")}),
+		"POST /v1/customers":              {handle: (*action).createCustomer, params: append(writable, "test_clock", "payment_method", "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
+		"GET /v1/customers":               list("customer", map[string]filter{"email": field("email"), "test_clock": field("test_clock")}),
 		"GET /v1/customers/{customer}":    retrieve("customer", "id"),
-		"POST /v1/customers/{customer}":   {handle: (*action).updateCustomer, params: append(writable, "invoice_settings.default_payment_method")},
+		"POST /v1/customers/{customer}":   {handle: (*action).updateCustomer, params: append(writable, "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
 		"DELETE /v1/customers/{customer}": {handle: (*action).deleteCustomer},
-		"GET /v1/customers/{customer}/payment_methods": {
-			params: []string{"type", "limit", "starting_after", "ending_before"},
+		"GET /v1/customers/{customer}/balance_transactions": {
+			params: []string{"limit", "starting_after", "ending_before"},
 			handle: func(a *action, r *request) (object, error) {
 				if _, err := a.lookUp("customer", "customer", r.id()); err != nil {
 					return nil, err
 				}
-				return page(r, a.paymentMethodsOf(r.id(), text(r.Params, "type")))
+				return page(r, a.balanceOf(r.id()))
 			},
 		},
+		"POST /v1/customers/{customer}/balance_transactions": {handle: (*action).adjustBalance, params: []string{"amount", "currency", "description", "metadata.*"}},
 	}
 }
 
 func (a *action) createCustomer(r *request) (object, error) {
 	customer := a.newCustomer()
+	if id := text(r.Params, "test_clock"); id != "" {
+		if _, err := a.named("test_helpers.test_clock", "test_clock", id); err != nil {
+			return nil, err
+		}
+		customer["test_clock"] = id
+	}
 	setCustomer(customer, r.Params)
+	method, err := a.methodOfNewCustomer(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	by, err := a.redemptionOf(r.Params, customer)
+	if err != nil {
+		return nil, err
+	}
 	a.store.save(customer)
+	if method != nil {
+		method["customer"] = customer["id"]
+		if text(child(r.Params, "invoice_settings"), "default_payment_method") != "" {
+			child(customer, "invoice_settings")["default_payment_method"] = method["id"]
+		}
+	}
 	a.emit("customer.created", customer)
+	if method != nil {
+		a.emit("payment_method.attached", method)
+	}
+	a.discountCustomer(customer, by)
 	return customer, nil
+}
+
+// methodOfNewCustomer is the card that a new customer brings along.
+func (a *action) methodOfNewCustomer(params object) (object, error) {
+	id := text(params, "payment_method")
+	byDefault := text(child(params, "invoice_settings"), "default_payment_method")
+	if id == "" {
+		if byDefault != "" {
+			return nil, invalid("invoice_settings[default_payment_method]", "The payment method must be attached to the customer.")
+		}
+		return nil, nil
+	}
+	if byDefault != "" && byDefault != id {
+		return nil, invalid("invoice_settings[default_payment_method]", "The payment method must be attached to the customer.")
+	}
+	method, err := a.methodFor("payment_method", id)
+	if err != nil {
+		return nil, err
+	}
+	if refused := refusedAtAttach(a.cardOf(method)); refused != nil {
+		return nil, refused.asError(nil)
+	}
+	return method, nil
+}
+
+func (a *action) discountCustomer(customer object, by *redemption) {
+	if by == nil {
+		return
+	}
+	a.change(customer, "customer.updated", func(o object) {
+		a.dropDiscount(o)
+		d := a.newDiscount(*by, o["id"])
+		o["discount"] = clone(d)
+		a.emit("customer.discount.created", d)
+	})
+}
+
+func (a *action) balanceOf(customerID string) []*record {
+	return slices.DeleteFunc(a.store.all("customer_balance_transaction"), func(r *record) bool { return r.Object["customer"] != customerID })
+}
+
+func (a *action) adjustBalance(r *request) (object, error) {
+	customer, err := a.named("customer", "customer", r.id())
+	if err != nil {
+		return nil, err
+	}
+	by := number(r.Params, "amount")
+	a.change(customer, "customer.updated", func(o object) { o["balance"] = number(o, "balance") + by })
+	t := a.newBalanceEntry(customer, by, text(r.Params, "currency"))
+	assign(t, r.Params, "description")
+	mergeMetadata(t, r.Params)
+	return t, nil
 }
 
 // newCustomer makes one that nobody has named yet and no currency binds.
 func (a *action) newCustomer() object {
 	customer := a.create("customer", newID("cus"))
-	customer["currency"] = nil
+	customer["currency"], customer["discount"] = nil, nil
 	customer["invoice_prefix"] = randomPrefix()
 	return customer
 }
 
 func setCustomer(customer, params object) {
 	assign(customer, params, "name", "email", "description", "phone", "address", "shipping",
-		"preferred_locales", "tax_exempt")
+		"preferred_locales", "tax_exempt", "balance")
 	if address := child(customer, "address"); address != nil {
 		for _, part := range []string{"city", "country", "line1", "line2", "postal_code", "state"} {
 			if _, given := address[part]; !given {
@@ -61,14 +140,17 @@ func (a *action) updateCustomer(r *request) (object, error) {
 	}
 	settings := child(r.Params, "invoice_settings")
 	if id := text(settings, "default_payment_method"); id != "" {
-		method, err := a.named("payment_method", "invoice_settings[default_payment_method]", id)
-		if err != nil {
+		if _, err := a.ownPaymentMethod(text(customer, "id"), "invoice_settings[default_payment_method]", id); err != nil {
 			return nil, err
 		}
-		if method["customer"] != customer["id"] {
-			return nil, invalid("invoice_settings[default_payment_method]",
-				"The customer does not have a payment method with the ID %s. The payment method must be attached to the customer.", id)
-		}
+	}
+	by, err := a.redemptionOf(r.Params, customer)
+	if err != nil {
+		return nil, err
+	}
+	a.discountCustomer(customer, by)
+	if r.Params["coupon"] == "" {
+		a.change(customer, "customer.updated", a.dropDiscount)
 	}
 	a.change(customer, "customer.updated", func(o object) {
 		setCustomer(o, r.Params)

@@ -36,6 +36,9 @@ type DeliveryFaults struct {
 	// Drop says of which types of events no delivery is ever tried. They stay
 	// in the list of events, with delivery_success false.
 	Drop func(eventType string) bool
+	// APIVersion renders what is sent in another version of Stripe's API,
+	// such as "2025-03-31.basil". Empty: as the endpoint has it.
+	APIVersion string
 }
 
 // SetDeliveryFaults replaces the faults of deliveries.
@@ -85,7 +88,7 @@ func (e *Emulator) dispatch(event *record) {
 			continue
 		}
 		for range 1 + e.delivery.Duplicate {
-			d := delivery{event: event, endpoint: endpoint, body: eventBody(event.Object), wait: e.delivery.Delay}
+			d := delivery{event: event, endpoint: endpoint, body: eventBody(inVersion(event.Object, e.versionFor(endpoint))), wait: e.delivery.Delay}
 			if e.delivery.Shuffle > 0 {
 				d.wait += rand.N(e.delivery.Shuffle)
 			}

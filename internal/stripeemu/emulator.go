@@ -24,6 +24,8 @@ type Config struct {
 	RetryCompression float64
 	// AnswerTimeout is how long a webhook's receiver may take; 10 s where zero.
 	AnswerTimeout time.Duration
+	// Dunning is what happens when a renewal is not paid.
+	Dunning Dunning
 	// StateFile keeps the account between two runs. It is read at the start, if
 	// it exists, and written before a change becomes visible to anybody, so that
 	// even a killed emulator knows what it has told. Empty: memory only.
@@ -34,20 +36,25 @@ type Config struct {
 // for concurrent use; every request sees the state that the last one left.
 type Emulator struct {
 	contract *stripecontract.Contract
-	now      func() time.Time
+	clock    func() time.Time
 	mux      *http.ServeMux
 	// operations is what the API does, by method and pattern.
 	operations map[string]operation
+	dueRules   []rule // what time alone brings about
 
 	mu       sync.Mutex // guards everything below
 	base     string
-	store    store
+	store    *store
+	offset   time.Duration          // of the account's time from Config.Now
 	file     string                 // of the state; empty for none
 	answers  map[string]savedAnswer // by idempotency key
 	faults   []*Fault
 	requests []Request
 	delivery DeliveryFaults
-	attempts []Attempt
+	dunning  Dunning
+	// accountVersion is the API version of the list of events; empty for ours.
+	accountVersion string
+	attempts       []Attempt
 
 	client      *http.Client
 	compression float64
@@ -66,11 +73,11 @@ func New(config Config) (*Emulator, error) {
 		return nil, err
 	}
 	e := &Emulator{
-		contract: contract, now: config.Now, base: strings.TrimSuffix(config.BaseURL, "/"),
-		store: newStore(), answers: map[string]savedAnswer{}, compression: config.RetryCompression,
+		contract: contract, clock: config.Now, base: strings.TrimSuffix(config.BaseURL, "/"),
+		store: newStore(), answers: map[string]savedAnswer{}, compression: config.RetryCompression, dunning: config.Dunning,
 	}
-	if e.now == nil {
-		e.now = time.Now
+	if e.clock == nil {
+		e.clock = time.Now
 	}
 	if e.compression <= 0 {
 		e.compression = defaultCompression
@@ -83,7 +90,7 @@ func New(config Config) (*Emulator, error) {
 	e.slots = make(chan struct{}, maxParallelDeliveries)
 	e.idle = sync.NewCond(&e.mu)
 	e.ctx, e.stop = context.WithCancel(context.Background())
-	e.mux, e.operations = e.newMux(), allOperations()
+	e.mux, e.operations, e.dueRules = e.newMux(), allOperations(), rules()
 	if err := e.load(config.StateFile); err != nil {
 		e.stop()
 		return nil, err
@@ -144,22 +151,34 @@ func (e *Emulator) do(f func(*action)) {
 	a.keep()
 }
 
+// later runs f soon, in an action of its own.
+func (e *Emulator) later(f func(*action)) {
+	e.running.Add(1)
+	go func() {
+		defer e.running.Done()
+		e.do(f)
+	}()
+}
+
 // An action is one change of the state, made under the emulator's lock. Its
 // events carry the request that caused them.
 type action struct {
 	*Emulator
+	store       *store // of the emulator, or a copy of it in a rehearsal
 	at          int64
 	base        string
 	requestID   string
 	idempotency string
+	rehearsing  bool // nothing of it is told to anybody
 }
 
 func (e *Emulator) newAction() *action {
-	return &action{Emulator: e, at: e.now().Unix(), base: e.base}
+	return &action{Emulator: e, store: e.store, at: e.now().Unix(), base: e.base}
 }
 
-// settleDue does what time alone brings about.
-func (a *action) settleDue() {
-	a.expireSessions()
-	a.endDueSubscriptions()
+// rehearse lets f work on a copy of the state that is thrown away.
+func (a *action) rehearse(f func(*action)) {
+	copied := *a
+	copied.store, copied.rehearsing = a.store.rehearsal(), true
+	f(&copied)
 }

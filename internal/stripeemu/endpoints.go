@@ -19,7 +19,7 @@ func (a *action) createEndpoint(r *request) (object, error) {
 	}
 	endpoint := a.newEndpoint(text(r.Params, "url"), "whsec_"+randomText(32), r.Params)
 	shown := clone(endpoint)
-	shown["secret"] = a.store.records[text(endpoint, "id")].Private["secret"]
+	shown["secret"] = a.store.lookUp(text(endpoint, "id")).Private["secret"]
 	return shown, nil
 }
 
@@ -50,7 +50,7 @@ func (a *action) deleteEndpoint(r *request) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	delete(a.store.records, text(endpoint, "id"))
+	a.store.remove(text(endpoint, "id"))
 	return object{"id": endpoint["id"], "object": "webhook_endpoint", "deleted": true}, nil
 }
 

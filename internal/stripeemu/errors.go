@@ -1,6 +1,7 @@
 package stripeemu
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -19,6 +20,19 @@ func missing(objectType, param, id string) error {
 // missingParam is Stripe's answer to an id in a parameter that does not exist.
 func missingParam(objectType, param, id string) error {
 	return stripecontract.Invalid("resource_missing", param, "No such %s: '%s'", objectType, id)
+}
+
+// withCode gives a refusal one of Stripe's error codes.
+func withCode(refusal error, code string) error {
+	if e, ok := errors.AsType[*stripecontract.Error](refusal); ok {
+		e.Code = code
+	}
+	return refusal
+}
+
+// coded is invalid with one of Stripe's error codes.
+func coded(code, param, format string, args ...any) error {
+	return stripecontract.Invalid(code, param, format, args...)
 }
 
 // invalid refuses a parameter for a reason that only the state knows.

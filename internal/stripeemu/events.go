@@ -32,16 +32,29 @@ func eventOperations() map[string]operation {
 				return nil, stripecontract.Invalid("parameters_exclusive", "types", "You may only specify one of these parameters: type, types.")
 			}
 			a.forgetOldEvents()
-			return listed.handle(a, r)
+			found, err := listed.handle(a, r)
+			for index, event := range elements(found, "data") {
+				found["data"].([]any)[index] = a.asListed(event)
+			}
+			return found, err
 		}},
-		"GET /v1/events/{id}": retrieve("event", "id"),
+		"GET /v1/events/{id}": {handle: func(a *action, r *request) (object, error) {
+			event, err := a.lookUp("event", "id", r.id())
+			if err != nil {
+				return nil, err
+			}
+			return a.asListed(event), nil
+		}},
 	}
 }
 
 // typeIs compares with one type, in which * stands for anything.
 func typeIs(r *record, value any) bool {
 	wanted, _ := value.(string)
-	eventType := text(r.Object, "type")
+	return matchesType(wanted, text(r.Object, "type"))
+}
+
+func matchesType(wanted, eventType string) bool {
 	if prefix, open := strings.CutSuffix(wanted, "*"); open {
 		return strings.HasPrefix(eventType, prefix)
 	}
@@ -66,7 +79,7 @@ func deliverySuccess(r *record, value any) bool {
 func (a *action) forgetOldEvents() {
 	for _, event := range a.store.all("event") {
 		if number(event.Object, "created") < a.at-keepEvents {
-			delete(a.store.records, text(event.Object, "id"))
+			a.store.remove(text(event.Object, "id"))
 		}
 	}
 }
@@ -88,6 +101,9 @@ func (a *action) emitChange(eventType string, o, previous object) {
 // publish completes an event's envelope, stores it and queues one delivery for
 // each endpoint that wants it.
 func (a *action) publish(event object) string {
+	if a.rehearsing {
+		return ""
+	}
 	envelope := object{
 		"id": newID("evt"), "object": "event", "api_version": a.contract.Version(), "created": a.at, "livemode": false,
 		"request": object{"id": orNil(a.requestID), "idempotency_key": orNil(a.idempotency)},
@@ -102,6 +118,9 @@ func (a *action) publish(event object) string {
 	envelope["pending_webhooks"] = int64(len(states))
 	own := a.store.save(envelope)
 	own.Private["endpoints"] = states
+	if a.accountVersion != "" {
+		own.Private["version"] = a.accountVersion
+	}
 	a.dispatch(own)
 	return text(envelope, "id")
 }

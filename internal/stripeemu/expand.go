@@ -48,17 +48,17 @@ func (a *action) expand(value any, path []string) {
 func (a *action) expandField(o object, name string) {
 	switch current := o[name].(type) {
 	case nil:
-		if own := a.store.records[text(o, "id")]; own != nil && own.Hidden[name] != nil {
+		if own := a.store.lookUp(text(o, "id")); own != nil && own.Hidden[name] != nil {
 			o[name] = a.render(own.Hidden[name].(object))
 		}
 	case string:
-		if target := a.store.records[current]; target != nil && isID(current) {
+		if target := a.store.lookUp(current); target != nil && isID(current) {
 			o[name] = a.render(target.Object)
 		}
 	case []any:
 		for i, element := range current {
 			id, _ := element.(string)
-			if target := a.store.records[id]; target != nil {
+			if target := a.store.lookUp(id); target != nil {
 				current[i] = a.render(target.Object)
 			}
 		}

@@ -36,8 +36,9 @@ type operation struct {
 // in Stripe's document.
 func allOperations() map[string]operation {
 	return merged(
-		customerOperations(), productOperations(), priceOperations(), checkoutOperations(), subscriptionOperations(),
-		invoiceOperations(), paymentOperations(), eventOperations(), endpointOperations(),
+		customerOperations(), productOperations(), priceOperations(), couponOperations(), checkoutOperations(), subscriptionOperations(),
+		invoiceOperations(), upcomingOperations(), invoiceItemOperations(), paymentMethodOperations(), paymentOperations(),
+		setupIntentOperations(), scheduleOperations(), portalOperations(), refundOperations(), creditNoteOperations(), disputeOperations(), testClockOperations(), eventOperations(), endpointOperations(),
 	)
 }
 

@@ -2,7 +2,7 @@ package stripeemu
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-//go:embed page.html
-var pageHTML string
+//go:embed *.html
+var pageFiles embed.FS
 
 // pages are the hosted pages; they are the same for every emulator.
-var pages = template.Must(template.New("pages").Parse(pageHTML))
+var pages = template.Must(template.ParseFS(pageFiles, "*.html"))
 
 // A checkoutPage is what the payment page shows.
 type checkoutPage struct {
@@ -23,6 +23,8 @@ type checkoutPage struct {
 	Recurring  string // "per month"; empty for one-time payments
 	Total      string
 	TrialDays  int64
+	Codes      bool   // takes promotion codes
+	Discount   string // what a code takes off
 	Lines      []checkoutLine
 	Email      string
 	EmailFixed bool
@@ -86,6 +88,7 @@ func (e *Emulator) showCheckout(w http.ResponseWriter, r *http.Request) {
 		if refusal != nil {
 			return *refusal
 		}
+		a.enterTimeOf(text(session.Object, "id"))
 		return pageReply(http.StatusOK, "checkout", a.checkoutPage(session))
 	})
 }
@@ -129,7 +132,16 @@ func (a *action) checkoutPage(session *record) checkoutPage {
 	p.EmailFixed = p.Email != ""
 	if o["mode"] == "subscription" {
 		p.Title, p.Button = "Subscribe", "Subscribe"
-		p.TrialDays = number(child(session.Private, "subscription_data"), "trial_period_days")
+		if end, _ := a.trialEnd(child(session.Private, "subscription_data")); end > a.at {
+			p.TrialDays = (end - a.at + day - 1) / day
+		}
+	}
+	if o["mode"] == "setup" {
+		p.Title, p.Button, p.Total = "Save payment details", "Save card", ""
+	}
+	p.Codes = flag(o, "allow_promotion_codes")
+	if off := number(child(o, "total_details"), "amount_discount"); off > 0 {
+		p.Discount = "−" + money(off, currency)
 	}
 	for _, line := range a.linesOf(session) {
 		name := text(a.store.get("product", text(line.price, "product")), "name")
@@ -148,13 +160,30 @@ func (a *action) checkoutPage(session *record) checkoutPage {
 // paid, and for a free subscription unless a card is wanted only if required.
 func (a *action) needsCard(session *record) bool {
 	o := session.Object
-	return number(o, "amount_total") > 0 || o["mode"] == "subscription" && o["payment_method_collection"] == "always"
+	return number(o, "amount_total") > 0 || o["mode"] == "setup" || o["mode"] == "subscription" && o["payment_method_collection"] == "always"
 }
 
-func (e *Emulator) submitCheckout(w http.ResponseWriter, r *http.Request) {
+// readForm reads a posted form, or answers that it cannot.
+func readForm(w http.ResponseWriter, r *http.Request) bool {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<16)
 	if err := r.ParseForm(); err != nil {
 		noticeReply(http.StatusBadRequest, "Bad request", "The form could not be read.").write(w, r)
+		return false
+	}
+	return true
+}
+
+// localPath is a path of this server that a form hands on, "" for any other
+// address.
+func localPath(target string) string {
+	if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.Contains(target, "\\") {
+		return ""
+	}
+	return target
+}
+
+func (e *Emulator) submitCheckout(w http.ResponseWriter, r *http.Request) {
+	if !readForm(w, r) {
 		return
 	}
 	e.servePage(w, r, func(a *action) reply {
@@ -162,16 +191,19 @@ func (e *Emulator) submitCheckout(w http.ResponseWriter, r *http.Request) {
 		if refusal != nil {
 			return *refusal
 		}
+		a.enterTimeOf(text(session.Object, "id"))
 		switch r.PostForm.Get("action") {
 		case "cancel":
 			if target := text(session.Object, "cancel_url"); target != "" {
 				return reply{location: target}
 			}
 			return reply{location: r.URL.Path}
+		case "apply":
+			return a.enterCode(r, session)
 		case "pay", "decline":
 			return a.pay(r, session)
 		}
-		return noticeReply(http.StatusBadRequest, "Bad request", "The field action must be pay, decline or cancel.")
+		return noticeReply(http.StatusBadRequest, "Bad request", "The field action must be pay, decline, apply or cancel.")
 	})
 }
 
@@ -188,19 +220,61 @@ func (a *action) pay(r *http.Request, session *record) reply {
 		page.Error = "Your email is incomplete."
 		return pageReply(http.StatusBadRequest, "checkout", page)
 	}
+	if code := strings.TrimSpace(r.PostForm.Get("promotion_code")); page.Codes && code != "" {
+		if page.Error = a.applyCode(session, code); page.Error != "" {
+			return pageReply(http.StatusBadRequest, "checkout", page)
+		}
+		page.NeedsCard = a.needsCard(session)
+	}
 	refused := a.enterCard(r, page.NeedsCard, &by)
 	if refused == nil {
 		refused = a.complete(session, by)
 	}
-	if refused != nil {
-		page.Error, page.Decline = refused.message, refused.code
-		if refused.reason != "" {
-			page.Decline = refused.reason
-		}
-		return pageReply(http.StatusPaymentRequired, "checkout", page)
+	return a.afterPayment(session, page, refused)
+}
+
+// afterPayment leads on to the shop, to the card's bank, or back to the page
+// where the card was refused.
+func (a *action) afterPayment(session *record, page checkoutPage, refused *decline) reply {
+	switch {
+	case refused == nil:
+		id := text(session.Object, "id")
+		return reply{location: strings.ReplaceAll(text(session.Object, "success_url"), "{CHECKOUT_SESSION_ID}", id)}
+	case refused.action:
+		return reply{location: "/3ds/" + a.waitsFor(session) + "?return=/c/pay/" + text(session.Object, "id")}
 	}
-	id := text(session.Object, "id")
-	return reply{location: strings.ReplaceAll(text(session.Object, "success_url"), "{CHECKOUT_SESSION_ID}", id)}
+	page.Error, page.Decline = refused.message, refused.code
+	if refused.reason != "" {
+		page.Decline = refused.reason
+	}
+	return pageReply(http.StatusPaymentRequired, "checkout", page)
+}
+
+// afterChallenge goes on with a session after its bank's page.
+func (a *action) afterChallenge(target string, refused *decline) reply {
+	id, ok := strings.CutPrefix(target, "/c/pay/")
+	session := a.store.find("checkout.session", id)
+	if !ok || session == nil || session.Object["status"] != "open" {
+		return reply{location: target}
+	}
+	if refused == nil {
+		a.conclude(session)
+	}
+	return a.afterPayment(session, a.checkoutPage(session), refused)
+}
+
+// enterCode shows the page again with a promotion code applied, or says why
+// not.
+func (a *action) enterCode(r *http.Request, session *record) reply {
+	problem := "This order takes no codes."
+	if flag(session.Object, "allow_promotion_codes") {
+		problem = a.applyCode(session, r.PostForm.Get("promotion_code"))
+	}
+	page := a.checkoutPage(session)
+	if page.Error = problem; problem != "" {
+		return pageReply(http.StatusBadRequest, "checkout", page)
+	}
+	return pageReply(http.StatusOK, "checkout", page)
 }
 
 // enterCard reads the card fields. A field that is not sent at all has its
@@ -220,7 +294,7 @@ func (a *action) enterCard(r *http.Request, needed bool, by *payer) *decline {
 		cardNumber = "4000000000000002"
 	}
 	var refused *decline
-	by.card, refused = readCard(cardNumber, value("card_expiry", "12/34"), value("card_cvc", "123"), a.now())
+	by.card, refused = readCard(cardNumber, value("card_expiry", "12/34"), value("card_cvc", "123"), a.wall())
 	return refused
 }
 

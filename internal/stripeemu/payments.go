@@ -1,18 +1,33 @@
 package stripeemu
 
-import "slices"
+import "example.com/saaskit/internal/stripecontract"
 
 func paymentOperations() map[string]operation {
+	writable := []string{"customer", "payment_method", "description", "receipt_email", "setup_future_usage", "metadata.*", "payment_method_types"}
+	confirmable := []string{"off_session", "return_url"}
 	return map[string]operation{
-		"GET /v1/payment_intents":                  list("payment_intent", map[string]filter{"customer": field("customer")}),
-		"GET /v1/payment_intents/{intent}":         retrieve("payment_intent", "intent"),
-		"GET /v1/charges":                          list("charge", map[string]filter{"customer": field("customer"), "payment_intent": field("payment_intent")}),
-		"GET /v1/charges/{charge}":                 retrieve("charge", "id"),
-		"GET /v1/balance_transactions":             list("balance_transaction", map[string]filter{"currency": field("currency"), "source": field("source"), "type": field("type")}),
-		"GET /v1/balance_transactions/{id}":        retrieve("balance_transaction", "id"),
-		"GET /v1/payment_methods/{payment_method}": retrieve("payment_method", "payment_method"),
-		"GET /v1/invoiceitems/{invoiceitem}":       retrieve("invoiceitem", "invoiceitem"),
+		"POST /v1/payment_intents": {handle: (*action).createIntent, params: joined(writable, confirmable, []string{
+			"amount", "currency", "confirm", "capture_method", "confirmation_method", "automatic_payment_methods.*",
+		})},
+		"GET /v1/payment_intents":                   list("payment_intent", map[string]filter{"customer": field("customer")}),
+		"GET /v1/payment_intents/{intent}":          retrieve("payment_intent", "intent"),
+		"POST /v1/payment_intents/{intent}":         {handle: (*action).updateIntent, params: joined(writable, []string{"amount", "currency"})},
+		"POST /v1/payment_intents/{intent}/confirm": {handle: (*action).confirmIntent, params: joined(confirmable, []string{"payment_method", "receipt_email", "setup_future_usage"})},
+		"POST /v1/payment_intents/{intent}/cancel":  {handle: (*action).cancelIntent, params: []string{"cancellation_reason"}},
+		"GET /v1/charges":                           list("charge", map[string]filter{"customer": field("customer"), "payment_intent": field("payment_intent")}),
+		"GET /v1/charges/{charge}":                  retrieve("charge", "id"),
+		"POST /v1/charges/{charge}":                 {handle: (*action).updateCharge, params: []string{"description", "metadata.*", "receipt_email"}},
+		"GET /v1/balance_transactions":              list("balance_transaction", map[string]filter{"currency": field("currency"), "source": field("source"), "type": field("type")}),
+		"GET /v1/balance_transactions/{id}":         retrieve("balance_transaction", "id"),
 	}
+}
+
+func joined(lists ...[]string) []string {
+	var all []string
+	for _, list := range lists {
+		all = append(all, list...)
+	}
+	return all
 }
 
 // newIntent makes a payment intent that waits for a card. Its creator emits
@@ -20,7 +35,7 @@ func paymentOperations() map[string]operation {
 func (a *action) newIntent(amount int64, currency string, customer object) object {
 	intent := a.create("payment_intent", newID("pi"))
 	intent["client_secret"] = text(intent, "id") + "_secret_" + randomText(25)
-	intent["amount"], intent["currency"] = amount, currency
+	intent["amount"], intent["currency"], intent["canceled_at"] = amount, currency, nil
 	if customer != nil {
 		intent["customer"] = customer["id"]
 	}
@@ -28,119 +43,180 @@ func (a *action) newIntent(amount int64, currency string, customer object) objec
 	return intent
 }
 
-// newPaymentMethod keeps a card. It belongs to nobody before [action.attach].
-func (a *action) newPaymentMethod(c card, by payer) object {
-	method := a.create("payment_method", newID("pm"))
-	method["billing_details"] = billingDetails(by)
-	details := child(method, "card")
-	details["brand"], details["display_brand"] = brandOf(c.number), brandOf(c.number)
-	details["last4"], details["fingerprint"] = lastFour(c.number), fingerprint(c.number)
-	details["exp_month"], details["exp_year"] = c.expMonth, c.expYear
-	details["networks"] = object{"available": []any{brandOf(c.number)}, "preferred": nil}
-	a.store.save(method).Private["number"] = c.number
-	return method
+func (a *action) createIntent(r *request) (object, error) {
+	params := r.Params
+	switch {
+	case params["capture_method"] == "manual":
+		return nil, notEmulated("capture_method=manual")
+	case params["confirmation_method"] == "manual":
+		return nil, notEmulated("confirmation_method=manual")
+	case !onlyCards(params):
+		return nil, notEmulated("payment methods other than card")
+	case number(params, "amount") < 1:
+		return nil, stripecontract.Invalid("parameter_invalid_integer", "amount", "This value must be greater than or equal to 1.")
+	}
+	customer, method, err := a.intentParties(params)
+	if err != nil {
+		return nil, err
+	}
+	intent := a.newIntent(number(params, "amount"), text(params, "currency"), customer)
+	setIntent(intent, params, method)
+	if automatic := child(params, "automatic_payment_methods"); automatic != nil {
+		intent["automatic_payment_methods"] = object{"enabled": flag(automatic, "enabled"), "allow_redirects": "always"}
+	}
+	a.emit("payment_intent.created", intent)
+	if flag(params, "confirm") {
+		return a.confirmed(intent, flag(params, "off_session") || params["off_session"] == "true")
+	}
+	return intent, nil
 }
 
-func billingDetails(by payer) object {
-	address := object{"city": nil, "country": "US", "line1": nil, "line2": nil, "postal_code": nil, "state": nil}
-	return object{"address": address, "email": orNil(by.email), "name": orNil(by.name), "phone": nil}
+func onlyCards(params object) bool {
+	types, given := params["payment_method_types"].([]any)
+	for _, kind := range types {
+		if kind != "card" {
+			return false
+		}
+	}
+	return !given || len(types) > 0
 }
 
-func (a *action) attach(method, customer object) {
-	method["customer"] = customer["id"]
-	a.emit("payment_method.attached", method)
+// intentParties finds the customer and the payment method of an intent. A
+// customer may pay only with a method of theirs, or one that is nobody's yet.
+func (a *action) intentParties(params object) (customer, method object, err error) {
+	if id := text(params, "customer"); id != "" {
+		if customer, err = a.named("customer", "customer", id); err != nil {
+			return nil, nil, err
+		}
+	}
+	id := text(params, "payment_method")
+	if id == "" {
+		return customer, nil, nil
+	}
+	if method, err = a.methodFor("payment_method", id); err != nil {
+		return nil, nil, err
+	}
+	if owner := text(method, "customer"); owner != "" && (customer == nil || customer["id"] != owner) {
+		return nil, nil, invalid("payment_method", "The PaymentMethod provided belongs to a customer that is not the one of this request.")
+	}
+	if flag(a.store.lookUp(text(method, "id")).Private, "detached") {
+		return nil, nil, invalid("payment_method", "The provided PaymentMethod was previously used or detached and may not be used again.")
+	}
+	return customer, method, nil
 }
 
-// paymentMethodsOf lists a customer's payment methods, newest first.
-func (a *action) paymentMethodsOf(customerID, kind string) []*record {
-	return slices.DeleteFunc(a.store.all("payment_method"), func(r *record) bool {
-		return r.Object["customer"] != customerID || kind != "" && r.Object["type"] != kind
+func setIntent(intent, params, method object) {
+	assign(intent, params, "description", "receipt_email", "setup_future_usage")
+	mergeMetadata(intent, params)
+	if method != nil {
+		intent["payment_method"], intent["status"] = method["id"], "requires_confirmation"
+	}
+}
+
+func (a *action) updateIntent(r *request) (object, error) {
+	intent, err := a.openIntent(r.id())
+	if err != nil {
+		return nil, err
+	}
+	customer, method, err := a.intentParties(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	if customer != nil {
+		intent["customer"] = customer["id"]
+	}
+	assign(intent, r.Params, "amount", "currency")
+	setIntent(intent, r.Params, method)
+	return intent, nil
+}
+
+// openIntent finds an intent that can still be paid.
+func (a *action) openIntent(id string) (object, error) {
+	intent, err := a.lookUp("payment_intent", "intent", id)
+	if err != nil {
+		return nil, err
+	}
+	if intent["status"] == "succeeded" || intent["status"] == "canceled" {
+		refusal := stripecontract.Invalid("payment_intent_unexpected_state", "",
+			"This PaymentIntent's status is %s, so it cannot be changed.", text(intent, "status"))
+		refusal.Extra = map[string]any{"payment_intent": clone(intent)}
+		return nil, refusal
+	}
+	return intent, nil
+}
+
+func (a *action) confirmIntent(r *request) (object, error) {
+	intent, err := a.openIntent(r.id())
+	if err != nil {
+		return nil, err
+	}
+	params := clone(r.Params)
+	params["customer"] = intent["customer"]
+	_, method, err := a.intentParties(params)
+	if err != nil {
+		return nil, err
+	}
+	setIntent(intent, r.Params, method)
+	return a.confirmed(intent, flag(r.Params, "off_session"))
+}
+
+// confirmed charges an intent's payment method, through its invoice where it
+// has one.
+func (a *action) confirmed(intent object, offSession bool) (object, error) {
+	id := text(intent, "payment_method")
+	if id == "" {
+		return nil, stripecontract.Invalid("payment_intent_unexpected_state", "payment_method",
+			"You cannot confirm this PaymentIntent because it's missing a payment method.")
+	}
+	method := a.store.get("payment_method", id)
+	var refused *decline
+	if invoice := text(intent, "invoice"); invoice != "" {
+		refused = a.payInvoice(a.store.get("invoice", invoice), payment{method: method, how: onSession})
+	} else if refused = a.charge(intent, method, sessionOf(offSession)); refused == nil {
+		a.keepForLater(intent, method)
+	}
+	if refused != nil && !refused.action {
+		return nil, refused.asError(intent)
+	}
+	return intent, nil
+}
+
+// keepForLater attaches a card that was paid with to the customer it is to be
+// used for again.
+func (a *action) keepForLater(intent, method object) {
+	if intent["setup_future_usage"] == nil || intent["customer"] == nil {
+		return
+	}
+	a.attach(method, a.store.get("customer", text(intent, "customer")))
+	a.store.lookUp(text(method, "id")).Private["set_up"] = true
+}
+
+func (a *action) cancelIntent(r *request) (object, error) {
+	intent, err := a.openIntent(r.id())
+	if err != nil {
+		return nil, err
+	}
+	if intent["invoice"] != nil {
+		return nil, invalid("", "You cannot cancel this PaymentIntent because it belongs to an invoice. Void the invoice instead.")
+	}
+	a.endIntent(intent, text(r.Params, "cancellation_reason"))
+	return intent, nil
+}
+
+func (a *action) endIntent(intent object, reason string) {
+	intent["status"], intent["canceled_at"], intent["cancellation_reason"] = "canceled", a.at, orNil(reason)
+	intent["next_action"] = nil
+	a.emit("payment_intent.canceled", intent)
+}
+
+func (a *action) updateCharge(r *request) (object, error) {
+	charge, err := a.lookUp("charge", "charge", r.id())
+	if err != nil {
+		return nil, err
+	}
+	a.change(charge, "charge.updated", func(o object) {
+		assign(o, r.Params, "description", "receipt_email")
+		mergeMetadata(o, r.Params)
 	})
-}
-
-// charge tries to take the whole amount of an intent from a card. Both
-// outcomes leave a charge behind.
-func (a *action) charge(intent, method object) *decline {
-	c := a.newCharge(intent, method)
-	cardNumber := text(a.store.records[text(method, "id")].Private, "number")
-	if refused := declineOf(cardNumber); refused != nil {
-		a.failCharge(c, intent, method, refused)
-		return refused
-	}
-	amount := number(intent, "amount")
-	c["balance_transaction"] = a.newBalanceTransaction(c)["id"]
-	c["amount_captured"], c["captured"], c["paid"], c["status"] = amount, true, true, "succeeded"
-	c["outcome"] = object{
-		"network_status": "approved_by_network", "reason": nil, "risk_level": "normal", "risk_score": int64(32),
-		"seller_message": "Payment complete.", "type": "authorized",
-	}
-	a.emit("charge.succeeded", c)
-	intent["status"], intent["amount_received"] = "succeeded", amount
-	intent["payment_method"], intent["latest_charge"] = method["id"], c["id"]
-	intent["last_payment_error"] = nil
-	a.emit("payment_intent.succeeded", intent)
-	return nil
-}
-
-func (a *action) newCharge(intent, method object) object {
-	c := a.create("charge", newID("ch"))
-	amount := number(intent, "amount")
-	for _, field := range []string{"currency", "customer", "description", "invoice", "receipt_email"} {
-		c[field] = intent[field]
-	}
-	c["metadata"] = clone(intent["metadata"])
-	c["amount"], c["amount_captured"] = amount, int64(0)
-	c["balance_transaction"], c["outcome"] = nil, nil
-	c["payment_intent"], c["payment_method"] = intent["id"], method["id"]
-	c["billing_details"] = clone(method["billing_details"])
-	c["calculated_statement_descriptor"] = "EMULATED"
-	c["receipt_url"] = a.base + "/receipts/" + text(c, "id")
-	details := child(child(c, "payment_method_details"), "card")
-	for _, field := range []string{"brand", "last4", "fingerprint", "exp_month", "exp_year", "country", "funding"} {
-		details[field] = child(method, "card")[field]
-	}
-	details["network"], details["amount_authorized"] = details["brand"], amount
-	child(details, "overcapture")["maximum_amount_capturable"] = amount
-	refunds := listOf("/v1/charges/"+text(c, "id")+"/refunds", []any{})
-	delete(c, "refunds") // shown only when expanded, since version 2022-11-15
-	a.store.save(c).Hidden["refunds"] = refunds
-	return c
-}
-
-func (a *action) failCharge(c, intent, method object, refused *decline) {
-	c["paid"], c["captured"], c["status"] = false, false, "failed"
-	c["failure_code"], c["failure_message"] = refused.code, refused.message
-	c["receipt_url"] = nil
-	child(child(c, "payment_method_details"), "card")["amount_authorized"] = nil
-	c["outcome"] = object{
-		"network_status": "declined_by_network", "reason": orNil(refused.reason), "risk_level": "normal", "risk_score": int64(32),
-		"seller_message": "The bank did not return any further details with this decline.", "type": "issuer_declined",
-	}
-	a.emit("charge.failed", c)
-	failure := object{
-		"charge": c["id"], "code": refused.code, "doc_url": "https://stripe.com/docs/error-codes/" + refused.code,
-		"message": refused.message, "payment_method": clone(method), "type": "card_error",
-	}
-	if refused.reason != "" {
-		failure["decline_code"] = refused.reason
-	}
-	intent["status"], intent["latest_charge"], intent["last_payment_error"] = "requires_payment_method", c["id"], failure
-	a.emit("payment_intent.payment_failed", intent)
-}
-
-// newBalanceTransaction books a charge less Stripe's usual fee.
-func (a *action) newBalanceTransaction(c object) object {
-	const secondsToSettle = 2 * 24 * 60 * 60
-	t := a.create("balance_transaction", newID("txn"))
-	amount := number(c, "amount")
-	fee := (amount*29+500)/1000 + 30
-	t["amount"], t["fee"], t["net"] = amount, fee, amount-fee
-	t["currency"], t["description"] = c["currency"], c["description"]
-	t["source"], t["status"] = c["id"], "pending"
-	t["available_on"] = a.at + secondsToSettle
-	t["fee_details"] = []any{object{
-		"amount": fee, "application": nil, "currency": c["currency"], "description": "Stripe processing fees", "type": "stripe_fee",
-	}}
-	a.store.save(t)
-	return t
+	return charge, nil
 }

@@ -187,7 +187,7 @@ func (a *action) updatePrice(r *request) (object, error) {
 	if r.Params["active"] == false && product["default_price"] == price["id"] {
 		return nil, invalid("active", "This price cannot be archived because it is the default price of its product.")
 	}
-	own := a.store.records[text(price, "id")]
+	own := a.store.lookUp(text(price, "id"))
 	if given := child(r.Params, "currency_options"); given != nil {
 		options, err := currencyOptions(price, given)
 		if err != nil {
@@ -216,7 +216,7 @@ func (a *action) amountIn(price object, currency string) (int64, bool) {
 	if price["currency"] == currency {
 		return number(price, "unit_amount"), true
 	}
-	own := a.store.records[text(price, "id")]
+	own := a.store.lookUp(text(price, "id"))
 	option := child(child(own.Hidden, "currency_options"), currency)
 	return number(option, "unit_amount"), option != nil
 }

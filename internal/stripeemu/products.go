@@ -29,7 +29,7 @@ func (a *action) createProduct(r *request) (object, error) {
 	id := text(r.Params, "id")
 	if id == "" {
 		id = newID("prod")
-	} else if a.store.records[id] != nil {
+	} else if a.store.lookUp(id) != nil {
 		return nil, stripecontract.Invalid("resource_already_exists", "id", "Product already exists.")
 	}
 	product := a.create("product", id)
@@ -83,6 +83,6 @@ func (a *action) deleteProduct(r *request) (object, error) {
 		}
 	}
 	a.emit("product.deleted", product)
-	delete(a.store.records, text(product, "id"))
+	a.store.remove(text(product, "id"))
 	return object{"id": product["id"], "object": "product", "deleted": true}, nil
 }

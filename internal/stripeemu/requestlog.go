@@ -11,14 +11,14 @@ const maxRequests = 10_000
 
 // A Request is one call that reached the API, also one that a fault answered.
 type Request struct {
-	ID             string
-	At             time.Time // wall time
-	Method         string
-	Path           string
-	Query          string
-	Version        string // the header Stripe-Version
-	IdempotencyKey string
-	Status         int // 0 while it runs, and after an aborted connection
+	ID             string    `json:"id"`
+	At             time.Time `json:"at"` // wall time
+	Method         string    `json:"method"`
+	Path           string    `json:"path"`
+	Query          string    `json:"query"`
+	Version        string    `json:"version"` // the header Stripe-Version
+	IdempotencyKey string    `json:"idempotency_key"`
+	Status         int       `json:"status"` // 0 while it runs, and after an aborted connection
 }
 
 // Requests returns the log, oldest first.

@@ -85,7 +85,7 @@ func (e *Emulator) Patch(id string, fields map[string]any) (map[string]any, erro
 	}
 	var patched object
 	e.do(func(a *action) {
-		own := a.store.records[id]
+		own := a.store.lookUp(id)
 		if own == nil {
 			err = fmt.Errorf("patch: no object %q", id)
 			return
@@ -106,7 +106,7 @@ func (e *Emulator) Patch(id string, fields map[string]any) (map[string]any, erro
 func (e *Emulator) Get(id string) (map[string]any, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	own := e.store.records[id]
+	own := e.store.lookUp(id)
 	if own == nil {
 		return nil, false
 	}
@@ -128,7 +128,7 @@ func (e *Emulator) Objects(objectType string) []map[string]any {
 // emitted.
 func (e *Emulator) Remove(id string) {
 	e.do(func(a *action) {
-		delete(a.store.records, id)
+		a.store.remove(id)
 		a.store.changed = true
 	})
 }

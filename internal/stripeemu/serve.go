@@ -17,6 +17,16 @@ func (e *Emulator) newMux() *http.ServeMux {
 	mux.HandleFunc("POST /c/pay/{session}", e.submitCheckout)
 	mux.HandleFunc("GET /invoice/{invoice}", e.showInvoice)
 	mux.HandleFunc("GET /receipts/{charge}", e.showReceipt)
+	e.handleControls(mux)
+	mux.HandleFunc("GET "+controlPrefix+"/{$}", e.showDashboard)
+	mux.HandleFunc("POST "+controlPrefix+"/{$}", e.submitDashboard)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, controlPrefix+"/", http.StatusSeeOther)
+	})
+	mux.HandleFunc("GET /p/session/{session}", e.showPortal)
+	mux.HandleFunc("POST /p/session/{session}", e.submitPortal)
+	mux.HandleFunc("GET /3ds/{intent}", e.showChallenge)
+	mux.HandleFunc("POST /3ds/{intent}", e.submitChallenge)
 	return mux
 }
 
@@ -90,7 +100,9 @@ func (a *action) perform(call *stripecontract.Call, path string) answer {
 	if name := unsupported(call.Params, op.params); name != "" {
 		return errorAnswer(notEmulated("parameter " + name + " of " + call.Method + " " + call.Pattern))
 	}
-	result, err := op.handle(a, &request{Call: call, path: path})
+	r := &request{Call: call, path: path}
+	a.enterTime(r)
+	result, err := op.handle(a, r)
 	a.store.changed = a.store.changed || call.Method != http.MethodGet
 	if err != nil {
 		return errorAnswer(err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // A snapshot is the whole state of an emulator, as its file holds it. It
@@ -15,6 +16,7 @@ import (
 type snapshot struct {
 	Version string                 `json:"version"`
 	Seq     int64                  `json:"seq"`
+	Offset  time.Duration          `json:"offset,omitempty"`
 	Records map[string]*record     `json:"records"`
 	Answers map[string]savedAnswer `json:"answers"`
 }
@@ -37,7 +39,7 @@ func (e *Emulator) keep() {
 // write replaces the file in one step, so that a kill leaves the old or the new
 // one.
 func (e *Emulator) write() error {
-	state, err := json.Marshal(snapshot{Version: e.contract.Version(), Seq: e.store.seq, Records: e.store.records, Answers: e.answers})
+	state, err := json.Marshal(snapshot{Version: e.contract.Version(), Seq: e.store.seq, Offset: e.offset, Records: e.store.records, Answers: e.answers})
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
@@ -78,10 +80,10 @@ func (e *Emulator) load(file string) error {
 	if s.Version != e.contract.Version() {
 		return fmt.Errorf("state file %s is of API version %q, not %q", file, s.Version, e.contract.Version())
 	}
-	e.store.seq = s.Seq
+	e.store.seq, e.offset = s.Seq, s.Offset
 	for id, r := range s.Records {
 		r.normalize()
-		e.store.records[id] = r
+		e.store.insert(id, r)
 	}
 	for key, saved := range s.Answers {
 		normalize(saved.Body)

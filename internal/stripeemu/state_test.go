@@ -17,10 +17,12 @@ import (
 // objectTypes are all that the emulator stores.
 var objectTypes = []string{
 	"customer", "product", "price", "checkout.session", "subscription", "invoice", "invoiceitem", "payment_intent", "charge",
-	"payment_method", "balance_transaction", "event", "webhook_endpoint",
+	"payment_method", "balance_transaction", "event", "webhook_endpoint", "setup_intent", "refund", "dispute", "coupon",
+	"promotion_code", "discount", "customer_balance_transaction", "test_helpers.test_clock", "subscription_schedule", "billing_portal.session",
+	"billing_portal.configuration", "credit_note",
 }
 
-var idShape = regexp.MustCompile(`^(cus|prod|price|cs_test|sub|si|in|il|ii|li|pi|ch|pm|txn|evt|we|card|req)_[0-9A-Za-z]{10,}`)
+var idShape = regexp.MustCompile(`^(cus|prod|price|cs_test|sub|si|in|il|ii|li|pi|ch|pm|txn|evt|we|card|req|seti|re|dp|di|promo|clock|cbtxn|sub_sched|bps|bpc|cn|cnli)_[0-9A-Za-z]{10,}`)
 
 // busyAccount has gone through everything that makes objects.
 func busyAccount(t *testing.T) *account {
@@ -45,10 +47,11 @@ func busyAccount(t *testing.T) *account {
 	return a
 }
 
-// TestNothingDangles walks the whole state: every id in it leads somewhere.
-func TestNothingDangles(t *testing.T) {
-	t.Parallel()
-	a := busyAccount(t)
+// checkState walks the whole state: every id in it leads somewhere, every object
+// and event fits Stripe's document, and the sums between them hold.
+func (a *account) checkState(t *testing.T) {
+	t.Helper()
+	contract := must(stripecontract.Load())(t)
 	known := map[string]bool{}
 	for _, objectType := range objectTypes {
 		for _, o := range a.Objects(objectType) {
@@ -56,19 +59,71 @@ func TestNothingDangles(t *testing.T) {
 		}
 	}
 	for _, objectType := range objectTypes {
-		objects := a.Objects(objectType)
-		if len(objects) == 0 {
-			t.Errorf("no %s to look at", objectType)
-		}
-		for _, o := range objects {
+		for _, o := range a.Objects(objectType) {
 			walk(o, objectType, func(path, value string) {
 				id, _, _ := strings.Cut(value, "_secret_")
 				if idShape.MatchString(value) && !known[id] && !strings.HasSuffix(path, "request.id") {
 					t.Errorf("%s: %s leads nowhere", path, value)
 				}
 			})
+			if err := contract.CheckObject(o); err != nil {
+				t.Error(err)
+			}
 		}
 	}
+	a.checkEvents(t, contract)
+	a.checkSums(t)
+}
+
+func (a *account) checkEvents(t *testing.T, contract *stripecontract.Contract) {
+	t.Helper()
+	for _, event := range a.Objects("event") {
+		about := event["data"].(map[string]any)["object"].(map[string]any)
+		want, known, err := stripecontract.EventObject(event["type"].(string))
+		if err != nil || !known || want != "" && about["object"] != want {
+			t.Errorf("%s is about a %v, want %s (known %t, %v)", event["type"], about["object"], want, known, err)
+		}
+		if err := contract.CheckObject(about); err != nil {
+			t.Errorf("%s: %v", event["type"], err)
+		}
+	}
+}
+
+func (a *account) checkSums(t *testing.T) {
+	t.Helper()
+	for _, invoice := range a.Objects("invoice") {
+		var sum, off int64
+		for _, line := range list(invoice["lines"].(map[string]any)["data"]) {
+			sum += line["amount"].(int64)
+			for _, part := range list(line["discount_amounts"]) {
+				off += part["amount"].(int64)
+			}
+		}
+		if sum != invoice["subtotal"] || invoice["total"] != sum-off ||
+			invoice["amount_due"] != invoice["amount_paid"].(int64)+invoice["amount_remaining"].(int64) {
+			t.Errorf("invoice %s: lines %d less %d, subtotal %v, total %v, due %v, paid %v, remaining %v", invoice["id"], sum, off,
+				invoice["subtotal"], invoice["total"], invoice["amount_due"], invoice["amount_paid"], invoice["amount_remaining"])
+		}
+	}
+	for _, charge := range a.Objects("charge") {
+		if charge["amount_refunded"].(int64) > charge["amount_captured"].(int64) {
+			t.Errorf("charge %s: refunded %v of %v", charge["id"], charge["amount_refunded"], charge["amount_captured"])
+		}
+	}
+}
+
+func list(value any) []map[string]any {
+	var all []map[string]any
+	elements, _ := value.([]any)
+	for _, element := range elements {
+		all = append(all, element.(map[string]any))
+	}
+	return all
+}
+
+func TestCheckoutState(t *testing.T) {
+	t.Parallel()
+	busyAccount(t).checkState(t)
 }
 
 // collect notes the ids of objects, also of those inside others.
@@ -100,41 +155,6 @@ func walk(value any, path string, visit func(path, value string)) {
 		}
 	case string:
 		visit(path, value)
-	}
-}
-
-// TestStateFits checks every stored object and every event against Stripe's
-// document, and the sums that must hold between them.
-func TestStateFits(t *testing.T) {
-	t.Parallel()
-	a := busyAccount(t)
-	contract := must(stripecontract.Load())(t)
-	for _, objectType := range objectTypes {
-		for _, o := range a.Objects(objectType) {
-			if err := contract.CheckObject(o); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	for _, event := range a.Objects("event") {
-		about := event["data"].(map[string]any)["object"].(map[string]any)
-		want, known, err := stripecontract.EventObject(event["type"].(string))
-		if err != nil || !known || about["object"] != want {
-			t.Errorf("%s is about a %v, want %s (known %t, %v)", event["type"], about["object"], want, known, err)
-		}
-		if err := contract.CheckObject(about); err != nil {
-			t.Errorf("%s: %v", event["type"], err)
-		}
-	}
-	for _, invoice := range a.Objects("invoice") {
-		var sum int64
-		for _, line := range invoice["lines"].(map[string]any)["data"].([]any) {
-			sum += line.(map[string]any)["amount"].(int64)
-		}
-		if sum != invoice["subtotal"] || invoice["amount_due"] != invoice["amount_paid"].(int64)+invoice["amount_remaining"].(int64) {
-			t.Errorf("invoice %s: lines %d, subtotal %v, due %v, paid %v, remaining %v", invoice["id"], sum,
-				invoice["subtotal"], invoice["amount_due"], invoice["amount_paid"], invoice["amount_remaining"])
-		}
 	}
 }
 

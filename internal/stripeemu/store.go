@@ -19,12 +19,23 @@ type record struct {
 // A store holds all objects of the account by id.
 type store struct {
 	records map[string]*record
+	byType  map[string][]*record // in the order of their making
 	seq     int64
 	changed bool // since the state file was written
+	// parent is what a rehearsal reads and never writes: each record is copied
+	// from it at the first look.
+	parent *store
 }
 
-func newStore() store {
-	return store{records: map[string]*record{}}
+func newStore() *store {
+	return &store{records: map[string]*record{}, byType: map[string][]*record{}}
+}
+
+// rehearsal is a store that starts with what s has and leaves s alone.
+func (s *store) rehearsal() *store {
+	copied := newStore()
+	copied.parent, copied.seq = s, s.seq
+	return copied
 }
 
 // create makes an object of a type from the sample in Stripe's document, with
@@ -67,19 +78,56 @@ func (a *action) date(o object) {
 func (s *store) save(o object) *record {
 	s.changed = true
 	id := text(o, "id")
-	if existing := s.records[id]; existing != nil {
+	if existing := s.lookUp(id); existing != nil && existing.Object["object"] == o["object"] {
 		existing.Object = o
 		return existing
 	}
+	s.remove(id)
 	s.seq++
-	s.records[id] = &record{Object: o, Hidden: object{}, Private: object{}, Seq: s.seq}
-	return s.records[id]
+	own := &record{Object: o, Hidden: object{}, Private: object{}, Seq: s.seq}
+	s.insert(id, own)
+	return own
+}
+
+func (s *store) insert(id string, own *record) {
+	s.records[id] = own
+	kind := text(own.Object, "object")
+	s.byType[kind] = append(s.byType[kind], own)
+}
+
+// remove forgets an object.
+func (s *store) remove(id string) {
+	own := s.lookUp(id)
+	if own == nil {
+		return
+	}
+	s.changed = true
+	kind := text(own.Object, "object")
+	s.byType[kind] = slices.DeleteFunc(s.byType[kind], func(r *record) bool { return r == own })
+	if s.records[id] = nil; s.parent == nil {
+		delete(s.records, id)
+	}
+}
+
+// lookUp returns the record of an id, or nil.
+func (s *store) lookUp(id string) *record {
+	own, known := s.records[id]
+	if known || s.parent == nil {
+		return own
+	}
+	if original := s.parent.lookUp(id); original != nil {
+		own = &record{
+			Object: clone(original.Object), Hidden: clone(original.Hidden), Private: clone(original.Private), Seq: original.Seq,
+		}
+		s.insert(id, own)
+	}
+	return own
 }
 
 // find returns the record of a type, or nil. The object in it is the state
 // itself, not a copy.
 func (s *store) find(objectType, id string) *record {
-	found := s.records[id]
+	found := s.lookUp(id)
 	if found == nil || text(found.Object, "object") != objectType {
 		return nil
 	}
@@ -95,11 +143,24 @@ func (s *store) get(objectType, id string) object {
 	return found.Object
 }
 
+// customer returns the customer of an id; nil for "" and for one that is deleted.
+func (s *store) customer(id string) object {
+	if own := s.find("customer", id); id != "" && own != nil && !flag(own.Object, "deleted") {
+		return own.Object
+	}
+	return nil
+}
+
 // all returns the records of a type, newest first, without the deleted ones.
 func (s *store) all(objectType string) []*record {
+	if s.parent != nil {
+		for _, original := range s.parent.byType[objectType] {
+			s.lookUp(text(original.Object, "id"))
+		}
+	}
 	var found []*record
-	for _, r := range s.records {
-		if text(r.Object, "object") == objectType && !flag(r.Object, "deleted") {
+	for _, r := range s.byType[objectType] {
+		if !flag(r.Object, "deleted") {
 			found = append(found, r)
 		}
 	}

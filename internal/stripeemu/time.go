@@ -1,0 +1,146 @@
+package stripeemu
+
+import (
+	"fmt"
+	"time"
+)
+
+// maxSteps bounds what one look at the clock brings about. It is far above what
+// a year of anything has and stops a rule that does not move on.
+const maxSteps = 100_000
+
+// now is the account's time. The caller holds the lock.
+func (e *Emulator) now() time.Time {
+	return e.clock().Add(e.offset)
+}
+
+// Time returns the account's time: Config.Now and what Advance has added.
+func (e *Emulator) Time() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.now()
+}
+
+// Advance moves the account's time on and does all that falls due on the way,
+// each thing at its own time: renewals, retries, ends. It returns the new time.
+// What is on a test clock of the API stays where it is.
+func (e *Emulator) Advance(by time.Duration) time.Time {
+	e.mu.Lock()
+	e.offset += max(by, 0)
+	e.store.changed = true
+	e.mu.Unlock()
+	e.do(func(*action) {})
+	return e.Time()
+}
+
+// AdvanceTo is Advance to a time. Time never runs back.
+func (e *Emulator) AdvanceTo(at time.Time) error {
+	by := at.Sub(e.Time())
+	if by < 0 {
+		return fmt.Errorf("advance: %s is in the past of the account", at.UTC().Format(time.RFC3339))
+	}
+	e.Advance(by)
+	return nil
+}
+
+// A rule says when time alone changes an object, and how. due returns 0 where
+// it does not.
+type rule struct {
+	objectType string
+	due        func(*action, *record) int64
+	happen     func(*action, *record)
+}
+
+// rules are in the order in which things happen that are due at one second.
+func rules() []rule {
+	return merge(sessionRules(), scheduleRules(), subscriptionRules(), invoiceRules(), refundRules(), disputeRules(), testClockRules())
+}
+
+func merge(groups ...[]rule) []rule {
+	var all []rule
+	for _, group := range groups {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// settleDue does what time has brought about, one step after the other, so
+// that every event carries the second in which it happened.
+func (a *action) settleDue() {
+	for range maxSteps {
+		step, own, at := a.nextDue()
+		if own == nil {
+			return
+		}
+		then := &action{Emulator: a.Emulator, store: a.store, at: at, base: a.base, rehearsing: a.rehearsing}
+		step.happen(then, own)
+		a.store.changed = true
+	}
+	panic("stripeemu: time brings about the same again and again")
+}
+
+// nextDue finds what is due first.
+func (a *action) nextDue() (first rule, own *record, at int64) {
+	for _, candidate := range a.dueRules {
+		for _, r := range a.store.byType[candidate.objectType] {
+			if r.scripted() || flag(r.Object, "deleted") {
+				continue
+			}
+			due := candidate.due(a, r)
+			if due > 0 && (own == nil || due < at) && due <= a.timeOf(r.Object) {
+				first, own, at = candidate, r, due
+			}
+		}
+	}
+	return first, own, at
+}
+
+// timeOf is what an object takes for now: the time of its test clock, or the
+// account's.
+func (a *action) timeOf(o object) int64 {
+	if id := a.clockOf(o); id != "" {
+		if clock := a.store.find("test_helpers.test_clock", id); clock != nil {
+			return number(clock.Object, "frozen_time")
+		}
+	}
+	return a.Emulator.now().Unix()
+}
+
+// clockOf returns the test clock that an object lives on, "" for none. It is
+// the clock of its customer.
+func (a *action) clockOf(o object) string {
+	if o["object"] == "test_helpers.test_clock" {
+		return text(o, "id")
+	}
+	if id := text(o, "test_clock"); id != "" {
+		return id
+	}
+	for _, field := range []string{"customer", "charge"} {
+		if owner := a.store.lookUp(text(o, field)); owner != nil && text(o, field) != "" {
+			return a.clockOf(owner.Object)
+		}
+	}
+	return ""
+}
+
+// enterTime makes the action happen in the time of the objects that a request
+// names.
+func (a *action) enterTime(r *request) {
+	for _, id := range r.Path {
+		a.enterTimeOf(id)
+	}
+	for _, param := range []string{"customer", "subscription", "invoice", "payment_intent", "charge", "from_subscription", "test_clock"} {
+		a.enterTimeOf(text(r.Params, param))
+	}
+}
+
+func (a *action) enterTimeOf(id string) {
+	if own := a.store.lookUp(id); id != "" && own != nil && a.clockOf(own.Object) != "" {
+		a.at = a.timeOf(own.Object)
+	}
+}
+
+// wall is the action's time as a time.Time.
+func (a *action) wall() time.Time {
+	return time.Unix(a.at, 0)
+}

@@ -1,0 +1,221 @@
+package stripeemu
+
+import (
+	"strings"
+)
+
+func upcomingOperations() map[string]operation {
+	params := []string{
+		"customer", "subscription", "coupon", "currency", "subscription_items.id", "subscription_items.price", "subscription_items.quantity",
+		"subscription_items.deleted", "subscription_items.clear_usage", "subscription_proration_behavior", "subscription_proration_date",
+		"subscription_trial_end", "subscription_billing_cycle_anchor", "subscription_cancel_at", "subscription_cancel_at_period_end",
+		"subscription_cancel_now", "automatic_tax.enabled",
+	}
+	return map[string]operation{
+		"GET /v1/invoices/upcoming": {handle: (*action).upcomingInvoice, params: params},
+		"GET /v1/invoices/upcoming/lines": {
+			params: joined(params, []string{"limit", "starting_after", "ending_before"}),
+			handle: func(a *action, r *request) (object, error) {
+				invoice, err := a.upcomingInvoice(r)
+				if err != nil {
+					return nil, err
+				}
+				var found []*record
+				for _, line := range elements(child(invoice, "lines"), "data") {
+					found = append(found, &record{Object: line})
+				}
+				return page(r, found)
+			},
+		},
+	}
+}
+
+// upcomingInvoice shows the invoice that comes next, or the one that a change
+// would bring about. It is the work of the same code on a copy of the state, so
+// that it equals what is charged then.
+func (a *action) upcomingInvoice(r *request) (object, error) {
+	s, customer, err := a.upcomingParties(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil && r.Params["subscription_items"] != nil {
+		return a.previewNew(r.Params)
+	}
+	if s == nil {
+		return a.previewPending(customer)
+	}
+	params := subscriptionParams(r.Params)
+	if _, err := a.planUpdate(s, params); err != nil {
+		return nil, err
+	}
+	invoice := a.preview(s, params)
+	if invoice == nil {
+		return nil, noUpcoming(customer)
+	}
+	return invoice, nil
+}
+
+func noUpcoming(customer object) error {
+	refusal := missingParam("upcoming invoices for customer", "", text(customer, "id"))
+	return withCode(refusal, "invoice_upcoming_none")
+}
+
+func (a *action) upcomingParties(params object) (s, customer object, err error) {
+	if id := text(params, "subscription"); id != "" {
+		if s, err = a.named("subscription", "subscription", id); err != nil {
+			return nil, nil, err
+		}
+		if isEnded(s) {
+			return nil, nil, noUpcoming(object{"id": s["customer"]})
+		}
+		return s, a.store.get("customer", text(s, "customer")), nil
+	}
+	id := text(params, "customer")
+	if id == "" {
+		return nil, nil, coded("parameter_missing", "customer", "You must specify one of: customer, subscription.")
+	}
+	if customer, err = a.named("customer", "customer", id); err != nil || params["subscription_items"] != nil {
+		return nil, customer, err
+	}
+	for _, r := range a.store.all("subscription") {
+		if r.Object["customer"] == id && !isEnded(r.Object) {
+			s = r.Object
+		}
+	}
+	return s, customer, nil
+}
+
+// subscriptionParams are the parameters of an update without their prefix.
+func subscriptionParams(params object) object {
+	given := object{}
+	for name, value := range params {
+		if stripped, ok := strings.CutPrefix(name, "subscription_"); ok {
+			given[stripped] = value
+		}
+	}
+	if coupon := params["coupon"]; coupon != nil {
+		given["coupon"] = coupon
+	}
+	return given
+}
+
+// preview returns the next invoice of a subscription, after a change where
+// params has one; nil where none is to come.
+func (a *action) preview(s, params object) object {
+	var shown object
+	a.rehearse(func(b *action) {
+		own := b.store.get("subscription", text(s, "id"))
+		p, err := b.planUpdate(own, params)
+		if err != nil {
+			return
+		}
+		b.createProrations(own, p)
+		if params["cancel_now"] == true {
+			shown = b.previewEnd(own, p)
+			return
+		}
+		b.replace(own, p.next)
+		b.changeDiscount(own, p)
+		draft := b.updateDraft(own, p)
+		if draft == nil {
+			draft = b.nextDraft(own)
+		}
+		if draft != nil {
+			shown = a.asUpcoming(b.render(draft))
+		}
+	})
+	return shown
+}
+
+// nextDraft is the invoice at the end of the current period.
+func (a *action) nextDraft(s object) object {
+	a.at = number(s, "current_period_end")
+	schedule := a.store.find("subscription_schedule", text(s, "schedule"))
+	if schedule != nil && phaseDue(a, schedule) == a.at {
+		if a.nextPhase(schedule.Object); isEnded(s) {
+			return nil
+		}
+	}
+	if cancel := number(s, "cancel_at"); cancel == 0 || cancel > a.at {
+		return a.renewalDraft(s)
+	}
+	if len(a.pendingItems(text(s, "customer"), s)) == 0 {
+		return nil
+	}
+	invoice := a.newInvoice(a.store.get("customer", text(s, "customer")), text(s, "currency"), "upcoming")
+	a.belongTo(invoice, s)
+	a.takePending(invoice, s)
+	return invoice
+}
+
+func (a *action) previewEnd(s object, p plan) object {
+	if p.behavior != "none" && s["status"] != "trialing" && !p.items {
+		for _, item := range itemsOf(s) {
+			a.prorate(s, item, -1, p.at)
+		}
+	}
+	if len(a.pendingItems(text(s, "customer"), s)) == 0 {
+		return nil
+	}
+	invoice := a.newInvoice(a.store.get("customer", text(s, "customer")), text(s, "currency"), "upcoming")
+	a.belongTo(invoice, s)
+	a.takePending(invoice, s)
+	return a.asUpcoming(a.render(invoice))
+}
+
+// previewNew shows the first invoice of a subscription that does not exist.
+func (a *action) previewNew(params object) (object, error) {
+	given := subscriptionParams(params)
+	given["customer"] = params["customer"]
+	var shown object
+	var err error
+	a.rehearse(func(b *action) {
+		var order subscriptionOrder
+		if order, err = b.subscriptionOrder(given); err != nil {
+			return
+		}
+		s := b.newSubscription(order)
+		shown = a.asUpcoming(b.render(b.store.get("invoice", text(s, "latest_invoice"))))
+		shown["subscription"] = nil
+		for _, line := range elements(child(shown, "lines"), "data") {
+			line["subscription"] = nil
+			delete(line, "subscription_item")
+		}
+	})
+	return shown, err
+}
+
+func (a *action) previewPending(customer object) (object, error) {
+	if len(a.pendingItems(text(customer, "id"), nil)) == 0 {
+		return nil, noUpcoming(customer)
+	}
+	var shown object
+	a.rehearse(func(b *action) {
+		invoice := b.newInvoice(customer, b.itemCurrency(object{}, customer), "upcoming")
+		b.takePending(invoice, nil)
+		shown = a.asUpcoming(b.render(invoice))
+	})
+	return shown, nil
+}
+
+// asUpcoming takes from a previewed invoice what only a real one has. Its lines
+// name no invoice, and no invoice item that was made for the preview.
+func (a *action) asUpcoming(i object) object {
+	delete(i, "id")
+	i["status"], i["billing_reason"], i["number"] = "draft", "upcoming", nil
+	i["payment_intent"], i["hosted_invoice_url"], i["invoice_pdf"] = nil, nil, nil
+	i["paid"], i["attempted"], i["auto_advance"], i["effective_at"] = false, false, false, nil
+	i["amount_paid"], i["amount_remaining"], i["ending_balance"] = int64(0), i["amount_due"], nil
+	i["status_transitions"] = object{"finalized_at": nil, "marked_uncollectible_at": nil, "paid_at": nil, "voided_at": nil}
+	i["next_payment_attempt"] = number(i, "created") + draftTime
+	lines := child(i, "lines")
+	lines["url"] = "/v1/invoices/upcoming/lines"
+	for _, line := range elements(lines, "data") {
+		line["id"] = "il_tmp_" + randomText(24)
+		line["invoice"] = nil
+		if a.store.find("invoiceitem", text(line, "invoice_item")) == nil {
+			delete(line, "invoice_item")
+		}
+	}
+	return i
+}
