@@ -174,8 +174,6 @@ var forAllAccounts = map[string]string{
 	"ListServiceKeys":        "service keys have no account",
 	"RevokeAPIKey":           "after a query that locked the key by its account",
 	"TouchAPIKeys":           "written in batches after each key was found by its hash",
-	"ListDueCreditAccounts":  "a job for all",
-	"ListAllowancesDue":      "a job for all",
 	"CountCredits":           "the proof over all ledgers",
 	"FindBrokenCreditChains": "the proof over all ledgers",
 	"TakeUnsentOutbox":       "a job for all",
