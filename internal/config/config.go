@@ -50,6 +50,7 @@ type Config struct {
 	TrustedProxies  []string
 	APIKeyPrefix    string
 	AuthPerMinute   int
+	PublicPerMinute int
 
 	rows []Row
 }
@@ -92,6 +93,7 @@ func Load(getenv func(string) string) (Config, error) {
 		TrustedProxies:  r.networks("TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, by comma"),
 		APIKeyPrefix:    r.text("API_KEY_PREFIX", "sk", "beginning of every API key"),
 		AuthPerMinute:   r.number("AUTH_PER_MINUTE", 30, 1, 100000, "sign-in requests a minute, per address and per e-mail address"),
+		PublicPerMinute: r.number("PUBLIC_PER_MINUTE", 600, 1, 10000000, "requests a minute of operations without sign-in, per address"),
 	}
 	for _, s := range split(r.raw("STRIPE_WEBHOOK_SECRET", "", "whsec_…; several by comma while one is replaced", true)) {
 		c.StripeWebhookSecrets = append(c.StripeWebhookSecrets, Secret(s))

@@ -25,9 +25,10 @@ type Config struct {
 	Metrics        prometheus.Registerer
 	Limiter        *ratelimit.Limiter
 	Ready          func(context.Context) Readiness
-	CORSOrigins    []string // "*" only in dev mode
-	TrustedProxies []string // CIDRs whose X-Forwarded-For is believed
-	AuthLimit      ratelimit.Limit
+	CORSOrigins    []string        // "*" only in dev mode
+	TrustedProxies []string        // CIDRs whose X-Forwarded-For is believed
+	AuthLimit      ratelimit.Limit // per address and per e-mail address
+	PublicLimit    ratelimit.Limit // per address
 	RequireAAL2    bool
 	DevMode        bool
 }
@@ -38,6 +39,7 @@ type router struct {
 	log         *slog.Logger
 	limiter     *ratelimit.Limiter
 	authLimit   ratelimit.Limit
+	publicLimit ratelimit.Limit
 	requireAAL2 bool
 	devMode     bool
 }
@@ -57,7 +59,7 @@ func New(cfg Config) (*echo.Echo, error) {
 		return nil, err
 	}
 	r := &router{
-		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit,
+		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit, publicLimit: cfg.PublicLimit,
 		requireAAL2: cfg.RequireAAL2, devMode: cfg.DevMode,
 	}
 	handler := api.NewStrictHandler(&Server{Services: cfg.Services}, nil)
@@ -186,7 +188,9 @@ func deadline(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			until := time.Now().Add(o.deadline)
-			setConnectionDeadlines(c, until)
+			if o.deadline != defaultDeadline { // which every connection has already
+				setConnectionDeadlines(c, until)
+			}
 			ctx, cancel := context.WithDeadline(c.Request().Context(), until)
 			defer cancel()
 			c.SetRequest(c.Request().WithContext(ctx))
