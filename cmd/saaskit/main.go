@@ -17,6 +17,7 @@ const usage = `usage: saaskit <command> [arguments]
   migrate [up|status]          bring the database up to date, or show what it lacks
   catalog plan|apply|show      compare catalog.yaml with what is on sale, put it on sale, print it
   keys create|list|revoke      service keys
+  events types                 list the event types to register at Stripe
   doctor ledger                prove every balance from its entries
   config [-markdown]           show the effective settings
   version                      show the version
@@ -51,7 +52,7 @@ func main() {
 
 func run(ctx context.Context, p process, args []string) error {
 	commands := map[string]command{
-		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "doctor": runDoctor,
+		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "events": runEvents, "doctor": runDoctor,
 		"config": runConfig, "version": runVersion,
 	}
 	if len(args) == 0 {

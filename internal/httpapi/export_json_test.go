@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -72,6 +73,26 @@ func TestExportIsWhole(t *testing.T) {
 		if *e.TargetID != "mine" {
 			t.Fatalf("audit entry of somebody else: %+v", e)
 		}
+	}
+}
+
+// An export says of a subscription what GET /v1/subscription says.
+func TestExportedSubscription(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	userID, accountID := pgtest.User(t, pool)
+	if _, err := pool.Exec(t.Context(), `INSERT INTO subscriptions (id, account_id, customer_id, status, livemode, current_period_end, cancel_at_period_end, created_at, updated_at)
+		VALUES ('sub_1', $1, 'cus', 'active', false, '2026-04-01T00:00Z', true, now(), now())`, accountID); err != nil {
+		t.Fatal(err)
+	}
+	accounts := accountsOn(t, pool)
+	standing, err := accounts.Standing(t.Context(), accountID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := exported(t, accounts, userID).Accounts[0].Subscriptions[0], toSubscription(standing)
+	if diff := cmp.Diff(want, got); diff != "" || got.CancelAt == nil {
+		t.Errorf("cancel_at %v (-want +got):\n%s", got.CancelAt, diff)
 	}
 }
 
