@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/audit"
+	"example.com/saaskit/internal/httpapi"
 	"example.com/saaskit/internal/idempotency"
 	"example.com/saaskit/internal/serve/servetest"
 	"example.com/saaskit/internal/usage"
@@ -51,12 +53,56 @@ func benchHTTP(b *testing.B, r *report) {
 		}
 		return c.JSON(http.StatusAccepted, api.UsageAccepted{Accepted: accepted.Accepted, Duplicates: accepted.Duplicates})
 	}
-	httpRatio(b, r, w, "validated_get", load{Path: "/v1/tiers/pro"}, same[api.Tier])
-	httpRatio(b, r, w, "validated_post", load{Method: http.MethodPost, Path: "/v1/usage/events", Body: event, Header: withKey},
-		func(*testing.B, servetest.Response) echo.HandlerFunc { return bareRecord })
+	get := load{Path: "/v1/tiers/pro"}
+	post := load{Method: http.MethodPost, Path: "/v1/usage/events", Body: event, Header: withKey}
+	validated := validatedOnly(b, w.Do(b, servetest.Request{Method: http.MethodGet, Path: get.Path}))
+	httpRatio(b, r, w, "validated_get", get.at(validated), same[api.Tier])
+	httpRatio(b, r, w, "validated_post", post.at(validated), func(*testing.B, servetest.Response) echo.HandlerFunc { return bareBind })
+	httpRatio(b, r, w, "chain_get", get, same[api.Tier])
+	httpRatio(b, r, w, "chain_post", post, func(*testing.B, servetest.Response) echo.HandlerFunc { return bareRecord })
 	httpRatio(b, r, w, "auth_api_key", load{Path: "/v1/auth/whoami", Header: withKey}, same[api.Principal])
 	httpRatio(b, r, w, "auth_jwt", load{Path: "/v1/auth/whoami", Header: withToken}, same[api.Principal])
 	httpRatio(b, r, w, "account_api_key", load{Path: "/v1/account", Header: withKey}, same[api.Account])
+}
+
+// stored is the answer to one event.
+var stored = api.UsageAccepted{Accepted: 1}
+
+// bareBind reads the same body and does nothing with it.
+func bareBind(c echo.Context) error {
+	var in api.UsageEvents
+	if err := c.Bind(&in); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusAccepted, stored)
+}
+
+// fixed has the answers ready.
+type fixed struct {
+	api.StrictServerInterface
+	tier api.Tier
+}
+
+func (f fixed) GetTier(context.Context, api.GetTierRequestObject) (api.GetTierResponseObject, error) {
+	return api.GetTier200JSONResponse(f.tier), nil
+}
+
+func (fixed) RecordUsage(context.Context, api.RecordUsageRequestObject) (api.RecordUsageResponseObject, error) {
+	return api.RecordUsage202JSONResponse{Body: stored}, nil
+}
+
+// validatedOnly serves the generated handlers behind the validator alone, with answers that are ready, and returns its address.
+func validatedOnly(b *testing.B, tier servetest.Response) string {
+	b.Helper()
+	var f fixed
+	tier.Want(http.StatusOK, &f.tier)
+	middleware, err := httpapi.Validation()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return serveEcho(b, func(e *echo.Echo) {
+		api.RegisterHandlersWithOptions(e, api.NewStrictHandler(f, nil), api.RegisterHandlersOptions{OperationMiddlewares: middleware})
+	})
 }
 
 // same is the handler that gives the same answer as ours, from a value that it has already.
@@ -75,12 +121,15 @@ func httpRatio(b *testing.B, r *report, w *servetest.World, name string, l load,
 	if l.Method == "" {
 		l.Method = http.MethodGet
 	}
+	if l.URL == "" {
+		l.URL = w.BaseURL + l.Path
+	}
 	res := w.Do(b, servetest.Request{Method: l.Method, Path: l.Path, Header: l.Header, Body: bodyOf(l)})
 	if l.Want = res.Status; l.Want >= http.StatusMultipleChoices {
 		b.Fatalf("%s %s answers %d: %s", l.Method, l.Path, res.Status, res.Body)
 	}
 	bare := l
-	l.URL, bare.URL = w.BaseURL+l.Path, bareEcho(b, l, floor(b, res))+l.Path
+	bare.URL = serveEcho(b, func(e *echo.Echo) { e.Add(l.Method, l.Path, floor(b, res)) }) + l.Path
 	var cpu, rate [2][]sample // of the floor, of ours
 	for round := range r.rounds + 1 {
 		for side, target := range []load{bare, l} {
@@ -101,12 +150,12 @@ func bodyOf(l load) any {
 	return l.body()
 }
 
-// bareEcho serves one handler without any middleware.
-func bareEcho(b *testing.B, l load, handler echo.HandlerFunc) string {
+// serveEcho serves an Echo without any middleware of its own and returns its address.
+func serveEcho(b *testing.B, routes func(*echo.Echo)) string {
 	b.Helper()
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.Add(l.Method, l.Path, handler)
+	routes(e)
 	go func() { _ = e.Start("127.0.0.1:0") }()
 	b.Cleanup(func() { _ = e.Close() })
 	for range 1000 {
@@ -115,7 +164,7 @@ func bareEcho(b *testing.B, l load, handler echo.HandlerFunc) string {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	b.Fatal("the bare Echo does not start")
+	b.Fatal("the Echo does not start")
 	return ""
 }
 

@@ -30,6 +30,12 @@ type loadResult struct {
 	P50, P99  time.Duration
 }
 
+// at sends the load to another server.
+func (l load) at(base string) load {
+	l.URL = base + l.Path
+	return l
+}
+
 func (l load) body() string { return strings.ReplaceAll(l.Body, "$ID", uuid.NewString()) }
 
 // BenchmarkLoad is the other process of [BenchmarkRatios], and nothing by itself.

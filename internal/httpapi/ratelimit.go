@@ -115,10 +115,11 @@ func bodyEmail(c echo.Context) string {
 }
 
 func setLimitHeaders(c echo.Context, d ratelimit.Decision) {
+	// Set would make the canonical names anew for every answer.
 	h := c.Response().Header()
-	h.Set("RateLimit-Limit", strconv.Itoa(d.Limit))
-	h.Set("RateLimit-Remaining", strconv.Itoa(d.Remaining))
-	h.Set("RateLimit-Reset", seconds(d.Reset))
+	h["Ratelimit-Limit"] = []string{strconv.Itoa(d.Limit)}
+	h["Ratelimit-Remaining"] = []string{strconv.Itoa(d.Remaining)}
+	h["Ratelimit-Reset"] = []string{seconds(d.Reset)}
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }

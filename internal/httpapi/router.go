@@ -183,7 +183,7 @@ func setConnectionDeadlines(c echo.Context, until time.Time) {
 	_ = control.SetWriteDeadline(until.Add(5 * time.Second))
 }
 
-// deadline bounds the whole operation, and the connection with it.
+// deadline bounds the whole operation, and the connection with it. Its context has the place for the caller.
 func deadline(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -191,7 +191,7 @@ func deadline(o *operation) echo.MiddlewareFunc {
 			if o.deadline != defaultDeadline { // which every connection has already
 				setConnectionDeadlines(c, until)
 			}
-			ctx, cancel := context.WithDeadline(c.Request().Context(), until)
+			ctx, cancel := context.WithDeadline(withCaller(c.Request().Context()), until)
 			defer cancel()
 			c.SetRequest(c.Request().WithContext(ctx))
 			return next(c)
@@ -209,11 +209,10 @@ func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	nosniff, noReferrer, noStore := []string{"nosniff"}, []string{"no-referrer"}, []string{"no-store"}
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
+		h["X-Content-Type-Options"], h["Referrer-Policy"], h["Cache-Control"] = nosniff, noReferrer, noStore
 		return next(c)
 	}
 }
