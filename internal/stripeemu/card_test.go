@@ -1,6 +1,7 @@
 package stripeemu_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,7 +72,7 @@ func TestOffSession(t *testing.T) {
 			}
 			continue
 		}
-		refusal, ok := err.(*stripe.Error)
+		refusal, ok := errors.AsType[*stripe.Error](err)
 		if !ok || refusal.HTTPStatusCode != http.StatusPaymentRequired || string(refusal.Code) != tt.code || string(refusal.DeclineCode) != tt.decline {
 			t.Errorf("%s: %v", tt.card, err)
 			continue
