@@ -176,6 +176,16 @@ func (a *action) deleteCustomer(r *request) (object, error) {
 			a.endSubscription(subscription.Object, "cancellation_requested")
 		}
 	}
+	for _, r := range a.store.all("subscription_schedule") {
+		if r.Object["customer"] == customer["id"] && r.Object["status"] == "not_started" {
+			a.closeSchedule(r.Object, "canceled")
+		}
+	}
+	for _, r := range a.store.all("invoice") {
+		if r.Object["customer"] == customer["id"] && flag(r.Object, "auto_advance") {
+			r.Object["auto_advance"], r.Object["next_payment_attempt"] = false, nil
+		}
+	}
 	for _, method := range a.paymentMethodsOf(text(customer, "id"), "") {
 		method.Object["customer"] = nil
 	}

@@ -23,6 +23,7 @@ type checkoutPage struct {
 	Recurring  string // "per month"; empty for one-time payments
 	Total      string
 	TrialDays  int64
+	Delayed    bool   // takes debits
 	Codes      bool   // takes promotion codes
 	Discount   string // what a code takes off
 	Lines      []checkoutLine
@@ -139,6 +140,7 @@ func (a *action) checkoutPage(session *record) checkoutPage {
 	if o["mode"] == "setup" {
 		p.Title, p.Button, p.Total = "Save payment details", "Save card", ""
 	}
+	p.Delayed = isDelayed(o) && p.NeedsCard
 	p.Codes = flag(o, "allow_promotion_codes")
 	if off := number(child(o, "total_details"), "amount_discount"); off > 0 {
 		p.Discount = "−" + money(off, currency)
@@ -200,7 +202,7 @@ func (e *Emulator) submitCheckout(w http.ResponseWriter, r *http.Request) {
 			return reply{location: r.URL.Path}
 		case "apply":
 			return a.enterCode(r, session)
-		case "pay", "decline":
+		case "pay", "decline", "debit", "debit_fails":
 			return a.pay(r, session)
 		}
 		return noticeReply(http.StatusBadRequest, "Bad request", "The field action must be pay, decline, apply or cancel.")
@@ -225,6 +227,10 @@ func (a *action) pay(r *http.Request, session *record) reply {
 			return pageReply(http.StatusBadRequest, "checkout", page)
 		}
 		page.NeedsCard = a.needsCard(session)
+	}
+	if action := r.PostForm.Get("action"); strings.HasPrefix(action, "debit") && page.Delayed {
+		a.debit(session, by, action == "debit_fails")
+		return a.afterPayment(session, page, nil)
 	}
 	refused := a.enterCard(r, page.NeedsCard, &by)
 	if refused == nil {

@@ -42,7 +42,6 @@ func subscriptionOperations() map[string]operation {
 		}},
 		"POST /v1/subscriptions/{subscription}/resume":                {handle: (*action).resumeSubscription, params: []string{"billing_cycle_anchor", "proration_behavior"}},
 		"DELETE /v1/subscriptions/{subscription_exposed_id}/discount": {handle: (*action).deleteSubscriptionDiscount},
-		"GET /v1/subscription_items":                                  {handle: (*action).listItems, params: []string{"subscription", "limit", "starting_after", "ending_before"}},
 	}
 }
 
@@ -67,18 +66,6 @@ func itemsOf(s object) []object { return elements(child(s, "items"), "data") }
 
 func isEnded(subscription object) bool {
 	return subscription["status"] == "canceled" || subscription["status"] == "incomplete_expired"
-}
-
-func (a *action) listItems(r *request) (object, error) {
-	s, err := a.named("subscription", "subscription", text(r.Params, "subscription"))
-	if err != nil {
-		return nil, err
-	}
-	var found []*record
-	for _, item := range itemsOf(s) {
-		found = append(found, &record{Object: item})
-	}
-	return page(r, found)
 }
 
 // A subscriptionOrder is what a subscription is made of.
