@@ -472,6 +472,20 @@ type CheckoutSession struct {
 	URL string `json:"url"`
 }
 
+// Clock defines model for Clock.
+type Clock struct {
+	Now time.Time `json:"now"`
+}
+
+// ClockMove Give one of the two.
+type ClockMove struct {
+	// Seconds How far.
+	Seconds *int64 `json:"seconds,omitempty"`
+
+	// To Where to; at most two years ahead.
+	To *time.Time `json:"to,omitempty"`
+}
+
 // ConfirmationRequired defines model for ConfirmationRequired.
 type ConfirmationRequired struct {
 	Code  ConfirmationRequiredCode `json:"code"`
@@ -1315,6 +1329,9 @@ type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
 
+// MoveClockJSONRequestBody defines body for MoveClock for application/json ContentType.
+type MoveClockJSONRequestBody = ClockMove
+
 // RecordUsageJSONRequestBody defines body for RecordUsage for application/json ContentType.
 type RecordUsageJSONRequestBody = UsageEvents
 
@@ -1401,6 +1418,9 @@ type ServerInterface interface {
 	// TestAuthenticated Answers a signed-in user
 	// (GET /v1/test/authenticated)
 	TestAuthenticated(ctx echo.Context) error
+	// MoveClock Move time on
+	// (POST /v1/test/clock)
+	MoveClock(ctx echo.Context) error
 	// TestPublic Answers anybody
 	// (GET /v1/test/public)
 	TestPublic(ctx echo.Context) error
@@ -2117,6 +2137,15 @@ func (w *ServerInterfaceWrapper) TestAuthenticated(ctx echo.Context) error {
 	return err
 }
 
+// MoveClock converts echo context to params.
+func (w *ServerInterfaceWrapper) MoveClock(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MoveClock(ctx)
+	return err
+}
+
 // TestPublic converts echo context to params.
 func (w *ServerInterfaceWrapper) TestPublic(ctx echo.Context) error {
 	var err error
@@ -2548,6 +2577,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/test/public", wrapper.TestPublic, options.OperationMiddlewares["testPublic"]...)
 	router.GET(options.BaseURL+"/v1/test/authenticated", wrapper.TestAuthenticated, options.OperationMiddlewares["testAuthenticated"]...)
 	router.GET(options.BaseURL+"/v1/test/api-key", wrapper.TestAPIKey, options.OperationMiddlewares["testAPIKey"]...)
+	router.POST(options.BaseURL+"/v1/test/clock", wrapper.MoveClock, options.OperationMiddlewares["moveClock"]...)
 
 }
 
@@ -4004,6 +4034,62 @@ func (response TestAuthenticateddefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type MoveClockRequestObject struct {
+	Body *MoveClockJSONRequestBody
+}
+
+type MoveClockResponseObject interface {
+	VisitMoveClockResponse(w http.ResponseWriter) error
+}
+
+type MoveClock200JSONResponse Clock
+
+func (response MoveClock200JSONResponse) VisitMoveClockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MoveClock4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MoveClock4XXApplicationProblemPlusJSONResponse) VisitMoveClockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MoveClockdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MoveClockdefaultApplicationProblemPlusJSONResponse) VisitMoveClockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TestPublicRequestObject struct {
 }
 
@@ -4884,6 +4970,9 @@ type StrictServerInterface interface {
 	// TestAuthenticated Answers a signed-in user
 	// (GET /v1/test/authenticated)
 	TestAuthenticated(ctx context.Context, request TestAuthenticatedRequestObject) (TestAuthenticatedResponseObject, error)
+	// MoveClock Move time on
+	// (POST /v1/test/clock)
+	MoveClock(ctx context.Context, request MoveClockRequestObject) (MoveClockResponseObject, error)
 	// TestPublic Answers anybody
 	// (GET /v1/test/public)
 	TestPublic(ctx context.Context, request TestPublicRequestObject) (TestPublicResponseObject, error)
@@ -5854,6 +5943,52 @@ func (sh *strictHandler) TestAuthenticated(ctx echo.Context) error {
 	return nil
 }
 
+// MoveClock operation middleware
+func (sh *strictHandler) MoveClock(ctx echo.Context) error {
+	var request MoveClockRequestObject
+
+	var body MoveClockJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MoveClock(ctx.Request().Context(), request.(MoveClockRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MoveClock")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MoveClockResponseObject); ok {
+		return validResponse.VisitMoveClockResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // TestPublic operation middleware
 func (sh *strictHandler) TestPublic(ctx echo.Context) error {
 	var request TestPublicRequestObject
@@ -6272,148 +6407,153 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rdhu3utiroOxeK07OiKJlORf5R6vtOI3OtmMvS653V6yS4MxHDrZmgAmAEc3jpa4+TR+sT3IWPgBz",
-	"I4YcKpIjJ/kRi+RcgO9+x6dRLPJCcOBajU4+jVKgCUj88yyBvBAauH4LRUbXkJhvE1CxZIVmgo9ORjMt",
-	"S5iRVQoSiE6BUK5WIAlTRKdUE7EglBOgMmMgiYTfSlCarJhO8WpFcyDVe+L1wT9gPR5FIxWnkFPzOuBl",
-	"Pjr5dWTeM7qMRnpdwOhkpLRkfDm6uYlGb+1Dz37cXN0vNAezEKaqVzNORClJJpaq/aLug2+iUUElzUE7",
-	"cJzGsSi5/hkBtPmuC7N5ewnRgtBYk4WQY3JKSgXyK0UKkEpwmlVXWaAxbYCVwUITUepnhJIrWJuv5qLk",
-	"iXkU04qIFff3mUsUyGsWg7n0A0+pMpdxA0vBYfyBj6IRM2uyyBxFI/Pb6GR0Tqm6YvrAbaW1/4WQOdWj",
-	"k1FZsmQUAvTzUioR2PmMw0c9jfHXmcG4wWxBl0DmsBASxn45v5Ug1/Vq7B2tReT040vgS52OTp4+PopG",
-	"OeP+8+PQkhqk8w9Yby7tFb0CRSiRoOWaKLqAMXlXGGgdPX1KCsm4pvMMyOn587MzEqdU0tjgOyJzQyyU",
-	"SMoTkZN3785+HPdBtUO/fRs6evq0u6GCag3SPPN///pfDv7P5b/9LQj4f8DaUje+vqA6rV9+Besp4ssQ",
-	"OJOGRw2r7IfZlyxnunpBB00Z/th8YAILWmZ6dHI0icwOWW549PFkgvtzn6r3MK5hCdKylARVCK4AOeqN",
-	"FPMMcvNnLLgRNOZPWhQZi6nB4GFhr/i3fymDzk+NNfxNwmJ0Mvqvh7X4OrS/qkP/XHxjmyBOiYRFqWhG",
-	"Hr396Tn54fjpd1+PRzfR6ByUYvYlPWvZbw3+eYE1nLMlh4Qwji++AKXfgkJ43tG7G48MvP5Mk5WQV2qM",
-	"qHf3oIB7c+aYqJCiAKmZRRPNMrGCZMoK/Mg05CogMSuEUynp2nyOJVANyZTqFhkmVMOBZjls0mI0go8F",
-	"k6D2uoclA8g8GmVU6WmpqgW1wWLFAiU546UGklGNgmvYCiyrBECiYlFAG2xbqcZcHgKl0lQGFv13WDLO",
-	"GV96sasglmC4FT7SvMhwMVfTjF3D9Mnifxi5oQXRkGVGdShCCyr1eHTCyywLCYZaqPw6QqDiRqtt+XW1",
-	"UF0raTH/F8TaLN+S1kum9CZ5JVTTwQByNBqAUEMJhdR5ey/4zv6FvisMtpH2k4QZWNPsTWPRC5opQGHX",
-	"/NYI9EGM01AKx08C1JTTj2f22qeTzkaj0ceDpTgw3x2oK1YciMIu76AQRtBKt7hhnGTQbvSf1xm9dN1Y",
-	"sRfz/Xr59lRfb/xoc+MlZ7+V4H636x0Ii5sQop0JtCnt4hiU2mS19ynoFKQxvsp59QNZsms0MWvjj5KC",
-	"soRoY/BysRrX8mIuRAaU31Y0DhRzV4wnTcvZ253mWqB5wIjeIr+kyCBs68Y0y4xda2SNe5NYcbSLcsjn",
-	"IDdfFI1qP8HebuxcigayE0IGVSxoXhtwrlKhgCyA6lIau44nBK0TRVKRJR1obxNjCKNKmuEbI4/53cLM",
-	"IvrFx0LIMAF5ytoqydxlN9GIFmxqxPEdSEFaJkxPM7Ec/ixzxwuu5bpHhZsHakm5orHBxfBVPsd7L+pb",
-	"Qy9g/FqweA9hcWZvCCrJBmPuIX0ad4Weequ979h1qegSBj/snbn6QmiabT6rQ9208uwqourCpQHzzubC",
-	"6ParbRJXkC2MtqM8DsgLSwkuJBCLHOoIgOE9w7QdHso9C1XijnH97fFo06uIRnBt/JWGxMsF12lQzkmR",
-	"ZeI6JF+8eNcprI0jbkwm84FJgo8LifEu7HMHerugIIxqZgvIDe0ckNp2c0gcW4kUkvY01kJOvczf+Pke",
-	"9Yymcgl6ypLd5hY+wO2vteTdsrbU6TvVF28xioNQRc7Lgs6pAmIuJ1dcrFAl52MyY8nMBqPA6G3zWG8q",
-	"W3FPtLgCHhEuNH6Lj2SJvYgpcvrmbJM8b+XY5JRlQRzhL9NY8AWT+f3gyuxqmoOm3tjeLm5AvvLXBlC5",
-	"DU93ZDnvv8wGgLfd9AIvwtieUishk52xBH9d0Ip8nkJ8JUrdiB60N3J7d7YTM9CSFfCVqkjTuHr4znEQ",
-	"3zIbyJXmypavEMLuc0ubGIt4Wz2hu9dYJNAUw3Hjrmn14ss9eKOzYHyBv7pnnarMwUWEd1Jh0G6bhsD/",
-	"k5DNmKuKCOOkyGgMHhuzTmx1RmyYsBVD6GPPLequGV6r/9seaOtEfNph1ckkpBdhARKCuvt/iVJi+Bnj",
-	"ywshrVxUBfCE8eUzYv0yA5CmF2QuNHpwbPewJQi6HecONFux7YNnv8OGoNeUOVe4C4BTRZgmK6qIZMtU",
-	"E7rQ4IDQsJNaeO5/T+OO6SDZ3QFH5/6oNjrqHQRhZTVWHeKjWfZ6MTr5daCj0QWuizNtAOs1z9aeFBZM",
-	"Ku0SQmNypklMuVGzcyASaELokrKA+DJuvX+8cfMDgvfS7ihh+qUIYP5zxR2XknINyUASG6iqpRFv3HwY",
-	"9lglShm35C6tDHGj5uKrkVtpOH22oRHcA5srqbe602CzaHljXhvCi3EDhpr1HiOG36YJXQeCMr8YEdNK",
-	"pNG5Aq7HWzCw1RfMyu3xkELu5ay+Ejzkp2+JrHoYVa/aDuQ7CKk2MLZrob1h001Xf4s47qJwSbVxtiwW",
-	"3f7JymFxAKHMaWao3RLKQOK6jYjoKNVNEbJYQGy28jmiepajI2NkGSVY2XBht7ep3oeHxyrd0oZwC3qd",
-	"bQ8ijjsj2h1RlrtJCTyvpVaHovtthvcY6KDc6DpjKWkfmxxOzoE8e/XCGYY+ZylkyYxoscTQxcDHm5sG",
-	"Mkkm9L7RPqOPd8aoKri51dR7du8MoqGUhoQDSf6z89fk+OjxdxHJxAokianC1F0dRoFSjtrZdnrwH5ef",
-	"ntz8LcRqL7w30ojDcPrf3adxLPImpK030jFyj1tGbijH85MNYgc8PZGDThlf2miZj5GRWHBNGVfPyOya",
-	"ZnXRjVV7ucC4OuWEkjWozZDFHeg+fO1ACYIPCaHxjGuQ1zTbjNdFozVQGZRfPubbo1SmiV3XIE3sbino",
-	"bohU98xZljG+nEqgqkf430ahpEKZW1w4dhp22r2G2Pza3VYki+DvvMQsTNCKoWy/leINotRTsZjOaSvW",
-	"2EhqKU11qdqcg3AOpQgbMelpzw41hryHISloydr1+Ae1cR81iWenWeso8A4015b8xd3oq5diecZvFwL5",
-	"DCG05ha86Kwe1LOd16W+3X4wD92qWBplIkZS8LLHf15mYo5/CKNLVdhX2licJb7NkAEnlri8Kxw75fWV",
-	"IjnjQpKSMx1h6BoDewSDJoow/TtzIXFDS27V1v663iRG9aQQUn6BVSOUsEeMrV0R0YFakkhQChQRknDQ",
-	"WKVEHj0/+/Ht11YZ5nRNSmUTyFewfkYoX7fUIOSFxgLSu6i1eCg1FN0KtitYY/5MlJrYqxAwiSBcoOXQ",
-	"AsA9FF50aaZX2f8Cq0CEfA96iY1VmHnNuG0rbyFhEmL97u3LRt66cHGIIXbP/qwTIed5a2a70HfXoebD",
-	"xNMtNuUrI3bvphs490tuvz1qwjeEvzcNCd+xUlsZtwRiloAiqVgRpaXgS8OPri55Dp0Y8Hc7Cns3AoD1",
-	"Qt6CAv05dJt0kJ9qsReSghouCFrJeMwKSzodIWm/7EahVSkNtkgG15AFkkANb4Vmj8O54maGY3dWIskZ",
-	"35opJ2bZmN9RGPDHO5jSkmohFaESr+CGCuqan3BBlKtjvk0opFS2fMfmyg2N20xN0JXoE6uvF7by/pnV",
-	"IXY7rjIp2qPm1SFkuk9i9jaJABeicdsJU1hVXR3O03UzjEaLPSOFFEtJc+WYmszXziqp6YtxVS4WLGbA",
-	"9bQOWAYCZtrxXCA6ktKiAA4JQfVNeUJW5uuVKDPzXVYEE5sgpZDB6jwWp6SgUivPGr7jw1DhysikwWrR",
-	"Qe6FeVcIx+7JwUzhBWSZEX5aEFUWhZA6uI/aVaoSfE9/+KGR1jtu5Oma+SOm+wrylM/PYfkJEbGT+hBc",
-	"gP1iI8TkK+7VoY0xIduKBHbX1eGvfoEN38slbRsw20KsFuQbFGuMdB927Sx4LpL1eBaRGXYt4F8F1el4",
-	"ZozImcvB1nsxpkqbmPEBldW7aR+C8rVa2/dfrbG+J7TRprYICiFOnJFMhGRL1k4slpJ1Qk2T4+8Dq34L",
-	"CwkqvZ2mlPbmKVbG7NuVE8reNcHUfngYQgp48pCVfJN7vF+p2JKXRcOxrL+w5T0p5UvYnYLrtxjeCk31",
-	"LWsbxDXIjBZTBbHgiWotfdJtEPlZrEgmMAAJRGQJOhxLYfwyjq0jzsWoJNe3k+PvWzUJAdEV8p7Pa/d8",
-	"Qz3YNjjr14wbYHU2zIkEmtTpsu7HlWRYLoeVi/5H+8H+dBmiW/OOg2sqjZBQ5mWuluOtvd8lAtqf3rs3",
-	"YY2m+wn/tj9ctluLQqXmNZ/tNIO9Oxoyy84tagdmATZ4fOe78cqpJ/yG/AQq0f4K2ja7q49dfV+gkLWG",
-	"TXe9rdW0wOLeGuKfc7bk74rb8c9DrEe7YydlRxgO/cpgg20V46KaZmJZon7t5lrM/yYHP0wvP02ib4/C",
-	"eZdWIfbefRlMB3oxsOh4ayOGo7OS65Cl+oJX5XZLSWMgq5RlgC0e6xw4xpyMbE3KPZrFnNMdakJ7nwIn",
-	"lNgrMrQnbOSLKVLyBCRZ0TXR2NVq8663eO20AMlEMoW+OP5tIiH2nu6zB66sfW/V6zawcocntyqa7S2w",
-	"DNrLt4n0/FZSrpleD63kqXyCnqUZ5kQLn+kIzVsuOMw6vj+m4oMWP+sro0YOcQmZOSREi2eujobYIhTP",
-	"AxWLE5WKFaGKzEp+xcWKz8JOhmQ024cWuj6FbcypfIm6QydEyyGx1e6u7RhFV2HyL5qhme1+or+wu3Bx",
-	"FV6NQ0FvWdRWVVmVdQ2oRfE9UoPTUj4fHWrRGZw6ts1YO3tjGMiX9sphpVYdmVzFZ7DIUELdRDKsNYeB",
-	"fCN7UnCS8qvNV/7MlqltVsvdPIOAedtX0dV8lHtBtbkGoiro9RHOywq4HcXY6B5rL/slu7blym4Mh9OK",
-	"4eK4eSlVQCM5e0nVCRjs36GaiHZooWVc2nsMc05tP3UDw30wC93ll9VoZ+oHz+9OzSJ73roGrqarwbVv",
-	"r6pc4FC7/fMkKbrU7H+IBqYHBxYCDqq9iFMql9BXIrBLDg4Mw/paip63bLTUWuvP+iUlBmITpopSh2PO",
-	"LhS3n5ESKqbA5A0kkOzV5VqrT4+85oJ24O8u2OpzVOm981G637FQ67cznohVaKE4Cmh7oUqbvX84Onry",
-	"5LujyZNvv396/N13T7+ffEeUpjxRTn0ZiVrGqbHlvGIZIANWdoU7NuP30QGg3UT1kLo2ZjtkT+MYCh3q",
-	"+qGNXzqK+tosyDd9llxDEtYXSWknnQS1feMhK9c8LoHQTAJN1gNUcbW+1nt6N4rv2zc6wHLgKhifPsWc",
-	"hLefEfgRUQbnVBFKcpFARjDVJGHpEnndQoFB/kvVplM3iMG1q6Heq/+mQedDTL6ObOuEB4QmIkswWUg5",
-	"efKUJHStCHf07gsWE7omNAWaDHdmt7pWO3umJsMMOM8r1ct2S86ahtSX034G1XqHi0nLJ63SkcceyP7z",
-	"DkvKvbYXjBdeqrYB1S+GbR3pYA3bpKHPILh7BLEvfq1W0wuP95Xc7yQ99om11LgeoGk+M4QaY45uESzw",
-	"o4gAjZ4Gz26ls5BDvo0VL1LYmOQ3iMlu1XHCVJHR9bTXRx7cVB6OdAy0jhumaJWFcVGmhCk6z6x2hQy0",
-	"TR7gnz29vlvGu/jRgd1BiVT58j7farLHqBcf3W4gNdoILO2o/jVksmPcyx7DW1rjY26CRYdC7ksqQ5It",
-	"wURL821RVUvjN9UHjTtwC+xqdvoDHXvKhiWFTTlkVGmcNLmbFraYt420Ta/KtrWdgTxlNTNCGcuGzkWJ",
-	"3+UKsmtQY2I7FEuFYVVfU7NydzYTnMGFnSOBDhyq0M3i+16F9qr/AUVVlowDXUgmlh0rMdwkPkQMXA6Q",
-	"0uYhfZi4q/kRHcHZqpiYDCrt/p8g2WI9NF3YnYorroDP7JSbGUqgmY3Y27xlSlU6IzQTHDbrvffLG4aK",
-	"NHYa+b3pXbOwu3iYzxIHayEwbBKLaztlNKdLFmcMo6KMX9ts+n41E/hriKJqi6ku1EiwptmvLBXYGma/",
-	"7JsbhGV9cSmZXp8b+Lfirn0V2mJBBK8ykWNy0SyX/EqR2ccDLN6bYU2Sm1BjvnAJP004QKLG5DRTAlN+",
-	"3CjCv2O63U6t6Z1I+8+D0zdnbhatF68FcyPDnCOxbe1V55ldsLHhMOVo6VlZV8NGlq3mJAcH7rEz7PS3",
-	"pfs+Ru/1uFld4mTPB97nspBHQnoBNRfJ+mvzROVgM3PJkhlBAlLVF1jk4foiW1Ugswi/VIIIvmU08naQ",
-	"YQZuasi46toLD1jGCw/OqwsDD/Oa2hZO/OS1+7+/vxhtTKttjCgyBNWquq7GV4eqMFKtCzv8lfGFCJux",
-	"cxpfEbAZbkrOKT0/IWaLB4xH5PTNmXM1i4xyFflGldYssahq1zYgxvqa8Qf+gX/zzftUGIMtptg4N/7m",
-	"G3Lq7DqiwHgJ3QlMG9sjj2bmHyHZfyDLnHjS////9//Nvn5GqK9UdQ+k/AN3iyaPZhU6T/B6FL6ua6TL",
-	"RV+PyWnTu24QL+Xr2gjlieNUpnfSsIPCWztrWH3zDVah+trKxuxhy1LU+E7zzJC3SGD2jMwSEauqFnOc",
-	"JzOspqekoJIuJS1SW+lJ47R6lZYMlIH0ucEp5WTWGUzt9JEtD33z+vwC9/Tm9OL5zyf1NPbwjHYDFyuO",
-	"le8yIXrFYoPvM8S/H/su3ax4XODRMTES1kuOeqL8gR8pf0JwgrzlzIzFwBWyl2Oo04LGKRwcjSduVpEl",
-	"bXVyeLharcYUfx4LuTx096rDl2fPX/xy/gLvqStmR05qjaKRkRuWCybjx/YiUQCnBRudjJ6MJ+MntoAl",
-	"RTF/eP34sDHScWmnnlSS/CwZnZgv65HqzanxPeNV6ksO21Plby47I7KPJpM7GwtdTZzcnAndGF6PQ6mP",
-	"//nPvqdVy6vHbEe1eh18T0OnIpisVPz18iZqaFb7saWwfr00MFJlnlO57o7d92rLDRelsUY+NmKRLlVz",
-	"PuIlWi22/rBdU2hWhjgv2IFPqwaRnjGlbROc+r1Yj3beYCe0D7jQDem/X0KqpzkHaOkXWBn5gdN/IiLh",
-	"WlxBYo0Ff8rBH01jfRT0lSJuZGZFL54KLm+iUSFCGfKLauy2EX+oGVglEFFroAuI045OiMABSVoZeZ6a",
-	"G66g0EYDWbnZEbsbIvwDtw9WbdHs2wFndiFOnLbp1Vpqrm3z3gm2czKDpUfULH8XyfrOSLFuRL1pewXO",
-	"E+nwwOM7e3F7oFaPSPWoQYRb1Ixx6EXgjJWD5iEroTe7uw4Dx7Lg6x8KP72iV2DLt4N8ZN1FrhiGDqoe",
-	"gabIPfxku8FuLLNloCFUmLLAqMpCirzFcoKT+RrZg3GlsWUOFcOSXgNWzmGvETM2DJ6kEguemDtolhHb",
-	"/D3e4B0rxSre6VDVcWh1KPYelKCza9oTNVG/xdMDjbvWM1uYK6oEX5PBHhDIX3PohfbNvjLYHgMzQPZu",
-	"2pQF1XG6icUSo223VAmfScK3TmQYJOQ/FwFafwhNmz+/VH+Om0UPOHJTByKCjRdrrF9wPWvUz3D43bL/",
-	"UGK/EyYZPhub9Bp4HFaozbGn3VteQWAY7bIBDRf+yxKMCdoAA7Yc2Cib7c4iwBMVEao/cMFjaA22mIQs",
-	"Oguhh82+7a61m81DoD67UeZR+ZczzHBVsTMA0OJBWAgOezNrqdPDTCxtH5rnmo57LJZnfHQ/RNUacTRc",
-	"J2yHZnVi1+fHWAtN52zJjRtpg3UHOWUZCpWqPauBrFKno8suVkSpm2gJRnrquCuG7O7PlP7AZ3a00gzF",
-	"m4s+uikJPuNv6DUiM3vLrHPNHDOqTNVnG24Q2utS3x+lNaZPBcVXwPp3J7w9tEjHC9cE7yC7nZA8uR1I",
-	"ULCFoE678YhVYz6IU4AY5+BixXGyk9AhBwsh3Jrzck8oDc6SGSREjkL5MuRPpE5UJiu6JmwR3Pz4jxct",
-	"mBmwS7YDTowCGCZYXAduv8B3F5xXxHUv5kR7sMGfTfa/+GidCqwHxp06KV1jaxDzSpyhcP9Ma97yosrp",
-	"3we6m7Mg/kJMaueu1Odn2B1gDHk75l2pxU7MU09ImBo9mhw1znD2RocDTTXHi1TlhDa6v0kRCnvs74kY",
-	"2g3898D6jnjuxhUJHZnS45Fg/Rh8ZMol0h3AHbRDKLEHK2O2nvGlP0r2DyVb63u5mVm3NF59acT2cJUf",
-	"GXFP8ab2SUafO+JUz8PoJ5VtJ16NHl7MyJJBVNGAETi4D38gFaG6vaHtVHKNlXn9hoj9/T7VUrs28M9m",
-	"hLyFBCAnFAd/GWRljF9Z59DajtvRs0oFzVlv2nyVitP87CHXSTTb+sOBXzfH8IsqlHifuiGMEhLgmtGs",
-	"OuPOl/zMIRN8aXTPBoab5RJccKjKJNxo9MPYzXk9cGaF6jdBfkJbFodOYBs8eTQzH2YRmflOY/O37zCe",
-	"fW0b5GypGSlofEUezRoDXtsX21CrNWqZSkkjX/6B+5iCn6miNMsynFH5jFCO8Qd7lx+viQl2xhPiZgwR",
-	"5iob+jPs3Ym3f6JUe3drnzvnHnp9dwqWN55LpUWONX5kVsps9ueP774ucHiQK9T0wML+iAY/O4bdGt+1",
-	"zHVgmGt7/VN9dpC6z0Rw57yjEN5zI5N92dGDsIa9sEKvU9GsiQQ3SKfWnI0ZMH359uf1yVAPVXP6JQYQ",
-	"9N5JXGzftoFjxskKx7ZmQqsxeSm0HRlsCKuqEydCJiDra7FrxlyFx+p8ucWKXynSmJzrycJ901K3rRGH",
-	"HXo59Mc/9cf7sXB/Zkc/zMgqFRm4gI4xu2mWkUfHkyOjejeH+s6wNnpWHR81s3PI8LxHP2nWx/8bhf4n",
-	"H3ijnNjd26lsc+cjNKvZ7HmBjRMObbwjqjSzP1OhylgElbCFyB1xy4PRvp2jTT+zW9o+arPPLPa9ADV3",
-	"/nlU7j5sfl4YK2RP9rZzSbv83T18focmvmgf3P5XKkoOnzK3sz4ZaJzWosmdQ+bOeGVfon7JIFnWvdR3",
-	"o23ceKTtFHjmL/pr0V3zZKid1JZIutBfRB08q7G54Tl4slCdga1LCI80rab2MEW44BCRmW0DRnvCTrG0",
-	"nXsYB6jn+rn+2A1TuDUp9gHbw6119mjNJhBtXMKfpuK7xKv+Fnf8UdXMllFtaAuh9AXbwaqNzbCjuq1V",
-	"x0DBFxD20uGPcA2ZKHBqb46BTZ6tI3I8OSaQKcDs1yaxmUffTcvE5W1Cwo3xpQ/e6qkzi74x0/U2tgug",
-	"DUQtThO4PjBI8NMVeiKMFrulToFrnN6V3AeOW8//ElEVFuqNdC/WJB0wTtyMj10IacG/KOcZi+8B8G/s",
-	"g788iIfBzNdz4/XtAV3mvKNeu+oCr7hHLVVNTw1oqLNmEMbalEwSSfnVHx9jQ8C48YL2qOWUJtuCbAjr",
-	"w0/mn5ttkbYLOx2oI+6x4b+gmJ103clujFDbD4+GGgf2pLbLe8Zsn91hZyb/0Th8ze1KtqJtqA/8F/Z+",
-	"9/R7H7Dj4WbrbnU8Sj/sNexx4NQXVfWG4dU2suz9LjJbSJF7p0PM7CFhLMEDybRwYdKVe9CjdxfPvw46",
-	"Inbq7O8nNZQteIJVLVz8gMDfJV16nm12v/XRw+bvheZ9Mh5nZQLJmPwiVq0eltrrjYKLwrTz/ksIPaqa",
-	"bjsMWNWs3PtkUUsrAcZ8nSV24IZZhI8UUGNIKU0eTyYTT4hfmJeHG/ZzkJCasdOJeFQ67i79WWm1/d84",
-	"tqnF8of19Mq+6kY79dafpyx4DJE9wlCRGfMDghpTXGcnOD+G2SNLMeFgaDWlMs9A2Xo8O9UEp+TZsb3V",
-	"IOFgVxbEQiZ3JRkeRvahOdZ2eBXu3b26Gj/dY8xYurCZBy2kHTT9V0w9vEXisyovzGPGPznAoyZGJ48n",
-	"x98//e7bTdZrJyOMANhueb1T1kfpUHsbUX+HJeNYr2qPo2jXtEa2ysdqXiwPtCfxhMS7/1hTUGtg3fGO",
-	"EddfmnFXDdx84FbdzrwYUBmnpHTEUhOnO3D/44E7crgbD7Jft8jxMIdt0yGe4wFBrsGhGWGl2hXI+NE0",
-	"viUNJ4PxpC6L1ylwIiEX1z4Wy7BwbsHctD47zwzrzT7wOu3SHInmjdl60Mu2/js7JAuPBHYTdGehnryQ",
-	"0rHXv4LRkH4IswY7rVdwLDafw7LkuOAF40yloJzOhGzxoFyFH3GbVc9gmIiGj7AIwetu2bZPYRVSLFgG",
-	"D84P640SOvje7Jgl8QoeaiP6H1fTv40O/AyJih7+InMkdM0DASLrCPpDqGZvBznZ/nz/zOxHdgdcOA7k",
-	"389f/0ISEZf5AyhMa3cVGgXnZja6MjyjjOpp1TvZ3savaZIxDqOTJ5NJG0Wf3DH2W6OqVc/OH8Bm9hz/",
-	"h20dGRrqh/52y2hIsNrhaFjYJ3wUQGuUULfH0s8Ad8Z726xpDggQ3JlcfqhAVBfg+NPqdM8xCyGd4wjr",
-	"wWqd1hD3B6h7LHP8CRXPLo770VKscTyB41/01hzo5OEK5qkQV+rQjozePofDuOJYE43DvedrbatqzR8n",
-	"lVjGOdJ+2jXTY3I0mZAcKFf1vFMb88J+FiExgr0E18vi+OpfYo6Xf+ArlmVG9aILwnRPBAvYNVg/yR70",
-	"s8O1v2A5oP/w86vT555/zfbGBDM8TuvkTCmMtNXCIWNXWOfjSl+EnS9MFkz3TjcPDNmumSEgsfr5+pvD",
-	"b0YnnwZzZPdYXgNrDFu4083qaPeKqu5BZX8IK2wOLt8w+ukVnuBNfeQUHU4L4gYfeLrujSHd3LjR8j0E",
-	"kgJJhXIzevE6Zd3a2mLyA54PURq7N4dGqxg7ZZGJlbI9pYAqRYt2D6ntMTB0iNg3ru6H0SoVhObk7L99",
-	"GI1rgsIWt81sxhtrn6I+KkAUGVTPZJIg3zOlLd+M23pWBR6HHRBixV3AoWGPxULZA0D9evyg5mjz8I61",
-	"nUzuSmxad/nJTZu3YaY88oc506o42fanNJ7hc6+bj/DtRFErnBJVdYKtcEfjiT53F1hUo2TcRk+aC/Gd",
-	"JBu3vTIyiPFlC+KYWQlD3LVDxTTLmuuqCHrztrei1OCkayHFtVELccbAFquBPiiLZyQJVbw0no91HzeX",
-	"N/8ZAAD//w==",
+	"5H3rchs3uuCrYLlTFSenRdGyHCfyj12N45zRGTt2SfJ6tiItCXZ/JDHqBnoAtGgel7b2afbB9km28AHo",
+	"G9FkU5ZkOcmPWCS7cfnu+G74PIhFlgsOXKvB0efBAmgCEv88SSDLhQauTyFP6QoS820CKpYs10zwwdFg",
+	"omUBE7JcgASiF0AoV0uQhCmiF1QTMSOUE6AyZSCJhH8VoDRZMr3ApxXNgJTzxKu9v8NqOIgGKl5ARs10",
+	"wItscPT7wMwzuIwGepXD4GigtGR8Pri5iQandtCTX9ZX9xvNwCyEqXJqxokoJEnFXDUnag98Ew1yKmkG",
+	"2oHjOI5FwfXfEEDrc52bzdtHiBaExprMhBySY1IokN8pkoNUgtO0fMoCjWkDrBRmmohCvySUXMHKfDUV",
+	"BU/MUEwrIpbcv2ceUSCvWQzm0Qu+oMo8xg0sBYfhBR9EA2bWZJE5iAbmt8HR4IxSdcX0nttKY/8zITOq",
+	"B0eDomDJIAToV4VUIrDzCYdPehzjrxODcYPZnM6BTGEmJAz9cv5VgFxVq7FvNBaR0U9vgM/1YnD0/OlB",
+	"NMgY95+fhpZUI52/w2p9aW/pFShCiQQtV0TRGQzJh9xA6+D5c5JLxjWdpkCOz16dnJB4QSWNDb4jMjXE",
+	"QomkPBEZ+fDh5JdhF1Rb9Nu1oYPnz9sbyqnWIM2Y/+v3/7L3vy//7S9BwP8dVpa6cfqc6kU1+RWsxogv",
+	"Q+BMGh41rLIbZt+wjOlyghaaUvyxPmACM1qkenB0MIrMDllmePTpaIT7c5/KeRjXMAdpWUqCygVXgBz1",
+	"XoppCpn5MxbcCBrzJ83zlMXUYHA/t0/82z+VQefn2hr+ImE2OBr81/1KfO3bX9W+HxdnbBLEMZEwKxRN",
+	"yZPTX1+Rnw+fv/h+OLiJBmegFLOTdKxltzX48QJrOGNzDglhHCc+B6VPQSE872ju2pCB6U80WQp5pYaI",
+	"evcOCrj3J46JcilykJpZNNE0FUtIxizHj0xDpgISs0Q4lZKuzOdYAtWQjKlukGFCNexplsE6LUYD+JQz",
+	"CWqnd1jSg8yjQUqVHheqXFATLFYsUJIxXmggKdUouPqtwLJKACQqFjk0wbaRaszjIVAqTWVg0X+FOeOc",
+	"8bkXuwpiCYZb4RPN8hQXczVO2TWMn83+3cgNLYiGNDWqQxGaU6mHgyNepGlIMFRC5fcBAhU3Wm7Lr6uB",
+	"6kpJi+k/IdZm+Za03jCl18kroZr2BpCj0QCEakoopM6be8E5uxf6ITfYRtpPEmZgTdP3tUXPaKoAhV39",
+	"WyPQezFOTSkcPgtQU0Y/ndhnn49aG40Gn/bmYs98t6euWL4ncru8vVwYQSvd4vpxkkG70X9eZ3TSdW3F",
+	"Xsx36+XbU3218YP1jRec/asA97tdb09Y3IQQ7UygdWkXx6DUOqt9XIBegDTGVzEtfyBzdo0mZmX8UZJT",
+	"lhBtDF4ulsNKXkyFSIHy24rGnmLuivGkbjl7u9M8CzQLGNEb5JcUKYRt3ZimqbFrjaxxM4klR7sog2wK",
+	"cn2iaFCdE+zrxs6laCA7IWRQxYLmtQHnciEUkBlQXUhj1/GEoHWiyEKkSQvam8QYwqiUZjhj5DG/XZhZ",
+	"RL/+lAsZJiBPWRslmXvsJhrQnI2NOL4DKUiLhOlxKub9xzJvvOZarjpUuBlQS8oVjQ0u+q/yFb57Xr0a",
+	"moDxa8HiHYTFiX0hqCRrjLmD9Km9FRr1VnvfsutC0Tn0HuyDefpcaJquj9Wiblqe7EqiasOlBvPW5sLo",
+	"9qutE1eQLYy2ozwOyAtLCc4lEIsMKg+A4T3DtC0eyjwLleKOcf3j4WD9VBEN4NqcV2oSLxNcL4JyToo0",
+	"Fdch+eLFu17AyhzEjclkPjBJcLiQGG/DPnOgtwsKwqhitoDc0O4AUtluDolDK5FC0p7GWsixl/lrP9+j",
+	"ntFUzkGPWbLd3MIB3P4aS94uawu9+KC6/C1GcRCqyFmR0ylVQMzj5IqLJarkbEgmLJlYZxQYvW2G9aay",
+	"FfdEiyvgEeFC47c4JEvsQ0yR4/cn6+R5q4NNRlkaxBH+Mo4FnzGZ3Q+uzK7GGWjqje3N4gbkW/9sAJWb",
+	"8HRHlvPuy6wBeNNLr/Eh9O0ptRQy2epL8M8FrchXC4ivRKFr3oPmRm5/nG35DLRkOXynStI0Rz2ccxjE",
+	"t0x7cqV5snFWCGH3VSriq61Ibe6ci2XfLbfWZd7sXMVbcb2dvJqw+3cjygUHDzi9FOssrSAWPAnY/X8T",
+	"SzKjsuEL8Lqo9H39+Gz04mC0zQFmDt9BzWNsYvGSUE0yobRZIFkBlYrQBdCkrxsiSKBWqqAX6bSEcZtK",
+	"Y5FAXYHGtbfGJWoud5BqLZTiBP7py/A6VZGB8+XvSGrO6BmHGOdXIevechURxkme0rgkh0nLKz4h1sHb",
+	"AHuXYN1gqNQdo9V/2yiksfqmQ3w0Clk0MAMJQavrf4pCYuAAIwMzIa1GUznwhPH5S2JP1AYg9fOredBY",
+	"MEO7hw3u6804d6DZiG3v9vwC649eU+acGG0AHCvCNFlSRSSbLzShMw0OCDULN8jZAdat3hj30rotcLTe",
+	"jypzsdpBEFbW1qicszRN380GR7/3PCJ+Xhd0EgKuxHc8XXlSmDGptAvlDcmJJjHlxkCaApFAE0LnlAUU",
+	"TzT4tOeH17IIOV4u7Y4Spt+IAOYfymM8l5RrSHqSWE8jSxrxxs2HfsMqUci4IXdpeYQyBkp8NXArDQc+",
+	"13S5G7C+kmqrW01ti5b31Gr6NbyYA1zfA5nHiOG3cUJXAbX6mxExjRAonSrgergBAxtP8Wmx2ZOVy53c",
+	"DG8FD3lYNvjEPYzKqTYD+Q6c4TWMbVtop8N73UmzQRy3UTin2thWFotu/2TpsNiDUKY0NdRuCaUncd1G",
+	"RLSU6roImc0gNlt5CH+s5ejIGFlGCZbWd9hhUVfv/R2bpW5pQrgBvda2exHHnRHtFv/Y3QRzXlVSq0XR",
+	"3TbDR3RRUW50nbGUtPcq9yfnQIZEOeEEndaTBaTJhGgxR6dTz+HNSz2ZJBV6Vz+t0cdbvYsl3Nxqqj27",
+	"OYNoKKQh4UB6xsnZO3J48PRFRFKxBEliqjDoWjnAoJCDZp4E3fvPy8/Pbv4SYrXX/jRS86Bx+t/dp2Es",
+	"sjqk7WmkZeQeNozcUHTuVxt+CJzRRQZ6wfjc+jm9d5PEgmvKuHpJJtc0rdKlrNrLBEZEKCeUrECtn0zv",
+	"QPfhtD0lCA4SQuMJ1yCvabruaY0G5rQalF/eW9+hVMaJXVcvTexeyel2iJTvTFmaMj4fS6CqQ/jfRqEs",
+	"hDKvOEf6OOxu8Rpi/Wv3Wp7Mgr/zAuNnQSuGst1Wii+IQo/FbDylDS9xLRypNNWFanIOwjkU3K1FE8Yd",
+	"O9QYrOiHpKAla9fjB2riPqoTz1az1lHgHWiuDZGnu9FXb8T8hN/OBfIAzs/6FrzoLAfq2M67Qt9uP5hB",
+	"0Mg1G6QiRlLwssd/nqdiin8Io0tV+Ky0tjhLfOsuA04scfmjcOyU13eKZIwLSQrOdIRBB3TJEnSaKML0",
+	"F0ax4pqW3Kit/XOd4adypBBSfoNlzZWwg4+tmcvSglqSSFAKFBGScNCYX0aevDr55fR7qwwzuiKFsqH/",
+	"K1i9JJSvGmoQslxj6u9dZMk8luyXdu7hFaww8ikKTexTCJhEEC7QcmgA4B5SZtZc7V3K/jdYBmIbO9BL",
+	"bKzC1GvGTVs5hYRJiPWH0ze1jIPc+SH62D27s06EnOetmc1C3z2Hmg9DhrfYlM9p2b6btuPcL7k5e1SH",
+	"bwh/72sSvmWlNmKlCcQsAUUWYkmUloLPDT+6jPIptHzAL7akZK85AKuFnIIC/RC6TTrIj22spTeSghou",
+	"CFrJeMxySzotIWm/bHuhVSENtkgK15AGwne10wpNn4aj/PUIx/aoRJIxvjHHgZhlY3xHocMf32BKS6qF",
+	"VIRKfIIbKqiytcKpbC4D/TaukELZxCub5WBo3EZqgkeJLrH6bmZrJl5aHWK343LKoh2ylR1CxruE1G8T",
+	"CHAuGredMIWVefHhOF07Nmy02EuSSzGXNFOOqcl05aySir4YV8VsxmIGXI8rh2XAYaYdzwW8Iwua58Ah",
+	"Iai+KU/I0ny9FEVqvkvzYEgapBQymFfJ4gXJqdTKs4av1TFUuDQyqbdadJB7beYK4diNHIwUnkOaGuGn",
+	"BVFFngupg/uojkplgO/5zz/XwnqHtThdPX7EdFcqpfLxOUwcIiJ2Uh+CC7BfrLmYfK2E2rc+JmRbkcD2",
+	"jEj81S+wdvZyQdsazDYQqwX5GsUaI927XVsLnopkNZxEZIL1JvhXTvViODFG5MTFYKu9GFOlScw4QGn1",
+	"rtuHoHyW3eb9l2us3glttK4tgkKIE2ckEyHZnDUDi4VkLVfT6PCnwKpPYSZBLW6nKaV9eYw5TbvWU4Wi",
+	"d3UwNQcPQ0gBTx6zkq9zjz9XKjbnRV47WFZf2MSsBeVz2B6C67YYToWm+pa5DeIaZErzcSM/xS19FAVy",
+	"VVKBDkggIk3wwDEX5lzGsejHHTGqvJXR4U+NnISA6Aqdns+q4/maerAFjPZcM6yB1dkwRxJoUoXL2h+X",
+	"kmGiI+ac+h/tB/vTZYhuzRx711QaIaHMZC6X49S+7wIBzU8f3UyYXet+wr/tD5fNorBQkUDFZ1vNYH8c",
+	"DZllZxa1PaMAazy+dW58cuwJvyY/gUq0v4K2zfa8cZeZGUhBrmDTXm9jNQ2wuFlD/HPG5vxDfjv+eYyZ",
+	"hHd8SNnihsNzZbA0uvRxUU1TMS9Qv7ZjLeZ/o72fx5efR9GPB+G4SyOFfueKGqYDVTSYLr6xhMbRWcF1",
+	"yFJ9zctEybmkMZDlgqWAxTmrDDj6nIxsTYodyvzcoTtUPvhxAZxQYp9I0Z6wni+mSMETkGRJV0RjPbKN",
+	"u95i2nEOkolkDF1+/Nt4Quw77bF7rqz5blml2DNzhye3SnfuTI0N2su38fT8q6BcM73qm8lTngk6lmaY",
+	"Ey18piM0b7ngMGmd/TEUH7T4WVcCPHKIC8hMIbFZpJhHQ2wSiueBksWJWogloYpMCn7FxZJPwocMyWi6",
+	"Cy20zxS2pKo8S1S1VSFaDomtZl10yyi6CpN/XnfNbD4n+gfbCxdX4dU4FHSmRW1UlWVaV49cFF/d1jss",
+	"5ePRoeKq3qFjW0a3taqJgXxjn+yXatWSyaV/BpMMJVTlP/2KqhjI97IjBCcpvwpkb7P5wpYZZq4TRcC8",
+	"7croqg/lJig3V0NUCb0uwnlTArelGGt1f81lv2HXNl3ZNVBxWjGcHDctpApoJGcvqSoAg5VXVBPRdC00",
+	"jEv7jmHOsa2Er2G4C2aht/yyaoVo3eD54tAssuetc+Aquuqd+/a2jAX2tdsfJkjRpmb/Q9QzPNgzEbBX",
+	"7kW8oHIOXSkC2+RgTzesz6XomGWtGNpaf/ZcUqAjNmEqL3TY5+xccbsZKaFkCgzeQALJTvXJlfr0yKsv",
+	"aAv+7oKtHiJL74P30n3BQu25nfFELEMLxSZOmxNVmuz988HBs2cvDkbPfvzp+eGLF89/Gr0gSlOeKKe+",
+	"jEQt4oWx5bxi6SEDlnaFWzbj99ECoN1EOUiVG7MZssdxDLkOVf3Q2i8tRX1tFuTLdQuuIQnri6SwPWqC",
+	"2r42yNKV/UsgNJVAk1UPVVyurzFP50Zxvl29AywDroL+6WOMSXj7GYEfEWVwThWhJBMJpARDTRLmLpDX",
+	"ThTodX4py3Sq0j64djnUO9Xf1Oi8j8nXkm0t94DQRKQJBgspJ8+ek4SuFOGO3n3CYkJXu9WobTlaba2Z",
+	"GvUz4DyvlJNtl5wVDalvp/wMyvX2F5OWTxqpI089kP3nLZaUm7YTjOdeqjYB1S2GbR5pbw1bp6EHENwd",
+	"gtgnv5ar6YTHx1Lut4Ieu/haKlz30DQPDKFag6pbOAt8EylAo6fGsxvpLHQg38SK5wtY68HYi8luVXHC",
+	"VJ7S1bjzjNy7HUDY09HTOq6ZomUUxnmZEqboNLXaFVLQNniAf3bU+m5ozOObPrZbXFLl0/t8qckOTXq8",
+	"d7uG1GjNsbQl+9eQyZZGPTu03Wk0/rkJJh0KuSup9Am2BAMt9dmiMpfGb6oLGndwLLCr2XoeaNlT1i0p",
+	"bMghpUpjj9DttLDBvK2FbTpVts3tDMQpy24fylg2dCoK/C5TkF6DGhJboVgodKv6nJqle7Me4Awu7AwJ",
+	"tGc7jHYU39cqNFf9d8jLtGRsxUNSMW9ZieEi8T5i4LKHlDaDdGHirjp/tARnI2Ni1Cu1+3+AZLNV33Bh",
+	"u5+xuAI+sf2JJiiBJtZjb+OWC6oWE0JTwWE933u3uGEoSWOrkd8Z3jULu4vBfJQ4mAuBbpNYXNv+sBmd",
+	"szhl6BVl/NpG03fLmcBfQxRVWUxVokaCOc1+ZQuBpWH2y66OT5jWFxeS6dWZgX/D79qVoS1m2C3Emwjk",
+	"vJ4u+Z0ik097mLw3wZwk11vIfOECfppwgEQNyXGqBIb8uFGEf8Vwu+031NlL+B97x+9PXBdhL15z5pq9",
+	"uYPEprWXlWd2wcaGw5CjpWdljxrWs2w1J9nbc8NOsNLfpu57H73X42Z1iZM9F7zryEKeCOkF1FQkq+/N",
+	"iMrBZuKCJROCBKTKLzDJw9VFNrJAJhF+qQQRfENT680gwwjc2JBxWbUXbo2ND+6dlQ8GBvOa2iZO/Oq1",
+	"+398PB+s9RmuNZcyBNXIui4bj4eyMBZa57ZtL+MzETZjpzS+ImAj3JScUXp2RMwW9xiPyPH7E3fUzFPK",
+	"VeQLVRpd4KKyXNuAGPNrhhf8gv/ww8eFMAZbTLFwbvjDD+TY2XVEgTkltHtnrW2PPJmYf4Rk/4ksc+RJ",
+	"///9n/87+f4loT5T1Q1I+QV3iyZPJiU6j/B5FL6uaqTNRd8PyXH9dF0jXspXlRHKE8epTG+lYQeFU9sl",
+	"Wv3wA2ah+tzKWtdoy1LUnJ2mqSFvkcDkJZkkIlZlLuYwSyaYTU9JTiWdS5ovbKYnjRflVFoyUAbSZwan",
+	"lJNJq6W400c2PfT9u7Nz3NP74/NXfzuq+uiHu+sbuFhxrHyVCdFLFht8nyD+fcN+6br84wIPDomRsF5y",
+	"VHcB7PnLAI4I9v63nJmyGLhC9nIMdZzTeAF7B8OR6zJlSVsd7e8vl8shxZ+HQs733btq/83Jq9e/nb3G",
+	"d6qM2YGTWoNoYOSG5YLR8Kl9SOTAac4GR4Nnw9HwmU1gWaCY379+ul9rxjm3XU9KSX6SDI7Ml1Uz/Hq/",
+	"/472KtUj+837AG4uW83ND0ajO2voXfYKXe/mXbt2ANuJH/7jH12jlcurGqRHlXrt/U5NpyKYrFT8/fIm",
+	"qmlW+7GhsH6/NDBSRZZRuWpfmODVlmsLS2ONfGzEIp2remfLS7RabP5hM6fQrAxxnrM9H1YNIj1lStsi",
+	"OPWlWI+2vmB76/d40F2vcL+EVPXhDtDSb7A08gO7/0REwrW4gsQaC/5+iq9NY10U9J0irtlpSS+eCi5v",
+	"okEuQhHy87JhuhF/qBlYKRBRa+ARELsdHRGBDZK0MvJ8YV64glwbDWTlZkvsronwC24HVk3R7MsBJ3Yh",
+	"Tpw26dVaaq5s894JtnWnhqVH1Cx/FcnqzkixKkS9aZ4K3EmkxQNP72ziZkOtDpHqUYMIt6gZYtOLwO04",
+	"e/XrcUIzu7f2Axfq4PSPhZ/e0iuw6dtBPrLHRa4Yug7KGoG6yN3/bKvBbiyzpaAhlJgyQ6/KTIqswXKC",
+	"k+kK2YNxpbFkDhXDnF4DZs5hrREzNgzegRMLnpg3aJoSW/w9XOMdK8VK3mlR1WFodSj2HpWgs2vaETVR",
+	"t8XTAY271jMbmCsqBV+dwR4RyN9x6IT2za4y2F7g00P2rtuUOdXxYh2LBXrbbqkSHkjCN+7S6CXkH4oA",
+	"7XkITZs/vlR/hZvFE3Dkug5EBAsvVpi/4GrWqO/h8MWyf19ivRMGGR6MTToNPA5L1OZY0+4tryAwjHZZ",
+	"g4Zz/6UJ+gStgwFLDqyXzVZnEeCJigjVF1zwGBqNLUYhi85C6HGzb7Nq7Wb9+q4HN8o8Kv90hhmuKnYG",
+	"AFo8CAvBYWdmLfRiPxVzW4fmuaZ1PBbzEz64H6JqtDjqrxM2Q7O8a+3hMdZA0xmbc3OMtM66vYyyFIVK",
+	"WZ5VQ1ahF4PLNlZEoetoCXp6Kr8ruuzuz5S+4BPbWmmC4s15H12XBB/xN/QakYl9ZdJ6ZooRVaaqWynX",
+	"CO1doe+P0mrdp4LiK2D9u7v5Hpun47UrgneQ3UxIntz2JCjYQFDHbX/EstYfxClA9HNwseTY2Uno0AEL",
+	"Idzo83JPKA32kuklRA5C8TLkT6ROVCZLuiJsFtz88OuLFowM2CXbBidGAfQTLK4Ct1vguwfOSuK6F3Oi",
+	"2djgjyb7X3+yhwrMB8adOildYasX80rsoXD/TGtmeV3G9O8D3fVeEH8iJrV9V6r7M+wO0Ie8GfMu1WIr",
+	"5qknJAyNHowOardve6PDgabs40XKdELr3V+nCIU19vdEDM0C/ntgfUc8d3MUCV2Z0nEiwfwx+MSUC6Q7",
+	"gDtoh1Bir8TGaD3jc38J8FclW3v2cj2zbmm8+tSIze4q3zLinvxNzTuoHtrjVPXD6CaVTXeVDR6fz8iS",
+	"QVTSgBE4uA9/lRihurmhzVRyjZl53YaI/f0+1VIzN/CPZoScQgKQEYqNvwyyUsav7OHQ2o6b0bNcCJqx",
+	"zrD5ciGOs5PHnCdRL+sPO35dH8NvKlHi48I1YZSQANeMpuXthD7lZwqp4HOje9YwXE+X4IJDmSbhWqPv",
+	"x67P654zK1S3CfIr2rLYdALL4MmTifkwicjEVxqbv32F8eR7WyBnU81ITuMr8mRSa/DafNi6Wq1Ry9SC",
+	"1OLlF9z7FHxPFaVZmmKPypeEcvQ/2Ld8e00MsDOeENdjiDCX2dAdYW93vP0DhdrbW3vomHto+nYXLG88",
+	"F0qLDHP8yKSQ6eSP7999l2PzIJeo6YGF9RE1fnYMu9G/a5lrzzDX5vyn6u4gdZ+B4NZ9RyG8Z0Ym+7Sj",
+	"R2ENe2GFp05F0zoSXCOdSnPWesB0xdtfVTdDPVbN6ZcYQNBHJ3GxfNs6jhknS2zbmgqthuSN0LZlsCGs",
+	"Mk+cCJmArJ7FqhnzFF6r8+0mK36nSK1zricL901D3TZaHLboZd9f/9Tt78fE/Ylt/TAhy4VIwTl0jNlN",
+	"05Q8ORwdGNW73tR3grnRk/L6qIntQ4b3PfpOs97/X0v0P7rgtXRi924rs83dj1DPZrP3BdZuOLT+jqjU",
+	"zP5OhTJiEVTCFiJ3xC2PRvu2rjZ94GNp86rNLrPY1wJU3PnHUbm7sPlZbqyQHdnb9iVt83fjDv3tmvi8",
+	"eeX+nykpOXzL3Nb8ZKDxohJN7h4yd8cr+xb1SwrJvKqlvhtt49ojbabAE//Qn4vu6jdDbaW2RNKZ/iby",
+	"4FmFzbWTgycL1WrYOgfdeTG5zWVShAsOEZnYMmC0J2wXS1u5h36Aqq+fq49dM4UbnWIfsT3cWGeH1qwD",
+	"0fol/G0qvkq8rG9x1x+VxWwp1Ya2EErfsB2smtgMH1Q3leoYKPgEwk46/AWuIRU5du3N0LHJ01VEDkeH",
+	"BFIFGP1aJzYz9N2UTFzexiVca1/66K2eKrLoCzNdbWMzAdpA1OI0ges9gwTfXaHDw2ixW+gFcI3du5L7",
+	"wHFj/G8RVWGhXgv3Yk7SHuPE9fjYhpAG/ONUuBu9g6fMXoAnb4Xvz43DVXcYyWuQUfnRliCjQnBfOZcW",
+	"ZEWK1ej+ytvogpunppLxuW++YU60KEZnNE0VSQrw3UKWdHVEJHBY0lRFRNqKWTOH6+eoIpeCi85eBioi",
+	"5V3qakjOmTnPFlwRwS+4S5bzl9fYIq8pja+GpF62rQidg881tfXVhLmTrTMzqb1tIRPXMCR4gb7tMm7T",
+	"4LB/HF5tN4UkgeTlBT8c/UwmseCzlMXa3wMruNOvQde0GfwV4vCejqdmbIPfBz+Z4qY6dKs2GEOgLDHS",
+	"8ZXU5EaxaYBmF9rQfnWupEnKOAyOfhxtFpv2wq4G3+bFNGXxPQjM93bgb09ShsUjX00NO+wgFZnzanSe",
+	"h87xiXsk/bLrcYD6T+rOUytFmSSS8quv7xtHwLi2oPaK9AVNNjnHEdb7n80/N5s85Oe2q1fLTMNGHTnF",
+	"rALXVcC1/2pKqaivUW9vWLy8Z8x2y7SvFHpeK2xzUOxGW1/f1Z/Ya7Wjv+oROwy8DbXJYVD4Js1hTwF2",
+	"a1JlTSc+bSNC3l9CJsbs8s4CMbGX+7EELxLUwoU3lm6gJx/OX30fdCDYbtFfTmooW/DmuUq4+MaeXyRd",
+	"OsY2u984dL++maE+vYzHaZFAMiS/iWWj9qzyVkXBRWG6yO5LCA1VdqXuB6yyx/V9sqillQBjvksT2yjH",
+	"LMJ7+KgxpJQmT0ejkSfEb8w7gxv2/cuQmrFCkXhUOu4u/B2HlQFau26twfL7VdfZrqxk263a34MueAyR",
+	"vXpUkQnzjb1q3ZcnR9j3idmrhu1xiimyoDJLzeELA8zYjQi7W9p222UD8GA1JcRCJnclGR5H1LDejrp/",
+	"9vzdTV22je8wZixd2IihFtI2iP8zhgxPkfisygvzmDmf7OEVMYOjp6PDn56/+HGd9ZpBRCMANlteH5Q9",
+	"o7SovYmov8Kcccwzt9fINHPRI5udZzUvpvXaG7RC4t1/rCio0WjycEtr+m/NuCsb5T5yq25rPBuojBek",
+	"cMRSEaf5jMTprgrf7JDA5/cz2NTV5RVe7OUKk+qREaqdF9C3lPKlpNjRjydVOYteACcSMnQ2YgyFYcLr",
+	"jDnno+1DiHmiF7wKl9ZbGXpjtmrQtKlu1ja3w6u8XefrSaiWNqR07PNvYdCnjsmswXbZFhyLRKYwL6yj",
+	"dMY4UwtQTmdCOntUR4VfcJtlrW+YiPq3ngnB627Ztkth5VLMWAqP7hzW6d138L3Z0gPmLTzWBhJfrxZn",
+	"Ex343i8lPfxJ+r/oigcCRNYS9PtQ9swPcrL9+f6Z2bfaDxzhOJD/OHv3G0lEXGSPIKG0WQ1sFJzrterS",
+	"Z40yqrrMb2X7Zvzg2WjURNFn1Fmu0VqXsC1r7b4Cm5n1PXbryNBQN/Q3W0Z9nNUOR/3cPuErPBotwNq1",
+	"0b53vzPem2ZNvbGH4M7k8s1Aoipxzt8yqTuuRwnpHEdYj1brNC5feIS6xzLHH1DxbOO4XyzFmoMncPyL",
+	"3poDnTxcwnQhxJXat63eN/fPMUdxrGXApvzTlbbZ8OaPo1IsY/9336We6SE5GI1IBpSrqk+x9XlhHZqQ",
+	"6MG2eQ0VX/1TTPHxC75kaWpULx5BmO7wYAG7BntOshd0bTnaY0qDOT/87e3xK8+/ZntDghEep3UyphR6",
+	"2irhkLIrm3NgU9aE7QtOZkx33koQaI5fMUNAYnXz9Q/7PwyOPvfmyPZ12gbW6LZwtxJW3u4lVe0LBr9O",
+	"xsDahQNrRj+9wpv3qfec4oHTgrjGB56uO31INzfuSogOAlkAWQjlemvjc8oeayuLyTdm30dp7GYOtUQy",
+	"dsosFUtla8EBVYoWzdpvWxtk6BCxb466F4PlQhCakZP/djEYVgSFpanr0Yz31j61mT0g8hTKMZkkyPdM",
+	"acs3w6aeVYHhsHJJLLlzONTssVgoe3GvX49vsB6tX7qzsjcKuNS4xlu+49r6axgpj/wl7LQsKrB1ZbUx",
+	"fOx1fQhfBhg13ClRmd/bcHfURvSxu8CiaqUe1ntSX4ivAFt77a2RQYzPGxDHyEoY4i7nK6ZpWl9XSdDr",
+	"r52KQoOTrrkU10YtxCkDm2QKeq/IX5IklPFSGx/zPm4ub/5/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -29,6 +29,7 @@ type Services struct {
 	Stripe   *stripehook.Service
 	Catalog  *catalog.Service
 	Billing  *billing.Service
+	Clock    Clock // nil where time cannot be moved
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)

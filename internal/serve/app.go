@@ -34,7 +34,7 @@ type app struct {
 	closers  []func()
 }
 
-func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *app, err error) {
+func newApp(ctx context.Context, cfg config.Config, log *slog.Logger, clock Clock) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
@@ -49,7 +49,7 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *app, e
 		return nil, err
 	}
 	a.closers = append(a.closers, a.cache.Close)
-	if a.domains, err = newDomains(cfg, log, a.pool, a.cache); err != nil {
+	if a.domains, err = newDomains(cfg, log, a.pool, a.cache, clock); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.domains.close)
