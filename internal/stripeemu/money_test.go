@@ -204,6 +204,9 @@ func TestCouponDurations(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+		if s := a.subscription(t, s.ID); (s.Discount != nil) != (coupon.Duration == stripe.CouponDurationForever) {
+			t.Errorf("%s: discount at the end: %+v", tt.name, s.Discount)
+		}
 		if c := must(a.api.Coupons.Get(coupon.ID, nil))(t); c.TimesRedeemed != 1 {
 			t.Errorf("%s: redeemed %d times", tt.name, c.TimesRedeemed)
 		}
