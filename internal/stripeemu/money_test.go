@@ -411,3 +411,22 @@ func TestCreditNotes(t *testing.T) {
 		t.Errorf("by line: %d", line.Amount)
 	}
 }
+
+// TestRefundEvents has events of refunds themselves in an account of a newer
+// version.
+func TestRefundEvents(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, stripeemu.Config{})
+	if err := a.SetAccountVersion("2025-03-31.basil"); err != nil {
+		t.Fatal(err)
+	}
+	refund := must(a.refund(a.paid(t, "pm_card_visa"), 400))(t)
+	if err := a.FailRefund(refund.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"refund.created", "charge.refunded", "refund.updated", "refund.failed", "charge.refund.updated"} {
+		if !slices.Contains(a.eventTypes(), want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}
