@@ -187,7 +187,7 @@ func (e *Emulator) SetAccountVersion(version string) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.accountVersion = version
+	e.accountVersion, e.store.changed = version, true
 	return nil
 }
 
