@@ -8,7 +8,7 @@ func customerOperations() map[string]operation {
 	}
 	return map[string]operation{
 		"POST /v1/customers":              {handle: (*action).createCustomer, params: append(writable, "test_clock", "payment_method", "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
-		"GET /v1/customers":               list("customer", map[string]filter{"email": field("email"), "test_clock": field("test_clock")}),
+		"GET /v1/customers":               offClock(list("customer", map[string]filter{"email": field("email"), "test_clock": field("test_clock")})),
 		"GET /v1/customers/{customer}":    retrieve("customer", "id"),
 		"POST /v1/customers/{customer}":   {handle: (*action).updateCustomer, params: append(writable, "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
 		"DELETE /v1/customers/{customer}": {handle: (*action).deleteCustomer},

@@ -97,9 +97,7 @@ func (e *Emulator) showCheckout(w http.ResponseWriter, r *http.Request) {
 func (e *Emulator) servePage(w http.ResponseWriter, r *http.Request, f func(*action) reply) {
 	var made reply
 	e.do(func(a *action) {
-		if a.base == "" {
-			a.base = "http://" + r.Host
-		}
+		a.reachedAt(r)
 		made = f(a)
 	})
 	made.write(w, r)
@@ -258,6 +256,9 @@ func (a *action) afterPayment(session *record, page checkoutPage, refused *decli
 
 // afterChallenge goes on with a session after its bank's page.
 func (a *action) afterChallenge(target string, refused *decline) reply {
+	if id, ok := strings.CutPrefix(target, "/invoice/"); ok && refused != nil && a.store.find("invoice", id) != nil {
+		return a.invoiceReply(http.StatusPaymentRequired, a.store.get("invoice", id), refused.message)
+	}
 	id, ok := strings.CutPrefix(target, "/c/pay/")
 	session := a.store.find("checkout.session", id)
 	if !ok || session == nil || session.Object["status"] != "open" {
@@ -302,23 +303,6 @@ func (a *action) enterCard(r *http.Request, needed bool, by *payer) *decline {
 	var refused *decline
 	by.card, refused = readCard(cardNumber, value("card_expiry", "12/34"), value("card_cvc", "123"), a.wall())
 	return refused
-}
-
-func (e *Emulator) showInvoice(w http.ResponseWriter, r *http.Request) {
-	e.servePage(w, r, func(a *action) reply {
-		invoice := a.store.find("invoice", r.PathValue("invoice"))
-		if invoice == nil || invoice.Object["number"] == nil {
-			return noticeReply(http.StatusNotFound, "Page not found", "There is no such invoice.")
-		}
-		o := invoice.Object
-		rows := []noticeRow{{"Status", text(o, "status")}, {"Billed to", text(o, "customer_email")}}
-		for _, line := range elements(child(o, "lines"), "data") {
-			rows = append(rows, noticeRow{text(line, "description"), money(number(line, "amount"), text(o, "currency"))})
-		}
-		rows = append(rows, noticeRow{"Total", money(number(o, "total"), text(o, "currency"))},
-			noticeRow{"Amount paid", money(number(o, "amount_paid"), text(o, "currency"))})
-		return pageReply(http.StatusOK, "notice", notice{Title: "Invoice " + text(o, "number"), Rows: rows})
-	})
 }
 
 func (e *Emulator) showReceipt(w http.ResponseWriter, r *http.Request) {

@@ -11,11 +11,11 @@ import (
 const incompleteTime = 23 * 60 * 60
 
 func subscriptionOperations() map[string]operation {
-	listed := list("subscription", map[string]filter{
+	listed := offClock(list("subscription", map[string]filter{
 		"customer": field("customer"), "collection_method": field("collection_method"), "status": statusIs, "price": hasPrice,
 		"current_period_start": within("current_period_start"), "current_period_end": within("current_period_end"),
 		"test_clock": field("test_clock"),
-	})
+	}), "customer")
 	common := []string{
 		"cancel_at_period_end", "cancel_at", "metadata.*", "description", "default_payment_method", "items.price", "items.quantity",
 		"items.metadata.*", "proration_behavior", "payment_behavior", "trial_end", "coupon", "promotion_code", "off_session",

@@ -103,6 +103,18 @@ func TestUpgradeNow(t *testing.T) {
 	}
 }
 
+// TestRounding rounds half a cent and more away from zero, on both sides.
+func TestRounding(t *testing.T) {
+	t.Parallel()
+	l := newTierLife(t, "")
+	odd := l.price(t, 1300, "month") // 1300×21/31 = 880.6
+	must(l.update(l.change(odd, behave("none", ""))))(t)
+	s := must(l.update(l.change(l.basic, behave("always_invoice", ""))))(t)
+	if diff := cmp.Diff([]int64{-881, 677}, amounts(s.LatestInvoice.Lines.Data)); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+}
+
 // TestUpgradeLater leaves the items for the next invoice.
 func TestUpgradeLater(t *testing.T) {
 	t.Parallel()
