@@ -172,6 +172,24 @@ func (e LogOutRequestScope) Valid() bool {
 	}
 }
 
+// Defines values for PaymentDueTodo.
+const (
+	PaymentDueTodoConfirmPayment      PaymentDueTodo = "confirm_payment"
+	PaymentDueTodoUpdatePaymentMethod PaymentDueTodo = "update_payment_method"
+)
+
+// Valid indicates whether the value is a known member of the PaymentDueTodo enum.
+func (e PaymentDueTodo) Valid() bool {
+	switch e {
+	case PaymentDueTodoConfirmPayment:
+		return true
+	case PaymentDueTodoUpdatePaymentMethod:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PrincipalKind.
 const (
 	PrincipalKindAPIKey  PrincipalKind = "api_key"
@@ -232,6 +250,45 @@ func (e Scope) Valid() bool {
 	case ScopeUsageRead:
 		return true
 	case ScopeUsageWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionCancelWhen.
+const (
+	SubscriptionCancelWhenNow       SubscriptionCancelWhen = "now"
+	SubscriptionCancelWhenPeriodEnd SubscriptionCancelWhen = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionCancelWhen enum.
+func (e SubscriptionCancelWhen) Valid() bool {
+	switch e {
+	case SubscriptionCancelWhenNow:
+		return true
+	case SubscriptionCancelWhenPeriodEnd:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionPreviewEffective.
+const (
+	SubscriptionPreviewEffectiveNothing   SubscriptionPreviewEffective = "nothing"
+	SubscriptionPreviewEffectiveNow       SubscriptionPreviewEffective = "now"
+	SubscriptionPreviewEffectivePeriodEnd SubscriptionPreviewEffective = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionPreviewEffective enum.
+func (e SubscriptionPreviewEffective) Valid() bool {
+	switch e {
+	case SubscriptionPreviewEffectiveNothing:
+		return true
+	case SubscriptionPreviewEffectiveNow:
+		return true
+	case SubscriptionPreviewEffectivePeriodEnd:
 		return true
 	default:
 		return false
@@ -629,6 +686,20 @@ type Invoice struct {
 	Total Money `json:"total"`
 }
 
+// InvoiceLine defines model for InvoiceLine.
+type InvoiceLine struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount      Money      `json:"amount"`
+	Description string     `json:"description"`
+	ID          *string    `json:"id,omitempty"`
+	PeriodEnd   *time.Time `json:"period_end,omitempty"`
+	PeriodStart *time.Time `json:"period_start,omitempty"`
+
+	// Proration Whether it settles a part of a period.
+	Proration bool  `json:"proration"`
+	Quantity  int64 `json:"quantity"`
+}
+
 // InvoiceList defines model for InvoiceList.
 type InvoiceList struct {
 	Data       []Invoice `json:"data"`
@@ -694,6 +765,12 @@ type NewCheckoutSession struct {
 	Tier *Slug `json:"tier,omitempty"`
 }
 
+// NewPortalSession defines model for NewPortalSession.
+type NewPortalSession struct {
+	// ReturnURL Of an allowed origin.
+	ReturnURL RedirectURL `json:"return_url"`
+}
+
 // Password Supabase Auth decides how strong it has to be.
 type Password = string
 
@@ -704,6 +781,66 @@ type PasswordResetRequest struct {
 
 	// RedirectTo Of an allowed origin.
 	RedirectTo *RedirectURL `json:"redirect_to,omitempty"`
+}
+
+// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+type PaymentDue struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount   Money `json:"amount"`
+	Attempts int64 `json:"attempts"`
+
+	// HostedInvoiceURL Where it can be paid by hand.
+	HostedInvoiceURL *string `json:"hosted_invoice_url,omitempty"`
+	InvoiceID        string  `json:"invoice_id"`
+
+	// NextPaymentAttempt When Stripe tries again by itself; absent where it does not.
+	NextPaymentAttempt *time.Time `json:"next_payment_attempt,omitempty"`
+
+	// Todo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+	Todo PaymentDueTodo `json:"todo"`
+}
+
+// PaymentDueTodo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+type PaymentDueTodo string
+
+// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+type PendingChange struct {
+	// ExpiresAt When it is given up.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// HostedInvoiceURL Where it can be paid or confirmed.
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	Interval         *Interval `json:"interval,omitempty"`
+	Quantity         int64     `json:"quantity"`
+	Tier             string    `json:"tier"`
+}
+
+// PortalSession defines model for PortalSession.
+type PortalSession struct {
+	URL string `json:"url"`
+}
+
+// PreviewedCharge The next invoice that the change leads to.
+type PreviewedCharge struct {
+	// AmountDue An amount in the currency's minor unit, as Stripe counts it.
+	AmountDue Money `json:"amount_due"`
+
+	// AppliedBalance An amount in the currency's minor unit, as Stripe counts it.
+	AppliedBalance Money     `json:"applied_balance"`
+	ChargedAt      time.Time `json:"charged_at"`
+
+	// Discount An amount in the currency's minor unit, as Stripe counts it.
+	Discount Money         `json:"discount"`
+	Lines    []InvoiceLine `json:"lines"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal Money `json:"subtotal"`
+
+	// Tax An amount in the currency's minor unit, as Stripe counts it.
+	Tax Money `json:"tax"`
+
+	// Total An amount in the currency's minor unit, as Stripe counts it.
+	Total Money `json:"total"`
 }
 
 // Principal defines model for Principal.
@@ -788,6 +925,14 @@ type RotateRequest struct {
 	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
 }
 
+// ScheduledChange A change that takes effect by itself.
+type ScheduledChange struct {
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+	Interval    *Interval  `json:"interval,omitempty"`
+	Quantity    int64      `json:"quantity"`
+	Tier        string     `json:"tier"`
+}
+
 // Scope What a key may do.
 type Scope string
 
@@ -836,6 +981,11 @@ type Subscription struct {
 	CancelAt          *time.Time `json:"cancel_at,omitempty"`
 	CancelAtPeriodEnd bool       `json:"cancel_at_period_end"`
 
+	// CollectionPaused How Stripe treats invoices while collection is paused.
+	//
+	// Example: void
+	CollectionPaused *string `json:"collection_paused,omitempty"`
+
 	// Currency ISO 4217, lower case.
 	//
 	// Example: eur
@@ -847,7 +997,16 @@ type Subscription struct {
 	// ID Stripe's id.
 	ID       *string   `json:"id,omitempty"`
 	Interval *Interval `json:"interval,omitempty"`
-	Quantity *int64    `json:"quantity,omitempty"`
+
+	// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+	PaymentDue *PaymentDue `json:"payment_due,omitempty"`
+
+	// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+	PendingChange *PendingChange `json:"pending_change,omitempty"`
+	Quantity      *int64         `json:"quantity,omitempty"`
+
+	// ScheduledChange A change that takes effect by itself.
+	ScheduledChange *ScheduledChange `json:"scheduled_change,omitempty"`
 
 	// Status Stripe's word for it, or `none`.
 	//
@@ -858,6 +1017,44 @@ type Subscription struct {
 	Tier     string     `json:"tier"`
 	TrialEnd *time.Time `json:"trial_end,omitempty"`
 }
+
+// SubscriptionCancel defines model for SubscriptionCancel.
+type SubscriptionCancel struct {
+	When *SubscriptionCancelWhen `json:"when,omitempty"`
+}
+
+// SubscriptionCancelWhen defines model for SubscriptionCancel.When.
+type SubscriptionCancelWhen string
+
+// SubscriptionChange defines model for SubscriptionChange.
+type SubscriptionChange struct {
+	Interval *Interval `json:"interval,omitempty"`
+
+	// ProratedAt Of a preview of the last quarter of an hour.
+	ProratedAt *time.Time `json:"prorated_at,omitempty"`
+	Quantity   *int64     `json:"quantity,omitempty"`
+
+	// Tier Name in the catalogue.
+	Tier *Slug `json:"tier,omitempty"`
+}
+
+// SubscriptionPreview defines model for SubscriptionPreview.
+type SubscriptionPreview struct {
+	// Charge The next invoice that the change leads to.
+	Charge *PreviewedCharge `json:"charge,omitempty"`
+
+	// DueNow An amount in the currency's minor unit, as Stripe counts it.
+	DueNow      Money                        `json:"due_now"`
+	Effective   SubscriptionPreviewEffective `json:"effective"`
+	EffectiveAt time.Time                    `json:"effective_at"`
+	Interval    Interval                     `json:"interval"`
+	ProratedAt  *time.Time                   `json:"prorated_at,omitempty"`
+	Quantity    int64                        `json:"quantity"`
+	Tier        string                       `json:"tier"`
+}
+
+// SubscriptionPreviewEffective defines model for SubscriptionPreview.Effective.
+type SubscriptionPreviewEffective string
 
 // TestResult defines model for TestResult.
 type TestResult struct {
@@ -1157,6 +1354,13 @@ type CreateCheckoutSessionParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreatePortalSessionParams defines parameters for CreatePortalSession.
+type CreatePortalSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
 // GetCreditsParams defines parameters for GetCredits.
 type GetCreditsParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
@@ -1203,6 +1407,43 @@ type GetSubscriptionParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
 	// has to name one.
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// UpdateSubscriptionParams defines parameters for UpdateSubscription.
+type UpdateSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelSubscriptionParams defines parameters for CancelSubscription.
+type CancelSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PreviewSubscriptionParams defines parameters for PreviewSubscription.
+type PreviewSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// ResumeSubscriptionParams defines parameters for ResumeSubscription.
+type ResumeSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // TestAPIKeyParams defines parameters for TestAPIKey.
@@ -1312,8 +1553,20 @@ type VerifyEmailJSONRequestBody = VerifyRequest
 // CreateCheckoutSessionJSONRequestBody defines body for CreateCheckoutSession for application/json ContentType.
 type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 
+// CreatePortalSessionJSONRequestBody defines body for CreatePortalSession for application/json ContentType.
+type CreatePortalSessionJSONRequestBody = NewPortalSession
+
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
+
+// UpdateSubscriptionJSONRequestBody defines body for UpdateSubscription for application/json ContentType.
+type UpdateSubscriptionJSONRequestBody = SubscriptionChange
+
+// CancelSubscriptionJSONRequestBody defines body for CancelSubscription for application/json ContentType.
+type CancelSubscriptionJSONRequestBody = SubscriptionCancel
+
+// PreviewSubscriptionJSONRequestBody defines body for PreviewSubscription for application/json ContentType.
+type PreviewSubscriptionJSONRequestBody = SubscriptionChange
 
 // RecordUsageJSONRequestBody defines body for RecordUsage for application/json ContentType.
 type RecordUsageJSONRequestBody = UsageEvents
@@ -1377,6 +1630,9 @@ type ServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx echo.Context, params CreateCheckoutSessionParams) error
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx echo.Context) error
@@ -1395,6 +1651,18 @@ type ServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx echo.Context, params GetSubscriptionParams) error
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx echo.Context, params TestAPIKeyParams) error
@@ -1884,6 +2152,35 @@ func (w *ServerInterfaceWrapper) CreateCheckoutSession(ctx echo.Context) error {
 	return err
 }
 
+// CreatePortalSession converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePortalSession(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePortalSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePortalSession(ctx, params)
+	return err
+}
+
 // ListCreditPacks converts echo context to params.
 func (w *ServerInterfaceWrapper) ListCreditPacks(ctx echo.Context) error {
 	var err error
@@ -2076,6 +2373,167 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetSubscription(ctx, params)
+	return err
+}
+
+// UpdateSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateSubscription(ctx, params)
+	return err
+}
+
+// CancelSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelSubscription(ctx, params)
+	return err
+}
+
+// PreviewSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PreviewSubscription(ctx, params)
+	return err
+}
+
+// ResumeSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeSubscription(ctx, params)
 	return err
 }
 
@@ -2536,7 +2994,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tiers/:tier", wrapper.GetTier, options.OperationMiddlewares["getTier"]...)
 	router.GET(options.BaseURL+"/v1/credit-packs", wrapper.ListCreditPacks, options.OperationMiddlewares["listCreditPacks"]...)
 	router.POST(options.BaseURL+"/v1/billing/checkout-sessions", wrapper.CreateCheckoutSession, options.OperationMiddlewares["createCheckoutSession"]...)
+	router.POST(options.BaseURL+"/v1/billing/portal-sessions", wrapper.CreatePortalSession, options.OperationMiddlewares["createPortalSession"]...)
 	router.GET(options.BaseURL+"/v1/subscription", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.PATCH(options.BaseURL+"/v1/subscription", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/preview", wrapper.PreviewSubscription, options.OperationMiddlewares["previewSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/cancel", wrapper.CancelSubscription, options.OperationMiddlewares["cancelSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.GET(options.BaseURL+"/v1/invoices", wrapper.ListInvoices, options.OperationMiddlewares["listInvoices"]...)
 	router.GET(options.BaseURL+"/v1/transactions", wrapper.ListTransactions, options.OperationMiddlewares["listTransactions"]...)
 	router.GET(options.BaseURL+"/v1/credits", wrapper.GetCredits, options.OperationMiddlewares["getCredits"]...)
@@ -3547,6 +4010,63 @@ func (response CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
+type CreatePortalSessionRequestObject struct {
+	Params CreatePortalSessionParams
+	Body   *CreatePortalSessionJSONRequestBody
+}
+
+type CreatePortalSessionResponseObject interface {
+	VisitCreatePortalSessionResponse(w http.ResponseWriter) error
+}
+
+type CreatePortalSession201JSONResponse PortalSession
+
+func (response CreatePortalSession201JSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSession4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSession4XXApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSessiondefaultApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListCreditPacksRequestObject struct {
 }
 
@@ -3882,6 +4402,263 @@ type GetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitGetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptionRequestObject struct {
+	Params UpdateSubscriptionParams
+	Body   *UpdateSubscriptionJSONRequestBody
+}
+
+type UpdateSubscriptionResponseObject interface {
+	VisitUpdateSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type UpdateSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UpdateSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers UpdateSubscription200ResponseHeaders
+}
+
+func (response UpdateSubscription200JSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscription4XXApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptionRequestObject struct {
+	Params CancelSubscriptionParams
+	Body   *CancelSubscriptionJSONRequestBody
+}
+
+type CancelSubscriptionResponseObject interface {
+	VisitCancelSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type CancelSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type CancelSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers CancelSubscription200ResponseHeaders
+}
+
+func (response CancelSubscription200JSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscription4XXApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptionRequestObject struct {
+	Params PreviewSubscriptionParams
+	Body   *PreviewSubscriptionJSONRequestBody
+}
+
+type PreviewSubscriptionResponseObject interface {
+	VisitPreviewSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type PreviewSubscription200JSONResponse SubscriptionPreview
+
+func (response PreviewSubscription200JSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscription4XXApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptionRequestObject struct {
+	Params ResumeSubscriptionParams
+}
+
+type ResumeSubscriptionResponseObject interface {
+	VisitResumeSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type ResumeSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ResumeSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers ResumeSubscription200ResponseHeaders
+}
+
+func (response ResumeSubscription200JSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscription4XXApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4860,6 +5637,9 @@ type StrictServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx context.Context, request CreateCheckoutSessionRequestObject) (CreateCheckoutSessionResponseObject, error)
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx context.Context, request CreatePortalSessionRequestObject) (CreatePortalSessionResponseObject, error)
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx context.Context, request ListCreditPacksRequestObject) (ListCreditPacksResponseObject, error)
@@ -4878,6 +5658,18 @@ type StrictServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx context.Context, request GetSubscriptionRequestObject) (GetSubscriptionResponseObject, error)
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx context.Context, request UpdateSubscriptionRequestObject) (UpdateSubscriptionResponseObject, error)
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx context.Context, request CancelSubscriptionRequestObject) (CancelSubscriptionResponseObject, error)
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx context.Context, request PreviewSubscriptionRequestObject) (PreviewSubscriptionResponseObject, error)
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx context.Context, request ResumeSubscriptionRequestObject) (ResumeSubscriptionResponseObject, error)
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx context.Context, request TestAPIKeyRequestObject) (TestAPIKeyResponseObject, error)
@@ -5635,6 +6427,54 @@ func (sh *strictHandler) CreateCheckoutSession(ctx echo.Context, params CreateCh
 	return nil
 }
 
+// CreatePortalSession operation middleware
+func (sh *strictHandler) CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error {
+	var request CreatePortalSessionRequestObject
+
+	request.Params = params
+
+	var body CreatePortalSessionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePortalSession(ctx.Request().Context(), request.(CreatePortalSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePortalSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePortalSessionResponseObject); ok {
+		return validResponse.VisitCreatePortalSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListCreditPacks operation middleware
 func (sh *strictHandler) ListCreditPacks(ctx echo.Context) error {
 	var request ListCreditPacksRequestObject
@@ -5800,6 +6640,175 @@ func (sh *strictHandler) GetSubscription(ctx echo.Context, params GetSubscriptio
 		return err
 	} else if validResponse, ok := response.(GetSubscriptionResponseObject); ok {
 		return validResponse.VisitGetSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateSubscription operation middleware
+func (sh *strictHandler) UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error {
+	var request UpdateSubscriptionRequestObject
+
+	request.Params = params
+
+	var body UpdateSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSubscription(ctx.Request().Context(), request.(UpdateSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateSubscriptionResponseObject); ok {
+		return validResponse.VisitUpdateSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelSubscription operation middleware
+func (sh *strictHandler) CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error {
+	var request CancelSubscriptionRequestObject
+
+	request.Params = params
+
+	var body CancelSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelSubscription(ctx.Request().Context(), request.(CancelSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelSubscriptionResponseObject); ok {
+		return validResponse.VisitCancelSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PreviewSubscription operation middleware
+func (sh *strictHandler) PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error {
+	var request PreviewSubscriptionRequestObject
+
+	request.Params = params
+
+	var body PreviewSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSubscription(ctx.Request().Context(), request.(PreviewSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PreviewSubscriptionResponseObject); ok {
+		return validResponse.VisitPreviewSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeSubscription operation middleware
+func (sh *strictHandler) ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error {
+	var request ResumeSubscriptionRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeSubscription(ctx.Request().Context(), request.(ResumeSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeSubscriptionResponseObject); ok {
+		return validResponse.VisitResumeSubscriptionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6272,148 +7281,169 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rdhu3utiroOxeK07OiKJlORf5R6vtOI3OtmMvS653V6yS4MxHDrZmgAmAEc3jpa4+TR+sT3IWPgBz",
-	"I4YcKpIjJ/kRi+RcgO9+x6dRLPJCcOBajU4+jVKgCUj88yyBvBAauH4LRUbXkJhvE1CxZIVmgo9ORjMt",
-	"S5iRVQoSiE6BUK5WIAlTRKdUE7EglBOgMmMgiYTfSlCarJhO8WpFcyDVe+L1wT9gPR5FIxWnkFPzOuBl",
-	"Pjr5dWTeM7qMRnpdwOhkpLRkfDm6uYlGb+1Dz37cXN0vNAezEKaqVzNORClJJpaq/aLug2+iUUElzUE7",
-	"cJzGsSi5/hkBtPmuC7N5ewnRgtBYk4WQY3JKSgXyK0UKkEpwmlVXWaAxbYCVwUITUepnhJIrWJuv5qLk",
-	"iXkU04qIFff3mUsUyGsWg7n0A0+pMpdxA0vBYfyBj6IRM2uyyBxFI/Pb6GR0Tqm6YvrAbaW1/4WQOdWj",
-	"k1FZsmQUAvTzUioR2PmMw0c9jfHXmcG4wWxBl0DmsBASxn45v5Ug1/Vq7B2tReT040vgS52OTp4+PopG",
-	"OeP+8+PQkhqk8w9Yby7tFb0CRSiRoOWaKLqAMXlXGGgdPX1KCsm4pvMMyOn587MzEqdU0tjgOyJzQyyU",
-	"SMoTkZN3785+HPdBtUO/fRs6evq0u6GCag3SPPN///pfDv7P5b/9LQj4f8DaUje+vqA6rV9+Besp4ssQ",
-	"OJOGRw2r7IfZlyxnunpBB00Z/th8YAILWmZ6dHI0icwOWW549PFkgvtzn6r3MK5hCdKylARVCK4AOeqN",
-	"FPMMcvNnLLgRNOZPWhQZi6nB4GFhr/i3fymDzk+NNfxNwmJ0Mvqvh7X4OrS/qkP/XHxjmyBOiYRFqWhG",
-	"Hr396Tn54fjpd1+PRzfR6ByUYvYlPWvZbw3+eYE1nLMlh4Qwji++AKXfgkJ43tG7G48MvP5Mk5WQV2qM",
-	"qHf3oIB7c+aYqJCiAKmZRRPNMrGCZMoK/Mg05CogMSuEUynp2nyOJVANyZTqFhkmVMOBZjls0mI0go8F",
-	"k6D2uoclA8g8GmVU6WmpqgW1wWLFAiU546UGklGNgmvYCiyrBECiYlFAG2xbqcZcHgKl0lQGFv13WDLO",
-	"GV96sasglmC4FT7SvMhwMVfTjF3D9Mnifxi5oQXRkGVGdShCCyr1eHTCyywLCYZaqPw6QqDiRqtt+XW1",
-	"UF0raTH/F8TaLN+S1kum9CZ5JVTTwQByNBqAUEMJhdR5ey/4zv6FvisMtpH2k4QZWNPsTWPRC5opQGHX",
-	"/NYI9EGM01AKx08C1JTTj2f22qeTzkaj0ceDpTgw3x2oK1YciMIu76AQRtBKt7hhnGTQbvSf1xm9dN1Y",
-	"sRfz/Xr59lRfb/xoc+MlZ7+V4H636x0Ii5sQop0JtCnt4hiU2mS19ynoFKQxvsp59QNZsms0MWvjj5KC",
-	"soRoY/BysRrX8mIuRAaU31Y0DhRzV4wnTcvZ253mWqB5wIjeIr+kyCBs68Y0y4xda2SNe5NYcbSLcsjn",
-	"IDdfFI1qP8HebuxcigayE0IGVSxoXhtwrlKhgCyA6lIau44nBK0TRVKRJR1obxNjCKNKmuEbI4/53cLM",
-	"IvrFx0LIMAF5ytoqydxlN9GIFmxqxPEdSEFaJkxPM7Ec/ixzxwuu5bpHhZsHakm5orHBxfBVPsd7L+pb",
-	"Qy9g/FqweA9hcWZvCCrJBmPuIX0ad4Weequ979h1qegSBj/snbn6QmiabT6rQ9208uwqourCpQHzzubC",
-	"6ParbRJXkC2MtqM8DsgLSwkuJBCLHOoIgOE9w7QdHso9C1XijnH97fFo06uIRnBt/JWGxMsF12lQzkmR",
-	"ZeI6JF+8eNcprI0jbkwm84FJgo8LifEu7HMHerugIIxqZgvIDe0ckNp2c0gcW4kUkvY01kJOvczf+Pke",
-	"9Yymcgl6ypLd5hY+wO2vteTdsrbU6TvVF28xioNQRc7Lgs6pAmIuJ1dcrFAl52MyY8nMBqPA6G3zWG8q",
-	"W3FPtLgCHhEuNH6Lj2SJvYgpcvrmbJM8b+XY5JRlQRzhL9NY8AWT+f3gyuxqmoOm3tjeLm5AvvLXBlC5",
-	"DU93ZDnvv8wGgLfd9AIvwtieUishk52xBH9d0Ip8nkJ8JUrdiB60N3J7d7YTM9CSFfCVqkjTuHr4znEQ",
-	"3zIbyJXmypavEMLuc0ubGIt4Wz2hu9dYJNAUw3Hjrmn14ss9eKOzYHyBv7pnnarMwUWEd1Jh0G6bhsD/",
-	"k5DNmKuKCOOkyGgMHhuzTmx1RmyYsBVD6GPPLequGV6r/9seaOtEfNph1ckkpBdhARKCuvt/iVJi+Bnj",
-	"ywshrVxUBfCE8eUzYv0yA5CmF2QuNHpwbPewJQi6HecONFux7YNnv8OGoNeUOVe4C4BTRZgmK6qIZMtU",
-	"E7rQ4IDQsJNaeO5/T+OO6SDZ3QFH5/6oNjrqHQRhZTVWHeKjWfZ6MTr5daCj0QWuizNtAOs1z9aeFBZM",
-	"Ku0SQmNypklMuVGzcyASaELokrKA+DJuvX+8cfMDgvfS7ihh+qUIYP5zxR2XknINyUASG6iqpRFv3HwY",
-	"9lglShm35C6tDHGj5uKrkVtpOH22oRHcA5srqbe602CzaHljXhvCi3EDhpr1HiOG36YJXQeCMr8YEdNK",
-	"pNG5Aq7HWzCw1RfMyu3xkELu5ay+Ejzkp2+JrHoYVa/aDuQ7CKk2MLZrob1h001Xf4s47qJwSbVxtiwW",
-	"3f7JymFxAKHMaWao3RLKQOK6jYjoKNVNEbJYQGy28jmiepajI2NkGSVY2XBht7ep3oeHxyrd0oZwC3qd",
-	"bQ8ijjsj2h1RlrtJCTyvpVaHovtthvcY6KDc6DpjKWkfmxxOzoE8e/XCGYY+ZylkyYxoscTQxcDHm5sG",
-	"Mkkm9L7RPqOPd8aoKri51dR7du8MoqGUhoQDSf6z89fk+OjxdxHJxAokianC1F0dRoFSjtrZdnrwH5ef",
-	"ntz8LcRqL7w30ojDcPrf3adxLPImpK030jFyj1tGbijH85MNYgc8PZGDThlf2miZj5GRWHBNGVfPyOya",
-	"ZnXRjVV7ucC4OuWEkjWozZDFHeg+fO1ACYIPCaHxjGuQ1zTbjNdFozVQGZRfPubbo1SmiV3XIE3sbino",
-	"bohU98xZljG+nEqgqkf430ahpEKZW1w4dhp22r2G2Pza3VYki+DvvMQsTNCKoWy/leINotRTsZjOaSvW",
-	"2EhqKU11qdqcg3AOpQgbMelpzw41hryHISloydr1+Ae1cR81iWenWeso8A4015b8xd3oq5diecZvFwL5",
-	"DCG05ha86Kwe1LOd16W+3X4wD92qWBplIkZS8LLHf15mYo5/CKNLVdhX2licJb7NkAEnlri8Kxw75fWV",
-	"IjnjQpKSMx1h6BoDewSDJoow/TtzIXFDS27V1v663iRG9aQQUn6BVSOUsEeMrV0R0YFakkhQChQRknDQ",
-	"WKVEHj0/+/Ht11YZ5nRNSmUTyFewfkYoX7fUIOSFxgLSu6i1eCg1FN0KtitYY/5MlJrYqxAwiSBcoOXQ",
-	"AsA9FF50aaZX2f8Cq0CEfA96iY1VmHnNuG0rbyFhEmL97u3LRt66cHGIIXbP/qwTIed5a2a70HfXoebD",
-	"xNMtNuUrI3bvphs490tuvz1qwjeEvzcNCd+xUlsZtwRiloAiqVgRpaXgS8OPri55Dp0Y8Hc7Cns3AoD1",
-	"Qt6CAv05dJt0kJ9qsReSghouCFrJeMwKSzodIWm/7EahVSkNtkgG15AFkkANb4Vmj8O54maGY3dWIskZ",
-	"35opJ2bZmN9RGPDHO5jSkmohFaESr+CGCuqan3BBlKtjvk0opFS2fMfmyg2N20xN0JXoE6uvF7by/pnV",
-	"IXY7rjIp2qPm1SFkuk9i9jaJABeicdsJU1hVXR3O03UzjEaLPSOFFEtJc+WYmszXziqp6YtxVS4WLGbA",
-	"9bQOWAYCZtrxXCA6ktKiAA4JQfVNeUJW5uuVKDPzXVYEE5sgpZDB6jwWp6SgUivPGr7jw1DhysikwWrR",
-	"Qe6FeVcIx+7JwUzhBWSZEX5aEFUWhZA6uI/aVaoSfE9/+KGR1jtu5Oma+SOm+wrylM/PYfkJEbGT+hBc",
-	"gP1iI8TkK+7VoY0xIduKBHbX1eGvfoEN38slbRsw20KsFuQbFGuMdB927Sx4LpL1eBaRGXYt4F8F1el4",
-	"ZozImcvB1nsxpkqbmPEBldW7aR+C8rVa2/dfrbG+J7TRprYICiFOnJFMhGRL1k4slpJ1Qk2T4+8Dq34L",
-	"CwkqvZ2mlPbmKVbG7NuVE8reNcHUfngYQgp48pCVfJN7vF+p2JKXRcOxrL+w5T0p5UvYnYLrtxjeCk31",
-	"LWsbxDXIjBZTBbHgiWotfdJtEPlZrEgmMAAJRGQJOhxLYfwyjq0jzsWoJNe3k+PvWzUJAdEV8p7Pa/d8",
-	"Qz3YNjjr14wbYHU2zIkEmtTpsu7HlWRYLoeVi/5H+8H+dBmiW/OOg2sqjZBQ5mWuluOtvd8lAtqf3rs3",
-	"YY2m+wn/tj9ctluLQqXmNZ/tNIO9Oxoyy84tagdmATZ4fOe78cqpJ/yG/AQq0f4K2ja7q49dfV+gkLWG",
-	"TXe9rdW0wOLeGuKfc7bk74rb8c9DrEe7YydlRxgO/cpgg20V46KaZmJZon7t5lrM/yYHP0wvP02ib4/C",
-	"eZdWIfbefRlMB3oxsOh4ayOGo7OS65Cl+oJX5XZLSWMgq5RlgC0e6xw4xpyMbE3KPZrFnNMdakJ7nwIn",
-	"lNgrMrQnbOSLKVLyBCRZ0TXR2NVq8663eO20AMlEMoW+OP5tIiH2nu6zB66sfW/V6zawcocntyqa7S2w",
-	"DNrLt4n0/FZSrpleD63kqXyCnqUZ5kQLn+kIzVsuOMw6vj+m4oMWP+sro0YOcQmZOSREi2eujobYIhTP",
-	"AxWLE5WKFaGKzEp+xcWKz8JOhmQ024cWuj6FbcypfIm6QydEyyGx1e6u7RhFV2HyL5qhme1+or+wu3Bx",
-	"FV6NQ0FvWdRWVVmVdQ2oRfE9UoPTUj4fHWrRGZw6ts1YO3tjGMiX9sphpVYdmVzFZ7DIUELdRDKsNYeB",
-	"fCN7UnCS8qvNV/7MlqltVsvdPIOAedtX0dV8lHtBtbkGoiro9RHOywq4HcXY6B5rL/slu7blym4Mh9OK",
-	"4eK4eSlVQCM5e0nVCRjs36GaiHZooWVc2nsMc05tP3UDw30wC93ll9VoZ+oHz+9OzSJ73roGrqarwbVv",
-	"r6pc4FC7/fMkKbrU7H+IBqYHBxYCDqq9iFMql9BXIrBLDg4Mw/paip63bLTUWuvP+iUlBmITpopSh2PO",
-	"LhS3n5ESKqbA5A0kkOzV5VqrT4+85oJ24O8u2OpzVOm981G637FQ67cznohVaKE4Cmh7oUqbvX84Onry",
-	"5LujyZNvv396/N13T7+ffEeUpjxRTn0ZiVrGqbHlvGIZIANWdoU7NuP30QGg3UT1kLo2ZjtkT+MYCh3q",
-	"+qGNXzqK+tosyDd9llxDEtYXSWknnQS1feMhK9c8LoHQTAJN1gNUcbW+1nt6N4rv2zc6wHLgKhifPsWc",
-	"hLefEfgRUQbnVBFKcpFARjDVJGHpEnndQoFB/kvVplM3iMG1q6Heq/+mQedDTL6ObOuEB4QmIkswWUg5",
-	"efKUJHStCHf07gsWE7omNAWaDHdmt7pWO3umJsMMOM8r1ct2S86ahtSX034G1XqHi0nLJ63SkcceyP7z",
-	"DkvKvbYXjBdeqrYB1S+GbR3pYA3bpKHPILh7BLEvfq1W0wuP95Xc7yQ99om11LgeoGk+M4QaY45uESzw",
-	"o4gAjZ4Gz26ls5BDvo0VL1LYmOQ3iMlu1XHCVJHR9bTXRx7cVB6OdAy0jhumaJWFcVGmhCk6z6x2hQy0",
-	"TR7gnz29vlvGu/jRgd1BiVT58j7farLHqBcf3W4gNdoILO2o/jVksmPcyx7DW1rjY26CRYdC7ksqQ5It",
-	"wURL821RVUvjN9UHjTtwC+xqdvoDHXvKhiWFTTlkVGmcNLmbFraYt420Ta/KtrWdgTxlNTNCGcuGzkWJ",
-	"3+UKsmtQY2I7FEuFYVVfU7NydzYTnMGFnSOBDhyq0M3i+16F9qr/AUVVlowDXUgmlh0rMdwkPkQMXA6Q",
-	"0uYhfZi4q/kRHcHZqpiYDCrt/p8g2WI9NF3YnYorroDP7JSbGUqgmY3Y27xlSlU6IzQTHDbrvffLG4aK",
-	"NHYa+b3pXbOwu3iYzxIHayEwbBKLaztlNKdLFmcMo6KMX9ts+n41E/hriKJqi6ku1EiwptmvLBXYGma/",
-	"7JsbhGV9cSmZXp8b+Lfirn0V2mJBBK8ykWNy0SyX/EqR2ccDLN6bYU2Sm1BjvnAJP004QKLG5DRTAlN+",
-	"3CjCv2O63U6t6Z1I+8+D0zdnbhatF68FcyPDnCOxbe1V55ldsLHhMOVo6VlZV8NGlq3mJAcH7rEz7PS3",
-	"pfs+Ru/1uFld4mTPB97nspBHQnoBNRfJ+mvzROVgM3PJkhlBAlLVF1jk4foiW1Ugswi/VIIIvmU08naQ",
-	"YQZuasi46toLD1jGCw/OqwsDD/Oa2hZO/OS1+7+/vxhtTKttjCgyBNWquq7GV4eqMFKtCzv8lfGFCJux",
-	"cxpfEbAZbkrOKT0/IWaLB4xH5PTNmXM1i4xyFflGldYssahq1zYgxvqa8Qf+gX/zzftUGIMtptg4N/7m",
-	"G3Lq7DqiwHgJ3QlMG9sjj2bmHyHZfyDLnHjS////9//Nvn5GqK9UdQ+k/AN3iyaPZhU6T/B6FL6ua6TL",
-	"RV+PyWnTu24QL+Xr2gjlieNUpnfSsIPCWztrWH3zDVah+trKxuxhy1LU+E7zzJC3SGD2jMwSEauqFnOc",
-	"JzOspqekoJIuJS1SW+lJ47R6lZYMlIH0ucEp5WTWGUzt9JEtD33z+vwC9/Tm9OL5zyf1NPbwjHYDFyuO",
-	"le8yIXrFYoPvM8S/H/su3ax4XODRMTES1kuOeqL8gR8pf0JwgrzlzIzFwBWyl2Oo04LGKRwcjSduVpEl",
-	"bXVyeLharcYUfx4LuTx096rDl2fPX/xy/gLvqStmR05qjaKRkRuWCybjx/YiUQCnBRudjJ6MJ+MntoAl",
-	"RTF/eP34sDHScWmnnlSS/CwZnZgv65HqzanxPeNV6ksO21Plby47I7KPJpM7GwtdTZzcnAndGF6PQ6mP",
-	"//nPvqdVy6vHbEe1eh18T0OnIpisVPz18iZqaFb7saWwfr00MFJlnlO57o7d92rLDRelsUY+NmKRLlVz",
-	"PuIlWi22/rBdU2hWhjgv2IFPqwaRnjGlbROc+r1Yj3beYCe0D7jQDem/X0KqpzkHaOkXWBn5gdN/IiLh",
-	"WlxBYo0Ff8rBH01jfRT0lSJuZGZFL54KLm+iUSFCGfKLauy2EX+oGVglEFFroAuI045OiMABSVoZeZ6a",
-	"G66g0EYDWbnZEbsbIvwDtw9WbdHs2wFndiFOnLbp1Vpqrm3z3gm2czKDpUfULH8XyfrOSLFuRL1pewXO",
-	"E+nwwOM7e3F7oFaPSPWoQYRb1Ixx6EXgjJWD5iEroTe7uw4Dx7Lg6x8KP72iV2DLt4N8ZN1FrhiGDqoe",
-	"gabIPfxku8FuLLNloCFUmLLAqMpCirzFcoKT+RrZg3GlsWUOFcOSXgNWzmGvETM2DJ6kEguemDtolhHb",
-	"/D3e4B0rxSre6VDVcWh1KPYelKCza9oTNVG/xdMDjbvWM1uYK6oEX5PBHhDIX3PohfbNvjLYHgMzQPZu",
-	"2pQF1XG6icUSo223VAmfScK3TmQYJOQ/FwFafwhNmz+/VH+Om0UPOHJTByKCjRdrrF9wPWvUz3D43bL/",
-	"UGK/EyYZPhub9Bp4HFaozbGn3VteQWAY7bIBDRf+yxKMCdoAA7Yc2Cib7c4iwBMVEao/cMFjaA22mIQs",
-	"Oguhh82+7a61m81DoD67UeZR+ZczzHBVsTMA0OJBWAgOezNrqdPDTCxtH5rnmo57LJZnfHQ/RNUacTRc",
-	"J2yHZnVi1+fHWAtN52zJjRtpg3UHOWUZCpWqPauBrFKno8suVkSpm2gJRnrquCuG7O7PlP7AZ3a00gzF",
-	"m4s+uikJPuNv6DUiM3vLrHPNHDOqTNVnG24Q2utS3x+lNaZPBcVXwPp3J7w9tEjHC9cE7yC7nZA8uR1I",
-	"ULCFoE678YhVYz6IU4AY5+BixXGyk9AhBwsh3Jrzck8oDc6SGSREjkL5MuRPpE5UJiu6JmwR3Pz4jxct",
-	"mBmwS7YDTowCGCZYXAduv8B3F5xXxHUv5kR7sMGfTfa/+GidCqwHxp06KV1jaxDzSpyhcP9Ma97yosrp",
-	"3we6m7Mg/kJMaueu1Odn2B1gDHk75l2pxU7MU09ImBo9mhw1znD2RocDTTXHi1TlhDa6v0kRCnvs74kY",
-	"2g3898D6jnjuxhUJHZnS45Fg/Rh8ZMol0h3AHbRDKLEHK2O2nvGlP0r2DyVb63u5mVm3NF59acT2cJUf",
-	"GXFP8ab2SUafO+JUz8PoJ5VtJ16NHl7MyJJBVNGAETi4D38gFaG6vaHtVHKNlXn9hoj9/T7VUrs28M9m",
-	"hLyFBCAnFAd/GWRljF9Z59DajtvRs0oFzVlv2nyVitP87CHXSTTb+sOBXzfH8IsqlHifuiGMEhLgmtGs",
-	"OuPOl/zMIRN8aXTPBoab5RJccKjKJNxo9MPYzXk9cGaF6jdBfkJbFodOYBs8eTQzH2YRmflOY/O37zCe",
-	"fW0b5GypGSlofEUezRoDXtsX21CrNWqZSkkjX/6B+5iCn6miNMsynFH5jFCO8Qd7lx+viQl2xhPiZgwR",
-	"5iob+jPs3Ym3f6JUe3drnzvnHnp9dwqWN55LpUWONX5kVsps9ueP774ucHiQK9T0wML+iAY/O4bdGt+1",
-	"zHVgmGt7/VN9dpC6z0Rw57yjEN5zI5N92dGDsIa9sEKvU9GsiQQ3SKfWnI0ZMH359uf1yVAPVXP6JQYQ",
-	"9N5JXGzftoFjxskKx7ZmQqsxeSm0HRlsCKuqEydCJiDra7FrxlyFx+p8ucWKXynSmJzrycJ901K3rRGH",
-	"HXo59Mc/9cf7sXB/Zkc/zMgqFRm4gI4xu2mWkUfHkyOjejeH+s6wNnpWHR81s3PI8LxHP2nWx/8bhf4n",
-	"H3ijnNjd26lsc+cjNKvZ7HmBjRMObbwjqjSzP1OhylgElbCFyB1xy4PRvp2jTT+zW9o+arPPLPa9ADV3",
-	"/nlU7j5sfl4YK2RP9rZzSbv83T18focmvmgf3P5XKkoOnzK3sz4ZaJzWosmdQ+bOeGVfon7JIFnWvdR3",
-	"o23ceKTtFHjmL/pr0V3zZKid1JZIutBfRB08q7G54Tl4slCdga1LCI80rab2MEW44BCRmW0DRnvCTrG0",
-	"nXsYB6jn+rn+2A1TuDUp9gHbw6119mjNJhBtXMKfpuK7xKv+Fnf8UdXMllFtaAuh9AXbwaqNzbCjuq1V",
-	"x0DBFxD20uGPcA2ZKHBqb46BTZ6tI3I8OSaQKcDs1yaxmUffTcvE5W1Cwo3xpQ/e6qkzi74x0/U2tgug",
-	"DUQtThO4PjBI8NMVeiKMFrulToFrnN6V3AeOW8//ElEVFuqNdC/WJB0wTtyMj10IacG/KOcZi+8B8G/s",
-	"g788iIfBzNdz4/XtAV3mvKNeu+oCr7hHLVVNTw1oqLNmEMbalEwSSfnVHx9jQ8C48YL2qOWUJtuCbAjr",
-	"w0/mn5ttkbYLOx2oI+6x4b+gmJ103clujFDbD4+GGgf2pLbLe8Zsn91hZyb/0Th8ze1KtqJtqA/8F/Z+",
-	"9/R7H7Dj4WbrbnU8Sj/sNexx4NQXVfWG4dU2suz9LjJbSJF7p0PM7CFhLMEDybRwYdKVe9CjdxfPvw46",
-	"Inbq7O8nNZQteIJVLVz8gMDfJV16nm12v/XRw+bvheZ9Mh5nZQLJmPwiVq0eltrrjYKLwrTz/ksIPaqa",
-	"bjsMWNWs3PtkUUsrAcZ8nSV24IZZhI8UUGNIKU0eTyYTT4hfmJeHG/ZzkJCasdOJeFQ67i79WWm1/d84",
-	"tqnF8of19Mq+6kY79dafpyx4DJE9wlCRGfMDghpTXGcnOD+G2SNLMeFgaDWlMs9A2Xo8O9UEp+TZsb3V",
-	"IOFgVxbEQiZ3JRkeRvahOdZ2eBXu3b26Gj/dY8xYurCZBy2kHTT9V0w9vEXisyovzGPGPznAoyZGJ48n",
-	"x98//e7bTdZrJyOMANhueb1T1kfpUHsbUX+HJeNYr2qPo2jXtEa2ysdqXiwPtCfxhMS7/1hTUGtg3fGO",
-	"EddfmnFXDdx84FbdzrwYUBmnpHTEUhOnO3D/44E7crgbD7Jft8jxMIdt0yGe4wFBrsGhGWGl2hXI+NE0",
-	"viUNJ4PxpC6L1ylwIiEX1z4Wy7BwbsHctD47zwzrzT7wOu3SHInmjdl60Mu2/js7JAuPBHYTdGehnryQ",
-	"0rHXv4LRkH4IswY7rVdwLDafw7LkuOAF40yloJzOhGzxoFyFH3GbVc9gmIiGj7AIwetu2bZPYRVSLFgG",
-	"D84P640SOvje7Jgl8QoeaiP6H1fTv40O/AyJih7+InMkdM0DASLrCPpDqGZvBznZ/nz/zOxHdgdcOA7k",
-	"389f/0ISEZf5AyhMa3cVGgXnZja6MjyjjOpp1TvZ3savaZIxDqOTJ5NJG0Wf3DH2W6OqVc/OH8Bm9hz/",
-	"h20dGRrqh/52y2hIsNrhaFjYJ3wUQGuUULfH0s8Ad8Z726xpDggQ3JlcfqhAVBfg+NPqdM8xCyGd4wjr",
-	"wWqd1hD3B6h7LHP8CRXPLo770VKscTyB41/01hzo5OEK5qkQV+rQjozePofDuOJYE43DvedrbatqzR8n",
-	"lVjGOdJ+2jXTY3I0mZAcKFf1vFMb88J+FiExgr0E18vi+OpfYo6Xf+ArlmVG9aILwnRPBAvYNVg/yR70",
-	"s8O1v2A5oP/w86vT555/zfbGBDM8TuvkTCmMtNXCIWNXWOfjSl+EnS9MFkz3TjcPDNmumSEgsfr5+pvD",
-	"b0YnnwZzZPdYXgNrDFu4083qaPeKqu5BZX8IK2wOLt8w+ukVnuBNfeQUHU4L4gYfeLrujSHd3LjR8j0E",
-	"kgJJhXIzevE6Zd3a2mLyA54PURq7N4dGqxg7ZZGJlbI9pYAqRYt2D6ntMTB0iNg3ru6H0SoVhObk7L99",
-	"GI1rgsIWt81sxhtrn6I+KkAUGVTPZJIg3zOlLd+M23pWBR6HHRBixV3AoWGPxULZA0D9evyg5mjz8I61",
-	"nUzuSmxad/nJTZu3YaY88oc506o42fanNJ7hc6+bj/DtRFErnBJVdYKtcEfjiT53F1hUo2TcRk+aC/Gd",
-	"JBu3vTIyiPFlC+KYWQlD3LVDxTTLmuuqCHrztrei1OCkayHFtVELccbAFquBPiiLZyQJVbw0no91HzeX",
-	"N/8ZAAD//w==",
+	"7L3rchu3tiD8Kvj47ao4OS1KvuUi/5jRdpyJznZil2VP9lSkIcHuRTa2mkAHQIvmSWlqnmYebJ5kCgtA",
+	"N7qJJpuypMjJyY9YJPsCLKz79fdRKpal4MC1Gh3/PsqBZiDxz9MMlqXQwPU7KAu6hsx8m4FKJSs1E3x0",
+	"PJpqWcGUrHKQQHQOhHK1AkmYIjqnmog5oZwAlQUDSST8VoHSZMV0jlcrugRSvyddH/wD1uNRMlJpDktq",
+	"Xge8Wo6Ofx2Z94wukpFelzA6HiktGV+Mrq+T0Tv70NPvN1f3M12CWQhT9asZJ6KSpBAL1X5R98HXyaik",
+	"ki5BO3CcpKmouP4RAbT5rvdm8/YSogWhqSZzIcfkhFQK5BeKlCCV4LSor7JAY9oAq4C5JqLSLwgll7A2",
+	"X81ExTPzKKYVESvu7zOXKJBXLAVz6TnPqTKXcQNLwWF8zkfJiJk12cMcJSPz2+h4dEapumT6wG2ltf+5",
+	"kEuqR8ejqmLZKAbol5VUIrLzKYePepLir1Nz4uZkS7oAMoO5kDD2y/mtArluVmPvaC1iST++Br7Q+ej4",
+	"+eMnyWjJuP/8OLakAHX+AevNpf1EL0ERSiRouSaKzmFMPpQGWk+ePyelZFzTWQHk5Ozl6SlJcyppas47",
+	"ITODLJRIyjOxJB8+nH4/7oNqB3/7NvTk+fPuhkqqNUjzzP/56/938L8u/u1vUcD/A9YWu/H1JdV58/JL",
+	"WE/wvAyCM2lo1JDKfif7mi2Zrl/QOaYCfwwfmMGcVoUeHT85SswO2dLQ6OOjI9yf+1S/h3ENC5CWpCSo",
+	"UnAFSFFvpZgVsDR/poIbRmP+pGVZsJSaEzws7RX/9i9ljvP3YA1/kzAfHY/+/8OGfR3aX9Whfy6+sY0Q",
+	"J0TCvFK0II/e/fCSfPfs+TdfjkfXyegMlGL2JT1r2W8N/nmRNZyxBYeMMI4vfg9KvwOF8LyldwePjLz+",
+	"VJOVkJdqjEfv7kEG9/bUEVEpRQlSM3tMtCjECrIJK/Ej07BUEY5ZHziVkq7N51QC1ZBNqG6hYUY1HGi2",
+	"hE1cTEbwsWQS1F73sGwAmiejgio9qVS9oDZYLFugZMl4pYEUVCPjGrYCSyoRkKhUlNAG21asMZfHQKk0",
+	"lZFF/x0WjHPGF57tKkglGGqFj3RZFriYy0nBrmDydP7fDN/QgmgoCiM6FKEllXo8OuZVUcQYQ8NUfh0h",
+	"UHGj9bb8ulpH3QhpMfsXpNos36LWa6b0JnplVNPBAHI4GoFQIIRi4ry9F3xn/0I/lOa0EfezjBlY0+Jt",
+	"sOg5LRQgswu/NQx9EOEEQuHZ0wg2LenHU3vt86PORpPRx4OFODDfHahLVh6I0i7voBSG0Uq3uGGUZI7d",
+	"yD8vM3rxOlixZ/P9cvnmWN9s/MnmxivOfqvA/W7XOxAW17GDdirQJrdLU1Bqk9R+yUHnII3yVc3qH8iC",
+	"XaGK2Sh/lJSUZUQbhZeL1bjhFzMhCqD8pqxxIJu7ZDwLNWevd5prgS4jSvQW/iVFAXFdN6VFYfRaw2vc",
+	"m8SKo160hOUM5OaLklFjJ9jbjZ5LUUF2TMgcFYuq1wacq1woIHOgupJGr+MZQe1EkVwUWQfa29gYwqjm",
+	"ZvjGxJ/8bmZmD/rVx1LIOAJ5zNrKydxl18mIlmxi2PEtcEFaZUxPCrEY/ixzxyuu5bpHhJsHakm5oqk5",
+	"i+GrfIn3vm9ujb2A8SvB0j2Yxam9ISokA8Lcg/sEd8WeeqO979h1pegCBj/sg7n6vdC02HxWB7tpbdnV",
+	"SNWFSwDzzubix+1XGyJXlCyMtKM8jfALiwnOJZCKJTQeAEN7hmg7NLT0JFSzO8b1189Gm1ZFMoIrY68E",
+	"HG8puM6jfE6KohBXMf7i2bvOYW0McaMymQ9MEnxcjI13Yb90oLcLisKoIbYI39DOAGl0N3eIY8uRYtye",
+	"plrIief5Gz/foZzRVC5AT1i2W93CB7j9tZa8m9dWOv+g+vwtRnAQqshZVdIZVUDM5eSSixWK5OWYTFk2",
+	"tc4oMHLbPNarypbdEy0ugSeEC43f4iNZZi9iipy8Pd1EzxsZNkvKiugZ4S+TVPA5k8u7OSuzq8kSNPXK",
+	"9nZ2A/Inf23kKLed0y1pzvsvMwDwtpte4UXo21NqJWS205fgr4tqkS9zSC9FpQPvQXsjNzdnOz4DLVkJ",
+	"X6gaNY2ph+8cR89bFgOp0lzZshVip/vS4ib6It7VT+juNRUZhGw4De6a1C++2IM2OgvGF/ire9apqiU4",
+	"j/BOLIzqbZMY+H8QMvS5qoQwTsqCpuBPY9rxrU6JdRO2fAh95LlF3IXutea/7Y62jsen7VY9OorJRZiD",
+	"hKjs/h+ikuh+Rv/yXEjLF1UJPGN88YJYu8wAJLSCzIVGDo7tHrY4QbefuQPN1tP2zrNP0CHoFWXOFO4C",
+	"4EQRpsmKKiLZIteEzjU4IAR6Uuuc+98T3DEZxLs74OjcnzRKR7ODKKysxGpcfLQo3sxHx78ONDS6wHV+",
+	"pg1gveHF2qPCnEmlXUBoTE41SSk3YnYGRALNCF1QFmFfxqz3jzdmfoTxXtgdZUy/FpGTvy+/40JSriEb",
+	"iGIDRbU07I2bD8Meq0Ql0xbfpbUibsRcejlyK42HzzYkgntguJJmqzsVNnssb81rY+dizIChar0/EUNv",
+	"k4yuI06Znw2LaQXS6EwB1+MtJ7DVFiyq7f6QUu5lrP4keMxO3+JZ9TCqX7UdyLfgUg1ObNdCe92mm6b+",
+	"FnbcPcIF1cbYsqfo9k9W7hQHIMqMFgbbLaIMRK6bsIiOUN1kIfM5pGYr9+HVsxSdGCXLCMFah4ubvaF4",
+	"H+4eq2VLG8It6HW2PQg5bg1pd3hZbick8LLhWh2M7tcZfkFHB+VG1hlNSXvf5HB0jsTZ6xdO0fU5zaHI",
+	"pkSLBbouBj7e3DSQSAqh9/X2GXm800dVw82tptmze2f0GCppUDgS5D89e0OePXn8TUIKsQJJUqowdNe4",
+	"UaCSo3a0nR78x8XvT6//FiO1V94aCfwwnP5X92mcimUIaWuNdJTcZy0lNxbj+cE6sSOWnliCzhlfWG+Z",
+	"95GRVHBNGVcvyPSKFk3SjRV7S4F+dcoJJWtQmy6LW5B9+NqBHAQfEjvGU65BXtFi01+XjNZAZZR/eZ9v",
+	"j1CZZHZdgySxu6WkuyFS3zNjRcH4YiKBqh7mfxOBkgtlbnHu2EncaPcSYvNrd1uZzaO/8wqjMFEthrL9",
+	"Voo3iEpPxHwyoy1fYxDUUprqSrUpB+EcCxEGPulJzw41uryHHVJUk7Xr8Q9qn30SIs9OtdZh4GvGYZtq",
+	"MwibdukRPdAoQTKRTYBne5ybvafOHhh4lxSS+uXF3eRMEwVaF5hdVVJpM/2IfV885PlbRblmej1I+HSF",
+	"c7CIQC+pHxmueevxfbLisSX8dDvqxmuxOOU382Ddgwc03IKXfPWDerbzptI32w+mEbQSzkaFSJGSvejw",
+	"nxeFmOEfwqCnipu6G4uzJLnp8eHEopj3ZKRO9/hCkSXjQpKKM51g5AH9sgR9Xoow/YmhrDRQcrYqW/66",
+	"3hhU/aTYofwMq8ATtIeLtJ3Q0oFalklQChQRknDQmGRGHr08/f7dl1aXWdI1qZSN/1/C+gWhfN3SYmBZ",
+	"asz/vY1UmYeSAtNNQLyENYY/RaWJvQoBkwnCBSp+LQDcQd5MF2d6dbWfYRUJcOyBL6lR6guv2GzbyjvI",
+	"mIRUf3j3Okg7KJ0baYjauj/pJEh5XhndzvTddai4YNzwBpvyiS27d9ONe/glt9+ehPDtOb+3Qmpa3Oz0",
+	"JOhK8r032ll88JTYGt8GUqhjCLWCuhmkLANFcrEiSkvBF4ZnuNT3GXTCDN/syB3f8DE3C3kHCvR9yF/p",
+	"gDbR4lPg2x8Ne0vXS+D6+yoW1CCl/dVyZgNHLlxuBuNjMqUOz7hmRZ3U38p801AU9jwKdxo2F87F1R2L",
+	"2yYQh9lrWhuxMNRrHLepNpRYK3Kchwbz9WZrklOeRcOp/mk9mjkqfg6eE7fe6Fu51xe0ZAZSC8q4eTHT",
+	"Cor5C+e8bkRiJgDPZXgishaZ6HFHWUVGabFEHwknmRiTDwoI5ag0kZTKzGs8JfINI8lLuiaCk+kmYKcv",
+	"zO8uyuuKPjxOgS376ISCPZCMVMJEgRpqS9C5yAZEKJqTCGNfHkccAKLUYOOVL3PKF1GCSPEXSw8ryrTC",
+	"GKb51y1yTD4YajC745vksDBnJbhRClGZ2UT8tjYSQQ6rBBkq4qQqhx/6jXG+OT7oQ/z9BeRedl4jFXfE",
+	"PW2KZv3s6Al3ZV0b/INyInrFlIQrBivIXuZULnpSYg0fIO4UGu+dw6sCaGaEVR9D3M+JVZYFg2wS+IoH",
+	"3Zfi6vcMezCV7sWxC8b3z+dEz0o8p3MfN1Ay0vTj8Gtv7mAKIBksMoCWXUnge+ocWcf/ZIEWRz3GU1ba",
+	"hXYwhxaxfAVVSfMKUsAVFJF0ocCvTYvH8azCMBdmd/5KtmR8a04lMctG/4xlq3gHU1pSLaQiVOIV3Chz",
+	"TXZ43I/kKt5uEjSrlE30tlmV5uBsTk/U6dxnwb2Z2xrNF9ZctdtxOezJHtVR7kAm+6Tw3SRlxAXz3Hbi",
+	"GFbX4cUzurq5aMZgfkFKKRaSLpXTza0i08YvxlU1n7OUGRnfhLYjoVXtVOeI4pLTsgQOGUERRnlGViij",
+	"RVWY74oyKrpASiGjdRwszdFlqTxp+Npgg4UrY1oMtsAd5F6Zd8XO2D05mlP2HorCCGQtiKpKo3BF99E4",
+	"1etUsOfffRckgD0LMrpaclX3lW4on8mFicpEpM7AhOgC7BcbwUhfm6kObTQSyVZksLsCA3/1Cwy89C69",
+	"L4DZFmS1IN/A2EKkPZ7r6Uxk6/E0IVOsb8W/Sqrz8dSoQVOXrdfshdNlJ4qID6h1zk1XFCif1b99//Ua",
+	"m3tiGw2NvigT4sT544iQbMHaKWiVZJ2g5NGzbyOrfgdzCSq/mcEr7c0TzKHet347lufVdhyED49DSAHP",
+	"HrKtHlKPd2ErtuBVGRhHzRc2EdxaKDtNoX7D/53QVN8wC1ZcgSxoOVGQCp6p1tKPuqXEP3rjHyV8kaFv",
+	"0xtCKyEvnTez5lxfHz37tpW9ehQN/Wzs6CzNIasKVL8HmG8ay/5tYkpjX0cssptl7HxORtFZE0PZEKy2",
+	"1YR1PofWutP+jiXQrElJ635cSYYlKVgd5H+0H+xPFzGKN+84uKLSsFdlXubypd/Z+12yTfvTL+5NWAfl",
+	"fsK/7Q8X7fL9WDlnw6F2+gG9lR5TaM8sUQzMtNngjjvfjVdOPMsIJA9QiUcd1Qp3V/i5GppIsVgDm+56",
+	"W6tpgcW9NYptbME/lDfjPA+x5uOWvbQ7YqXo/I82sakDkVTTQiwq1Ey6+Uzmf0cH300ufj9Kvn4Sz21q",
+	"FTvuXftc+3jDTH8s7Nta7Bz6kjcf/orXJS0LSVMgq5wVgGkF1pvIFDFSKav2aMjgIiO9rjZK7BUFtb5s",
+	"ww6ZIhXPQJIVXbdEyA1eO2lna0QKwEVRgM3jL2mlYr2VjHSt/cVAtfK+JeVA1DzDrN0+pq2yXom4MXmT",
+	"YJm9p7uzgXBp37tnPgrw7EZlcb0lVLfm6/Tu6wG+uyAag4k56I32yt6ue1u+6/3VCeXVp4Hv66pbLTO0",
+	"B6qGqzmPeYIWFRccph13EypbUSOT9dV4ImtxnvYZZESLOk5iM+Q986h5I1G5WBGqyLTil1ys+DRu10pG",
+	"i33QOK591eZr0z4gxgSi/D5gxi/xpj1F5ioH3jYugjcmYQeI5ksuVgOzY1rLq/Hmk+o6b0RjmNnV07UH",
+	"nXGldc57RCio0uS3ikoN0jWgy0Ulh3PxrdTVKcjbVYm3V9B/6xG4EETES1eHJLa7qtoRjOtklFUwMegw",
+	"1F1em0uhT9U8IOmiGOaxxEs9783k6uDNLRz9Te20Bm6d/detR+r9tXIa/fnEeEe7bVjHhr+M6xxlGEnY",
+	"jiv+wu5WxGV8NQ4OvfVeW+2Tul5tQHKsb/4yOL7kE+1jvUcG58TbLjM7m34wkK/tlcNqyDqKcB1OwOpJ",
+	"CU13jGE9RxjIt7InOVVSfhlRMdkit114lq5R445E3LBUrZ2Uiy+oNxccVA29PsR5XQO3Y40EbXHay37N",
+	"rmwdtmPvzhSJV/3NKqkiksMZqapJTcTkF6qJaHvCWxa9vccI9oltFBeccB/MYnf5ZQV9WvrB88lJy0ie",
+	"Ny7ua/BqcFHfT3WW7FBnyf2k721kk9Rsd1ji7MAKxz1i8X05RcOKBHZGDXdkLm30CqvzcyTMKxTmGVNl",
+	"peMhUhc52k/ExqpEMK0RMsj2at/VqN7+8MIF7Ti/2yCr+yg//OCDSp+wUOssZTwTq9hCscfx9gqcNnl/",
+	"9+TJ06ffPDl6+vW3z599883zb4++IUpTniknvgxHrdLc2IFesAzgASu7wh2b8fvoANBuon5Ik3ixHbIn",
+	"aQqljrUzocEvHUF9ZRbku1lVXLeyp8I2HJVt4RqV9sFDVq4rngRCCwk0Ww8QxfX6Wu/p3Si+b1+XLFsC",
+	"V9Fw6kld9WOUFQR+QpQ5c6oIJUuRAaYPUiJh4fJOuin0g9w2df+RpvMNXLni8L0aiwR4PkTl6/C2jk9W",
+	"aCKKDHNbKCdPn5OMrhXhDt99JWZG14TmQLO7sT03m8EcDVPgPK0EtsYuztngkPp8+upAvd7hbNLSSauo",
+	"4rEHsv+8Q5Nyr+0F43vPVduA6mfDtkD2RkbsPTDuHkbsq3q3hidDybTZPGsfF3Nz1gMkzT1DKOjffANH",
+	"o++xbJ0rAc1uxbOYQb6NFN/nsDGiYBCR3aiVBlNlQdeTXht5cLe8uKdjoHYcqKJ16Nv5aTKm6Kyw0hUK",
+	"0DZii3/2NDHb0rfWz0ToToDwueKk9grt0cPWhxSDQ002nNI7ypoNmuzoY7tHV9pWX9zraDmekPuiypAI",
+	"dzS6Hb4tqVM//ab6oHELZoFdzU57oKNP2ZCG4I0Lu6SLAdl0W9TbIFbeK7Jt1WNPuQg2w1RGs6EzUeF3",
+	"SwXFFagxsa2XKoUhGZ8CunJ3hlkl0YWdIYIO7BbZTTrzTRjaq/4HlHXBLnaqJYVYdLTEePe7IWzgYgCX",
+	"Ng/pO4nbaozZYZytBL+jQWGd/w6SzddDczS6437EJfCpbd87RQ40tdE+myySU5VPCS0Eh0i21V7JGrGc",
+	"wp1Kfm9OjVnYbTzMp+ZEU/fQbZKKKzs+ZUkXLC0YekUZv7IpTPul+OGvMYxqNKYm9Jdhta9fWS6w5439",
+	"sq8hMmahp5Vken1m4N/yu/bVLos5EbxO/xiT92F2/xeKTD8eYK75FFNoXetd84XLstCEA2RqTE4KJTDP",
+	"Aoum/o45TrYdb++onX8enLw9dUN2PHstmeuF7gyJbWuvi3Lsgo0Oh3keFp+VNTWsZ9lKTnJw4B47xRaG",
+	"tqjd++i9HDer86Vz57zPZCGPhPQMaiay9ZfmicrBZuqCJVOCCKTqLzCzzjV8aqXeTRP8Ugki+JaZT9tB",
+	"htH7iUHjuh1RfHIUXnhwVl8YeZiX1DZb7Qcv3f/9l/ejjTE8Qe9lg1CtWt96Llcs9S3XurRTbRifi7ga",
+	"O6PpJQGbVkTJGaVnx8Rs8YDxhJy8PXWmZllQrhKfYtNqkp7UfegMiDGpcXzOz/lXX/2SC6OwpRQ7Ao2/",
+	"+oqcOL2OKDBWQre19Mb2yKOp+UdI9h9IMsce9f/v//4/0y9fYDwbCyvcAyk/527R5NG0Ps5jvB6Zr+un",
+	"0KWiL8fkJLSuA+SlfN0ooTxzlMr0Thx2UHhnhyipr77CoglfChAMVbIkRY3tNCsMeosMpi/INBOpqksH",
+	"xstsirXH2EOGLiQtc1uYQNO8fhUWyxpIn5kzpZxMOxO3nDyy1Qxv35y9xz29PXn/8sfjZsxcfPicgYtl",
+	"x8r3XyB6xVJz3qd4/n6enXRD8HCBT55hToHnHM2ovAM/K++Y4Gg8S5kFS4ErJC9HUCclTXM4eDI+ck2Y",
+	"LWqr48PD1Wo1pvjzWMjFobtXHb4+ffnq57NXeE9T4DFyXGuUjAzfsFRwNH5sLxIlcFqy0fHo6fho/NRm",
+	"DebI5g+vHh8GsyoWtp1rzclPs9Gx+bKZFReOw+vpG9tcctgel3d90Zn99eTo6NbmXdWjNDaHXQVT+XDa",
+	"1rN//rPvafXymvlhSSNeB98TyFQEk+WKv15cJ4FktR9bAuvXCwMjVS2XVK678wTrWlI7NYWmtjoZiwwX",
+	"Khz8cIFai036bidym5XhmZfswIdVo4deMKVtexj1qaee7LzBjp4bcKGbPni3iNSMqYrg0s+wMvwD2xon",
+	"RMKVuITMKgt+fOMfjWN9GPSFIm4WSI0vHgsurpNRKWIR8vf1PDHD/lAysJohotRAExC7GBwTgZ2ftTL8",
+	"PDc3XEKpjQSyfLPDdjdY+Dm3D1Zt1uwb5UztQhw7beOr1dRcQ6M7R9jOyEmLjyhZ/i6y9a2hYtOi6bpt",
+	"FThLpEMDj2/txe1O4T0s1R8NHrg9mjF284wMjz0Ip8fG3uzuOozMm8XXPxR6+olegq2ZidKRNRe5YjZD",
+	"zpe0hSz38HdbvHxtia0ADbHElDl6VeZSLFskJ7BXiCEPxpXGCm8UDAt6BZh1i6WxzOgwOCI2FRzbmtCi",
+	"ILYt2niDdiwXq2mng1XPYqtDtvegGJ1d055Hk/RrPD3QuG05s4W4kprxhQT2gED+hkMvtK/35cF2vu0A",
+	"3rupU5ZUp/nmKdruMjcUCffE4VujJgcx+ftCQGsPoWrz5+fqNrMdLeDE9eNLCFa7rTF/wZVYU9/d8JN5",
+	"/6HE8lwMMtwbmfQqeBxWKM2xk5rXvKLAMNJlAxrO/Vdk6BO0DobKd0kirpiYAM9UQqg+54Kn0Gr5eBTT",
+	"6CyEHjb5tousrzenW9+7UuaP8i+nmOGqUqcAoMaDsBAc9ibWSueHhVjY4l9PNR3zWCxO+ehukKrV/He4",
+	"TNgOzXoU+f2fWOuYztiCGzPSOusOlpQVyFTqmtjgsCqdjy66pyIqHR5L1NPT+F3RZXd3qvQ5n9qmw1Nk",
+	"b8776Jr6+Ii/wdeETO0t0841M4yoMmUQNcYFC2ydfHeYFvRljrKviPbvRtc/NE/HK9ezxUF2OyJ5dDuQ",
+	"oGALQp10/RGroJ2VE4Do5+BixbHnsW3U2DWwEMKt7qJ3dKTRDqaDmMiTWLwM6ROxE4XJiq4Jm0c3P/7j",
+	"WQtGBuySbT8uIwCGMRbX9qCf4bsLzmrkuhN1ot2H58/G+199dP1ZKHHgdFy6Oa1BxCux5c/dE615y6s6",
+	"pn8Xxx22LvoLEaltE9YMBrU7QB/y9pN3qRY7T556RMLQ6JOjJ6QZOu+VDgeaunt00wXVevc3MUJhY5M7",
+	"QoZ215Q7IH2HPLdjisRmwfZYJJg/Bh+ZcoF0B/CwZXDnSGYwFxIwWs/4grAHgLbW9nItHm+ovPrUiO3u",
+	"Kt+n5478Te0RzfftcWqaEPWjyrZR3qOH5zOyaJDUOGAYDu7DT9omVLc3tB1LrjAzr18Rsb/fpVhq5wb+",
+	"2ZSQd5ABLAnFPpXmsArGL61xaHXH7cezygVdst6w+SoXJ8vTh5wnEZb1xx2/ru3uZ5Uo8UvuegZLyIBr",
+	"Rot6eL9P+ZlBIfjCyJ6NEw7TJbjgUKdJuJlvh6mbgHLg1ArVr4L8gLosNqzBMnjyaGo+TBMy9ZXG5m9f",
+	"YTz90hbI2VQzUtL0kjyaBqNP2hdbV6tVapnKSRAvP+fep+AbWSnNigJbKr+o+/vjXb4bNAbYGc+Ia+xG",
+	"mMts6I+wd2fB/IlC7d2t3XfMPfb6butBrzz7EQ5akGkli+mf37/7psSObS5R0wML6yMCenYEu9W/64na",
+	"jrcYQNJ2bAINBme4XEHfnM4OrrDq7ZzxrGnSZunVK7ZB7iVRuZCaaLa03azNl6tcYDJNjiVBCVECcyDP",
+	"uWdhNk/Zk3KPx9DSaXsOwm3IozuhufYy75niIi8fTm8PjTTqHmz1Wi1+70kcVvIcGMmzPTmwmRiu7jJL",
+	"ojPlPHZIS6Ow+Jy8B2EqekmOLhlFi5BDuQ51jVoZNEjqS0Z52cyDf6hqpV9i5IB+ceoI9jawURXGyQpb",
+	"8BdCqzF5LbQd/2AQqy6iIEJmIJtrsaTMXIXDtD/fTN4vFAmmIHi0cN+0dNFW0+UOvhz6oe/9wTCUFlPb",
+	"F2VqpEsBzttpbFJaFOTRs6MnRi/dHNAwxcKBaT00fmo7o7LfqmZqgA+OBVUwx+c8yLV393bSPt1YzTDV",
+	"E0mX6KaVinUGJrWs86M463BeVPJZiNwStTwY1fSl3db+Bvntvh3bzPXZjL5QpqHOP48+ug+Zn5VGZdiT",
+	"vG2n9C59B9QwRBK/Dy//a2XsbwBgWPK+0a0b1uRGMhE619jk+jOULwVki6bRwO1IG2/IbMXAU3/RXwvv",
+	"woHiO7Etk3SuP4siEdac5obl4NFCdVrIO9SI2c22pRVThAsOCZnaGnnUJ2x7aFvWik6ypumlKx7fUIVb",
+	"vesfsD7cWmeP1GxPUjVash9w61so1MVfbmp2XelZUG1wC6H0GevBqn2acUM1WscWZH3HrQ1PaERp7F3h",
+	"J3KSDyV5RElum54arEsQomugEhPBgNY9xrBkPiGULNCnIonvu/Nle7qM6xdqEPmc25aOVq/N2NzrwL5c",
+	"XOK51b1gmMheBGMOvOs2g7RgHDJSAL0Cl1hmC1PtTlZUWVNKcJu2ZhXvGeWXZEW5VkE42z2Dkmm74/x0",
+	"TL4XK97ey8oPNrWLq1eEs0LdFIZz/mjabSePVcvq0qzQ+rKoDkl/5d6Cj5vR9HJMTjmhBBuwu5w4P70n",
+	"AtqYum8DprfJEB6Myh/pun7Pav/e/KvRm/4ixQKWdfiYjmHMQVeufVxuIRgP03oEQE+Gi5UL0MxLidBp",
+	"QipegFJkaqjZi9rV9EVd3e4J2nZJYDY0RNfG5m+PQFakJnTC1DnPpCjLHvMbl/7np0d7Qv9Jjw8u8XeI",
+	"MjGABMtgxkKUBl+2W0XYGA/O7kUHSO2JFys+Jj+idhvMIZjW6e/BYOg6zXxzZEXSTDs1BOhmDluHKlP1",
+	"sFzg0ait28ytq81/dpnnB21E/dlOQ4roK0k9OrQ1ApzpYPT3AyIdNwHQIyEO03WTRAYaf+bdW73QJ8pO",
+	"h7Rqa06RbFzHJzdZi5xETCHmLhQo6zpKfCxZt1o+BF3wP9n/vTsvbEV+a5SbUWv2FAHGnvZ1mr0eje/h",
+	"CgpR2qA/5o/xYp2QZ0fPCBQKMMl4EznNo2+nM8XFTTLvgikxD95/3iRw+/5XroVUu87cQNSeZgZXB+YQ",
+	"fBPLnkQue7qVzoFrbJKe3cUZt57/OR5VnMKCrHos/TpgnLhWqrsOpAX/spoVLL0DwL+1D/78IB4HM1/P",
+	"jGK1B3SZY++9Hvr3eMUdCqh6SE1EOJ2G4XxrtTJJJOWXf3y2BgLGTXGgnMyA5DTblq6BsD783fxzvS1n",
+	"471twtxh99hXsaSYBO6awLluzW01NxmqF9ipcRd3fLJ9KocdTfVHn+Ebbley9diGRlP/wnHUPSOoDziE",
+	"5dzpW0NYlZ+pE49dYXNdVbfgwattjpKP4JHpXIqlD1+JKf66Yhlw2w7bJtys3IMefXj/8stoSMsO9/l0",
+	"VEPe8ltlGw875uLnMHwSd+l5ttn91kcPG3MQG6vCeFpUGWRj8rNYtVqFNPHTJLoozO7ffwmxR9VDhIYB",
+	"qx5JdJckanElQphvisz2NTWL8DFnahQppcnjo6Mjj4ifWbwQN+zbTSM2YwSK+KN01G2JuRUvxK/ayQz4",
+	"1WEzJKSviNQOF7JjnRTGnxIys40Np8z3YQ6G5UyPsU0vOta1TV0zuJpTuUQ3PKY8YvNYHEZgpyPV85qi",
+	"zW8gFTK7Lc7wMJzo4fSg4cXOt/fqespXjzJj8cLmsGkh7Tyvv2IS2ztEPivy4jRm7JMDnOg5On589Ozb",
+	"5998vUl67bQ2wwC2a14flLVROtjePqi/w4JxLAu2HvJ26XBii6ms5MUqTDvnPcbe/ccGg1pzAZ7tmCT2",
+	"uSl39VyTB67V7cywBCrTnFQOWRrkNJ8ROWm2NOfd9QfZr1voeLiEbU04baRPbQSXsKIXgzy+A7Dv/IMN",
+	"2HnWdB/QOXAiYSmufFYPw/rEOXMZIrZtPIaQznmTwBd2nvfKbNNPd1ubI9uL3Gxv4gYVTWOtj2JCx17/",
+	"E4yGtJ0wa7BDkQRHt/4MFhX3JVBM5aCczIRi/qBMhe9xm3VrpjgSDe8UGoPX7ZJtn8AqpZizAh6cHdbr",
+	"JXTwvd7RsvMneKj9/v641gnb8MC36qzx4a+SgdPQQATJOoz+EOoRZ1FKtj/fPTH7yWgRE44D+fezNz+T",
+	"TKTV8gGUOLWzLJoMRB+fNcKoGQq2k+yt/5pmBeMwOn56dNQ+ot9RZrm+2H3Mtm6N8geQmVnfQ9eODA71",
+	"Q3+7ZjTEWe3OaJjbJz5xsdWxudvKyo9ac8p7W60J+zAK7lQu37sxaXJqcBpDz7jFcU8aqUOsByt1WrPy",
+	"HqDsscTxJxQ8uyjue4uxxvAEjn/RG1Og44crmOVCXKpDO5lre7tTY4pjMhhm1MzW2qaamz+Oa7aM47r8",
+	"UDGmx+TJ0RFZAuWqGStjfV7YNkRI9GAvwLUMcXT1LzFzqeYrVhRG9KIJwnSPBwvYFVg7yc5T3mHav/e9",
+	"EH786eSlp1+zvTF5w6GWOkumlEth9cyhYJdQJ8KTTNjcPDJnuneIXGSWWUMMEY7VT9dfHX41Ov59MEV2",
+	"itcR1ui2cEPkG2/3iqruPPg/hBQ258NFU3AMd/aeUzQ4LYgDOvB43etDur52E/x6ECQHkgvlqiTwOpcE",
+	"2WhMfo7WIXJj9+ZYB1ujp8wLsVK2dRegSNGi3aqrSefD0zem7vlolQtCl+T0v5yPxg1CYSehzWjGW6uf",
+	"ojwqQZQF1M9kkiDdM6Ut3YzbclZFHocJe2LFWxUhNnotlFbhevw8rGRzRuraNiFxKTatu3yD7M3bMFKe",
+	"2KZG1jER9CwKn+Fjr5uP8F1bkpY7JakrzlrujuCJPnYXWVRQfGy9J+FCfE+Cjdt+MjyI8UUL4hhZiUPc",
+	"dZ1JaVGE66oRevO2d6LSvtyllOIKU9QKBrbsCfRBVb4gWSzjJXg+5n1cX1z/vwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
