@@ -172,6 +172,24 @@ func (e LogOutRequestScope) Valid() bool {
 	}
 }
 
+// Defines values for PaymentDueTodo.
+const (
+	PaymentDueTodoConfirmPayment      PaymentDueTodo = "confirm_payment"
+	PaymentDueTodoUpdatePaymentMethod PaymentDueTodo = "update_payment_method"
+)
+
+// Valid indicates whether the value is a known member of the PaymentDueTodo enum.
+func (e PaymentDueTodo) Valid() bool {
+	switch e {
+	case PaymentDueTodoConfirmPayment:
+		return true
+	case PaymentDueTodoUpdatePaymentMethod:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PrincipalKind.
 const (
 	PrincipalKindAPIKey  PrincipalKind = "api_key"
@@ -232,6 +250,45 @@ func (e Scope) Valid() bool {
 	case ScopeUsageRead:
 		return true
 	case ScopeUsageWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionCancelWhen.
+const (
+	SubscriptionCancelWhenNow       SubscriptionCancelWhen = "now"
+	SubscriptionCancelWhenPeriodEnd SubscriptionCancelWhen = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionCancelWhen enum.
+func (e SubscriptionCancelWhen) Valid() bool {
+	switch e {
+	case SubscriptionCancelWhenNow:
+		return true
+	case SubscriptionCancelWhenPeriodEnd:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionPreviewEffective.
+const (
+	SubscriptionPreviewEffectiveNothing   SubscriptionPreviewEffective = "nothing"
+	SubscriptionPreviewEffectiveNow       SubscriptionPreviewEffective = "now"
+	SubscriptionPreviewEffectivePeriodEnd SubscriptionPreviewEffective = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionPreviewEffective enum.
+func (e SubscriptionPreviewEffective) Valid() bool {
+	switch e {
+	case SubscriptionPreviewEffectiveNothing:
+		return true
+	case SubscriptionPreviewEffectiveNow:
+		return true
+	case SubscriptionPreviewEffectivePeriodEnd:
 		return true
 	default:
 		return false
@@ -643,6 +700,20 @@ type Invoice struct {
 	Total Money `json:"total"`
 }
 
+// InvoiceLine defines model for InvoiceLine.
+type InvoiceLine struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount      Money      `json:"amount"`
+	Description string     `json:"description"`
+	ID          *string    `json:"id,omitempty"`
+	PeriodEnd   *time.Time `json:"period_end,omitempty"`
+	PeriodStart *time.Time `json:"period_start,omitempty"`
+
+	// Proration Whether it settles a part of a period.
+	Proration bool  `json:"proration"`
+	Quantity  int64 `json:"quantity"`
+}
+
 // InvoiceList defines model for InvoiceList.
 type InvoiceList struct {
 	Data       []Invoice `json:"data"`
@@ -708,6 +779,12 @@ type NewCheckoutSession struct {
 	Tier *Slug `json:"tier,omitempty"`
 }
 
+// NewPortalSession defines model for NewPortalSession.
+type NewPortalSession struct {
+	// ReturnURL Of an allowed origin.
+	ReturnURL RedirectURL `json:"return_url"`
+}
+
 // Password Supabase Auth decides how strong it has to be.
 type Password = string
 
@@ -718,6 +795,66 @@ type PasswordResetRequest struct {
 
 	// RedirectTo Of an allowed origin.
 	RedirectTo *RedirectURL `json:"redirect_to,omitempty"`
+}
+
+// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+type PaymentDue struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount   Money `json:"amount"`
+	Attempts int64 `json:"attempts"`
+
+	// HostedInvoiceURL Where it can be paid by hand.
+	HostedInvoiceURL *string `json:"hosted_invoice_url,omitempty"`
+	InvoiceID        string  `json:"invoice_id"`
+
+	// NextPaymentAttempt When Stripe tries again by itself; absent where it does not.
+	NextPaymentAttempt *time.Time `json:"next_payment_attempt,omitempty"`
+
+	// Todo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+	Todo PaymentDueTodo `json:"todo"`
+}
+
+// PaymentDueTodo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+type PaymentDueTodo string
+
+// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+type PendingChange struct {
+	// ExpiresAt When it is given up.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// HostedInvoiceURL Where it can be paid or confirmed.
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	Interval         *Interval `json:"interval,omitempty"`
+	Quantity         int64     `json:"quantity"`
+	Tier             string    `json:"tier"`
+}
+
+// PortalSession defines model for PortalSession.
+type PortalSession struct {
+	URL string `json:"url"`
+}
+
+// PreviewedCharge The next invoice that the change leads to.
+type PreviewedCharge struct {
+	// AmountDue An amount in the currency's minor unit, as Stripe counts it.
+	AmountDue Money `json:"amount_due"`
+
+	// AppliedBalance An amount in the currency's minor unit, as Stripe counts it.
+	AppliedBalance Money     `json:"applied_balance"`
+	ChargedAt      time.Time `json:"charged_at"`
+
+	// Discount An amount in the currency's minor unit, as Stripe counts it.
+	Discount Money         `json:"discount"`
+	Lines    []InvoiceLine `json:"lines"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal Money `json:"subtotal"`
+
+	// Tax An amount in the currency's minor unit, as Stripe counts it.
+	Tax Money `json:"tax"`
+
+	// Total An amount in the currency's minor unit, as Stripe counts it.
+	Total Money `json:"total"`
 }
 
 // Principal defines model for Principal.
@@ -802,6 +939,14 @@ type RotateRequest struct {
 	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
 }
 
+// ScheduledChange A change that takes effect by itself.
+type ScheduledChange struct {
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+	Interval    *Interval  `json:"interval,omitempty"`
+	Quantity    int64      `json:"quantity"`
+	Tier        string     `json:"tier"`
+}
+
 // Scope What a key may do.
 type Scope string
 
@@ -850,6 +995,11 @@ type Subscription struct {
 	CancelAt          *time.Time `json:"cancel_at,omitempty"`
 	CancelAtPeriodEnd bool       `json:"cancel_at_period_end"`
 
+	// CollectionPaused How Stripe treats invoices while collection is paused.
+	//
+	// Example: void
+	CollectionPaused *string `json:"collection_paused,omitempty"`
+
 	// Currency ISO 4217, lower case.
 	//
 	// Example: eur
@@ -861,7 +1011,16 @@ type Subscription struct {
 	// ID Stripe's id.
 	ID       *string   `json:"id,omitempty"`
 	Interval *Interval `json:"interval,omitempty"`
-	Quantity *int64    `json:"quantity,omitempty"`
+
+	// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+	PaymentDue *PaymentDue `json:"payment_due,omitempty"`
+
+	// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+	PendingChange *PendingChange `json:"pending_change,omitempty"`
+	Quantity      *int64         `json:"quantity,omitempty"`
+
+	// ScheduledChange A change that takes effect by itself.
+	ScheduledChange *ScheduledChange `json:"scheduled_change,omitempty"`
 
 	// Status Stripe's word for it, or `none`.
 	//
@@ -872,6 +1031,44 @@ type Subscription struct {
 	Tier     string     `json:"tier"`
 	TrialEnd *time.Time `json:"trial_end,omitempty"`
 }
+
+// SubscriptionCancel defines model for SubscriptionCancel.
+type SubscriptionCancel struct {
+	When *SubscriptionCancelWhen `json:"when,omitempty"`
+}
+
+// SubscriptionCancelWhen defines model for SubscriptionCancel.When.
+type SubscriptionCancelWhen string
+
+// SubscriptionChange defines model for SubscriptionChange.
+type SubscriptionChange struct {
+	Interval *Interval `json:"interval,omitempty"`
+
+	// ProratedAt Of a preview of the last quarter of an hour.
+	ProratedAt *time.Time `json:"prorated_at,omitempty"`
+	Quantity   *int64     `json:"quantity,omitempty"`
+
+	// Tier Name in the catalogue.
+	Tier *Slug `json:"tier,omitempty"`
+}
+
+// SubscriptionPreview defines model for SubscriptionPreview.
+type SubscriptionPreview struct {
+	// Charge The next invoice that the change leads to.
+	Charge *PreviewedCharge `json:"charge,omitempty"`
+
+	// DueNow An amount in the currency's minor unit, as Stripe counts it.
+	DueNow      Money                        `json:"due_now"`
+	Effective   SubscriptionPreviewEffective `json:"effective"`
+	EffectiveAt time.Time                    `json:"effective_at"`
+	Interval    Interval                     `json:"interval"`
+	ProratedAt  *time.Time                   `json:"prorated_at,omitempty"`
+	Quantity    int64                        `json:"quantity"`
+	Tier        string                       `json:"tier"`
+}
+
+// SubscriptionPreviewEffective defines model for SubscriptionPreview.Effective.
+type SubscriptionPreviewEffective string
 
 // TestResult defines model for TestResult.
 type TestResult struct {
@@ -1171,6 +1368,13 @@ type CreateCheckoutSessionParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreatePortalSessionParams defines parameters for CreatePortalSession.
+type CreatePortalSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
 // GetCreditsParams defines parameters for GetCredits.
 type GetCreditsParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
@@ -1217,6 +1421,43 @@ type GetSubscriptionParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
 	// has to name one.
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// UpdateSubscriptionParams defines parameters for UpdateSubscription.
+type UpdateSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelSubscriptionParams defines parameters for CancelSubscription.
+type CancelSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PreviewSubscriptionParams defines parameters for PreviewSubscription.
+type PreviewSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// ResumeSubscriptionParams defines parameters for ResumeSubscription.
+type ResumeSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // TestAPIKeyParams defines parameters for TestAPIKey.
@@ -1326,8 +1567,20 @@ type VerifyEmailJSONRequestBody = VerifyRequest
 // CreateCheckoutSessionJSONRequestBody defines body for CreateCheckoutSession for application/json ContentType.
 type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 
+// CreatePortalSessionJSONRequestBody defines body for CreatePortalSession for application/json ContentType.
+type CreatePortalSessionJSONRequestBody = NewPortalSession
+
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
+
+// UpdateSubscriptionJSONRequestBody defines body for UpdateSubscription for application/json ContentType.
+type UpdateSubscriptionJSONRequestBody = SubscriptionChange
+
+// CancelSubscriptionJSONRequestBody defines body for CancelSubscription for application/json ContentType.
+type CancelSubscriptionJSONRequestBody = SubscriptionCancel
+
+// PreviewSubscriptionJSONRequestBody defines body for PreviewSubscription for application/json ContentType.
+type PreviewSubscriptionJSONRequestBody = SubscriptionChange
 
 // MoveClockJSONRequestBody defines body for MoveClock for application/json ContentType.
 type MoveClockJSONRequestBody = ClockMove
@@ -1394,6 +1647,9 @@ type ServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx echo.Context, params CreateCheckoutSessionParams) error
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx echo.Context) error
@@ -1412,6 +1668,18 @@ type ServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx echo.Context, params GetSubscriptionParams) error
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx echo.Context, params TestAPIKeyParams) error
@@ -1904,6 +2172,35 @@ func (w *ServerInterfaceWrapper) CreateCheckoutSession(ctx echo.Context) error {
 	return err
 }
 
+// CreatePortalSession converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePortalSession(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePortalSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePortalSession(ctx, params)
+	return err
+}
+
 // ListCreditPacks converts echo context to params.
 func (w *ServerInterfaceWrapper) ListCreditPacks(ctx echo.Context) error {
 	var err error
@@ -2096,6 +2393,167 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetSubscription(ctx, params)
+	return err
+}
+
+// UpdateSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateSubscription(ctx, params)
+	return err
+}
+
+// CancelSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelSubscription(ctx, params)
+	return err
+}
+
+// PreviewSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PreviewSubscription(ctx, params)
+	return err
+}
+
+// ResumeSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeSubscription(ctx, params)
 	return err
 }
 
@@ -2565,7 +3023,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tiers/:tier", wrapper.GetTier, options.OperationMiddlewares["getTier"]...)
 	router.GET(options.BaseURL+"/v1/credit-packs", wrapper.ListCreditPacks, options.OperationMiddlewares["listCreditPacks"]...)
 	router.POST(options.BaseURL+"/v1/billing/checkout-sessions", wrapper.CreateCheckoutSession, options.OperationMiddlewares["createCheckoutSession"]...)
+	router.POST(options.BaseURL+"/v1/billing/portal-sessions", wrapper.CreatePortalSession, options.OperationMiddlewares["createPortalSession"]...)
 	router.GET(options.BaseURL+"/v1/subscription", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.PATCH(options.BaseURL+"/v1/subscription", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/preview", wrapper.PreviewSubscription, options.OperationMiddlewares["previewSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/cancel", wrapper.CancelSubscription, options.OperationMiddlewares["cancelSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.GET(options.BaseURL+"/v1/invoices", wrapper.ListInvoices, options.OperationMiddlewares["listInvoices"]...)
 	router.GET(options.BaseURL+"/v1/transactions", wrapper.ListTransactions, options.OperationMiddlewares["listTransactions"]...)
 	router.GET(options.BaseURL+"/v1/credits", wrapper.GetCredits, options.OperationMiddlewares["getCredits"]...)
@@ -3577,6 +4040,63 @@ func (response CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
+type CreatePortalSessionRequestObject struct {
+	Params CreatePortalSessionParams
+	Body   *CreatePortalSessionJSONRequestBody
+}
+
+type CreatePortalSessionResponseObject interface {
+	VisitCreatePortalSessionResponse(w http.ResponseWriter) error
+}
+
+type CreatePortalSession201JSONResponse PortalSession
+
+func (response CreatePortalSession201JSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSession4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSession4XXApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSessiondefaultApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListCreditPacksRequestObject struct {
 }
 
@@ -3912,6 +4432,263 @@ type GetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitGetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptionRequestObject struct {
+	Params UpdateSubscriptionParams
+	Body   *UpdateSubscriptionJSONRequestBody
+}
+
+type UpdateSubscriptionResponseObject interface {
+	VisitUpdateSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type UpdateSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UpdateSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers UpdateSubscription200ResponseHeaders
+}
+
+func (response UpdateSubscription200JSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscription4XXApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptionRequestObject struct {
+	Params CancelSubscriptionParams
+	Body   *CancelSubscriptionJSONRequestBody
+}
+
+type CancelSubscriptionResponseObject interface {
+	VisitCancelSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type CancelSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type CancelSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers CancelSubscription200ResponseHeaders
+}
+
+func (response CancelSubscription200JSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscription4XXApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptionRequestObject struct {
+	Params PreviewSubscriptionParams
+	Body   *PreviewSubscriptionJSONRequestBody
+}
+
+type PreviewSubscriptionResponseObject interface {
+	VisitPreviewSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type PreviewSubscription200JSONResponse SubscriptionPreview
+
+func (response PreviewSubscription200JSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscription4XXApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptionRequestObject struct {
+	Params ResumeSubscriptionParams
+}
+
+type ResumeSubscriptionResponseObject interface {
+	VisitResumeSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type ResumeSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ResumeSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers ResumeSubscription200ResponseHeaders
+}
+
+func (response ResumeSubscription200JSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscription4XXApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4946,6 +5723,9 @@ type StrictServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx context.Context, request CreateCheckoutSessionRequestObject) (CreateCheckoutSessionResponseObject, error)
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx context.Context, request CreatePortalSessionRequestObject) (CreatePortalSessionResponseObject, error)
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx context.Context, request ListCreditPacksRequestObject) (ListCreditPacksResponseObject, error)
@@ -4964,6 +5744,18 @@ type StrictServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx context.Context, request GetSubscriptionRequestObject) (GetSubscriptionResponseObject, error)
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx context.Context, request UpdateSubscriptionRequestObject) (UpdateSubscriptionResponseObject, error)
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx context.Context, request CancelSubscriptionRequestObject) (CancelSubscriptionResponseObject, error)
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx context.Context, request PreviewSubscriptionRequestObject) (PreviewSubscriptionResponseObject, error)
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx context.Context, request ResumeSubscriptionRequestObject) (ResumeSubscriptionResponseObject, error)
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx context.Context, request TestAPIKeyRequestObject) (TestAPIKeyResponseObject, error)
@@ -5724,6 +6516,54 @@ func (sh *strictHandler) CreateCheckoutSession(ctx echo.Context, params CreateCh
 	return nil
 }
 
+// CreatePortalSession operation middleware
+func (sh *strictHandler) CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error {
+	var request CreatePortalSessionRequestObject
+
+	request.Params = params
+
+	var body CreatePortalSessionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePortalSession(ctx.Request().Context(), request.(CreatePortalSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePortalSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePortalSessionResponseObject); ok {
+		return validResponse.VisitCreatePortalSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListCreditPacks operation middleware
 func (sh *strictHandler) ListCreditPacks(ctx echo.Context) error {
 	var request ListCreditPacksRequestObject
@@ -5889,6 +6729,175 @@ func (sh *strictHandler) GetSubscription(ctx echo.Context, params GetSubscriptio
 		return err
 	} else if validResponse, ok := response.(GetSubscriptionResponseObject); ok {
 		return validResponse.VisitGetSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateSubscription operation middleware
+func (sh *strictHandler) UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error {
+	var request UpdateSubscriptionRequestObject
+
+	request.Params = params
+
+	var body UpdateSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSubscription(ctx.Request().Context(), request.(UpdateSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateSubscriptionResponseObject); ok {
+		return validResponse.VisitUpdateSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelSubscription operation middleware
+func (sh *strictHandler) CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error {
+	var request CancelSubscriptionRequestObject
+
+	request.Params = params
+
+	var body CancelSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelSubscription(ctx.Request().Context(), request.(CancelSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelSubscriptionResponseObject); ok {
+		return validResponse.VisitCancelSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PreviewSubscription operation middleware
+func (sh *strictHandler) PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error {
+	var request PreviewSubscriptionRequestObject
+
+	request.Params = params
+
+	var body PreviewSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSubscription(ctx.Request().Context(), request.(PreviewSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PreviewSubscriptionResponseObject); ok {
+		return validResponse.VisitPreviewSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeSubscription operation middleware
+func (sh *strictHandler) ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error {
+	var request ResumeSubscriptionRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeSubscription(ctx.Request().Context(), request.(ResumeSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeSubscriptionResponseObject); ok {
+		return validResponse.VisitResumeSubscriptionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6407,153 +7416,175 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rchs3uuCrYLlTFSenRdGyHCfyj12N45zRGTt2SfJ6tiItCXZ/JDHqBnoAtGgel7b2afbB9km28AHo",
-	"G9FkU5ZkOcmPWCS7cfnu+G74PIhFlgsOXKvB0efBAmgCEv88SSDLhQauTyFP6QoS820CKpYs10zwwdFg",
-	"omUBE7JcgASiF0AoV0uQhCmiF1QTMSOUE6AyZSCJhH8VoDRZMr3ApxXNgJTzxKu9v8NqOIgGKl5ARs10",
-	"wItscPT7wMwzuIwGepXD4GigtGR8Pri5iQandtCTX9ZX9xvNwCyEqXJqxokoJEnFXDUnag98Ew1yKmkG",
-	"2oHjOI5FwfXfEEDrc52bzdtHiBaExprMhBySY1IokN8pkoNUgtO0fMoCjWkDrBRmmohCvySUXMHKfDUV",
-	"BU/MUEwrIpbcv2ceUSCvWQzm0Qu+oMo8xg0sBYfhBR9EA2bWZJE5iAbmt8HR4IxSdcX0nttKY/8zITOq",
-	"B0eDomDJIAToV4VUIrDzCYdPehzjrxODcYPZnM6BTGEmJAz9cv5VgFxVq7FvNBaR0U9vgM/1YnD0/OlB",
-	"NMgY95+fhpZUI52/w2p9aW/pFShCiQQtV0TRGQzJh9xA6+D5c5JLxjWdpkCOz16dnJB4QSWNDb4jMjXE",
-	"QomkPBEZ+fDh5JdhF1Rb9Nu1oYPnz9sbyqnWIM2Y/+v3/7L3vy//7S9BwP8dVpa6cfqc6kU1+RWsxogv",
-	"Q+BMGh41rLIbZt+wjOlyghaaUvyxPmACM1qkenB0MIrMDllmePTpaIT7c5/KeRjXMAdpWUqCygVXgBz1",
-	"XoppCpn5MxbcCBrzJ83zlMXUYHA/t0/82z+VQefn2hr+ImE2OBr81/1KfO3bX9W+HxdnbBLEMZEwKxRN",
-	"yZPTX1+Rnw+fv/h+OLiJBmegFLOTdKxltzX48QJrOGNzDglhHCc+B6VPQSE872ju2pCB6U80WQp5pYaI",
-	"evcOCrj3J46JcilykJpZNNE0FUtIxizHj0xDpgISs0Q4lZKuzOdYAtWQjKlukGFCNexplsE6LUYD+JQz",
-	"CWqnd1jSg8yjQUqVHheqXFATLFYsUJIxXmggKdUouPqtwLJKACQqFjk0wbaRaszjIVAqTWVg0X+FOeOc",
-	"8bkXuwpiCYZb4RPN8hQXczVO2TWMn83+3cgNLYiGNDWqQxGaU6mHgyNepGlIMFRC5fcBAhU3Wm7Lr6uB",
-	"6kpJi+k/IdZm+Za03jCl18kroZr2BpCj0QCEakoopM6be8E5uxf6ITfYRtpPEmZgTdP3tUXPaKoAhV39",
-	"WyPQezFOTSkcPgtQU0Y/ndhnn49aG40Gn/bmYs98t6euWL4ncru8vVwYQSvd4vpxkkG70X9eZ3TSdW3F",
-	"Xsx36+XbU3218YP1jRec/asA97tdb09Y3IQQ7UygdWkXx6DUOqt9XIBegDTGVzEtfyBzdo0mZmX8UZJT",
-	"lhBtDF4ulsNKXkyFSIHy24rGnmLuivGkbjl7u9M8CzQLGNEb5JcUKYRt3ZimqbFrjaxxM4klR7sog2wK",
-	"cn2iaFCdE+zrxs6laCA7IWRQxYLmtQHnciEUkBlQXUhj1/GEoHWiyEKkSQvam8QYwqiUZjhj5DG/XZhZ",
-	"RL/+lAsZJiBPWRslmXvsJhrQnI2NOL4DKUiLhOlxKub9xzJvvOZarjpUuBlQS8oVjQ0u+q/yFb57Xr0a",
-	"moDxa8HiHYTFiX0hqCRrjLmD9Km9FRr1VnvfsutC0Tn0HuyDefpcaJquj9Wiblqe7EqiasOlBvPW5sLo",
-	"9qutE1eQLYy2ozwOyAtLCc4lEIsMKg+A4T3DtC0eyjwLleKOcf3j4WD9VBEN4NqcV2oSLxNcL4JyToo0",
-	"Fdch+eLFu17AyhzEjclkPjBJcLiQGG/DPnOgtwsKwqhitoDc0O4AUtluDolDK5FC0p7GWsixl/lrP9+j",
-	"ntFUzkGPWbLd3MIB3P4aS94uawu9+KC6/C1GcRCqyFmR0ylVQMzj5IqLJarkbEgmLJlYZxQYvW2G9aay",
-	"FfdEiyvgEeFC47c4JEvsQ0yR4/cn6+R5q4NNRlkaxBH+Mo4FnzGZ3Q+uzK7GGWjqje3N4gbkW/9sAJWb",
-	"8HRHlvPuy6wBeNNLr/Eh9O0ptRQy2epL8M8FrchXC4ivRKFr3oPmRm5/nG35DLRkOXynStI0Rz2ccxjE",
-	"t0x7cqV5snFWCGH3VSriq61Ibe6ci2XfLbfWZd7sXMVbcb2dvJqw+3cjygUHDzi9FOssrSAWPAnY/X8T",
-	"SzKjsuEL8Lqo9H39+Gz04mC0zQFmDt9BzWNsYvGSUE0yobRZIFkBlYrQBdCkrxsiSKBWqqAX6bSEcZtK",
-	"Y5FAXYHGtbfGJWoud5BqLZTiBP7py/A6VZGB8+XvSGrO6BmHGOdXIevechURxkme0rgkh0nLKz4h1sHb",
-	"AHuXYN1gqNQdo9V/2yiksfqmQ3w0Clk0MAMJQavrf4pCYuAAIwMzIa1GUznwhPH5S2JP1AYg9fOredBY",
-	"MEO7hw3u6804d6DZiG3v9vwC649eU+acGG0AHCvCNFlSRSSbLzShMw0OCDULN8jZAdat3hj30rotcLTe",
-	"jypzsdpBEFbW1qicszRN380GR7/3PCJ+Xhd0EgKuxHc8XXlSmDGptAvlDcmJJjHlxkCaApFAE0LnlAUU",
-	"TzT4tOeH17IIOV4u7Y4Spt+IAOYfymM8l5RrSHqSWE8jSxrxxs2HfsMqUci4IXdpeYQyBkp8NXArDQc+",
-	"13S5G7C+kmqrW01ti5b31Gr6NbyYA1zfA5nHiOG3cUJXAbX6mxExjRAonSrgergBAxtP8Wmx2ZOVy53c",
-	"DG8FD3lYNvjEPYzKqTYD+Q6c4TWMbVtop8N73UmzQRy3UTin2thWFotu/2TpsNiDUKY0NdRuCaUncd1G",
-	"RLSU6roImc0gNlt5CH+s5ejIGFlGCZbWd9hhUVfv/R2bpW5pQrgBvda2exHHnRHtFv/Y3QRzXlVSq0XR",
-	"3TbDR3RRUW50nbGUtPcq9yfnQIZEOeEEndaTBaTJhGgxR6dTz+HNSz2ZJBV6Vz+t0cdbvYsl3Nxqqj27",
-	"OYNoKKQh4UB6xsnZO3J48PRFRFKxBEliqjDoWjnAoJCDZp4E3fvPy8/Pbv4SYrXX/jRS86Bx+t/dp2Es",
-	"sjqk7WmkZeQeNozcUHTuVxt+CJzRRQZ6wfjc+jm9d5PEgmvKuHpJJtc0rdKlrNrLBEZEKCeUrECtn0zv",
-	"QPfhtD0lCA4SQuMJ1yCvabruaY0G5rQalF/eW9+hVMaJXVcvTexeyel2iJTvTFmaMj4fS6CqQ/jfRqEs",
-	"hDKvOEf6OOxu8Rpi/Wv3Wp7Mgr/zAuNnQSuGst1Wii+IQo/FbDylDS9xLRypNNWFanIOwjkU3K1FE8Yd",
-	"O9QYrOiHpKAla9fjB2riPqoTz1az1lHgHWiuDZGnu9FXb8T8hN/OBfIAzs/6FrzoLAfq2M67Qt9uP5hB",
-	"0Mg1G6QiRlLwssd/nqdiin8Io0tV+Ky0tjhLfOsuA04scfmjcOyU13eKZIwLSQrOdIRBB3TJEnSaKML0",
-	"F0ax4pqW3Kit/XOd4adypBBSfoNlzZWwg4+tmcvSglqSSFAKFBGScNCYX0aevDr55fR7qwwzuiKFsqH/",
-	"K1i9JJSvGmoQslxj6u9dZMk8luyXdu7hFaww8ikKTexTCJhEEC7QcmgA4B5SZtZc7V3K/jdYBmIbO9BL",
-	"bKzC1GvGTVs5hYRJiPWH0ze1jIPc+SH62D27s06EnOetmc1C3z2Hmg9DhrfYlM9p2b6btuPcL7k5e1SH",
-	"bwh/72sSvmWlNmKlCcQsAUUWYkmUloLPDT+6jPIptHzAL7akZK85AKuFnIIC/RC6TTrIj22spTeSghou",
-	"CFrJeMxySzotIWm/bHuhVSENtkgK15AGwne10wpNn4aj/PUIx/aoRJIxvjHHgZhlY3xHocMf32BKS6qF",
-	"VIRKfIIbKqiytcKpbC4D/TaukELZxCub5WBo3EZqgkeJLrH6bmZrJl5aHWK343LKoh2ylR1CxruE1G8T",
-	"CHAuGredMIWVefHhOF07Nmy02EuSSzGXNFOOqcl05aySir4YV8VsxmIGXI8rh2XAYaYdzwW8Iwua58Ah",
-	"Iai+KU/I0ny9FEVqvkvzYEgapBQymFfJ4gXJqdTKs4av1TFUuDQyqbdadJB7beYK4diNHIwUnkOaGuGn",
-	"BVFFngupg/uojkplgO/5zz/XwnqHtThdPX7EdFcqpfLxOUwcIiJ2Uh+CC7BfrLmYfK2E2rc+JmRbkcD2",
-	"jEj81S+wdvZyQdsazDYQqwX5GsUaI927XVsLnopkNZxEZIL1JvhXTvViODFG5MTFYKu9GFOlScw4QGn1",
-	"rtuHoHyW3eb9l2us3glttK4tgkKIE2ckEyHZnDUDi4VkLVfT6PCnwKpPYSZBLW6nKaV9eYw5TbvWU4Wi",
-	"d3UwNQcPQ0gBTx6zkq9zjz9XKjbnRV47WFZf2MSsBeVz2B6C67YYToWm+pa5DeIaZErzcSM/xS19FAVy",
-	"VVKBDkggIk3wwDEX5lzGsejHHTGqvJXR4U+NnISA6Aqdns+q4/maerAFjPZcM6yB1dkwRxJoUoXL2h+X",
-	"kmGiI+ac+h/tB/vTZYhuzRx711QaIaHMZC6X49S+7wIBzU8f3UyYXet+wr/tD5fNorBQkUDFZ1vNYH8c",
-	"DZllZxa1PaMAazy+dW58cuwJvyY/gUq0v4K2zfa8cZeZGUhBrmDTXm9jNQ2wuFlD/HPG5vxDfjv+eYyZ",
-	"hHd8SNnihsNzZbA0uvRxUU1TMS9Qv7ZjLeZ/o72fx5efR9GPB+G4SyOFfueKGqYDVTSYLr6xhMbRWcF1",
-	"yFJ9zctEybmkMZDlgqWAxTmrDDj6nIxsTYodyvzcoTtUPvhxAZxQYp9I0Z6wni+mSMETkGRJV0RjPbKN",
-	"u95i2nEOkolkDF1+/Nt4Quw77bF7rqz5blml2DNzhye3SnfuTI0N2su38fT8q6BcM73qm8lTngk6lmaY",
-	"Ey18piM0b7ngMGmd/TEUH7T4WVcCPHKIC8hMIbFZpJhHQ2wSiueBksWJWogloYpMCn7FxZJPwocMyWi6",
-	"Cy20zxS2pKo8S1S1VSFaDomtZl10yyi6CpN/XnfNbD4n+gfbCxdX4dU4FHSmRW1UlWVaV49cFF/d1jss",
-	"5ePRoeKq3qFjW0a3taqJgXxjn+yXatWSyaV/BpMMJVTlP/2KqhjI97IjBCcpvwpkb7P5wpYZZq4TRcC8",
-	"7croqg/lJig3V0NUCb0uwnlTArelGGt1f81lv2HXNl3ZNVBxWjGcHDctpApoJGcvqSoAg5VXVBPRdC00",
-	"jEv7jmHOsa2Er2G4C2aht/yyaoVo3eD54tAssuetc+Aquuqd+/a2jAX2tdsfJkjRpmb/Q9QzPNgzEbBX",
-	"7kW8oHIOXSkC2+RgTzesz6XomGWtGNpaf/ZcUqAjNmEqL3TY5+xccbsZKaFkCgzeQALJTvXJlfr0yKsv",
-	"aAv+7oKtHiJL74P30n3BQu25nfFELEMLxSZOmxNVmuz988HBs2cvDkbPfvzp+eGLF89/Gr0gSlOeKKe+",
-	"jEQt4oWx5bxi6SEDlnaFWzbj99ECoN1EOUiVG7MZssdxDLkOVf3Q2i8tRX1tFuTLdQuuIQnri6SwPWqC",
-	"2r42yNKV/UsgNJVAk1UPVVyurzFP50Zxvl29AywDroL+6WOMSXj7GYEfEWVwThWhJBMJpARDTRLmLpDX",
-	"ThTodX4py3Sq0j64djnUO9Xf1Oi8j8nXkm0t94DQRKQJBgspJ8+ek4SuFOGO3n3CYkJXu9WobTlaba2Z",
-	"GvUz4DyvlJNtl5wVDalvp/wMyvX2F5OWTxqpI089kP3nLZaUm7YTjOdeqjYB1S2GbR5pbw1bp6EHENwd",
-	"gtgnv5ar6YTHx1Lut4Ieu/haKlz30DQPDKFag6pbOAt8EylAo6fGsxvpLHQg38SK5wtY68HYi8luVXHC",
-	"VJ7S1bjzjNy7HUDY09HTOq6ZomUUxnmZEqboNLXaFVLQNniAf3bU+m5ozOObPrZbXFLl0/t8qckOTXq8",
-	"d7uG1GjNsbQl+9eQyZZGPTu03Wk0/rkJJh0KuSup9Am2BAMt9dmiMpfGb6oLGndwLLCr2XoeaNlT1i0p",
-	"bMghpUpjj9DttLDBvK2FbTpVts3tDMQpy24fylg2dCoK/C5TkF6DGhJboVgodKv6nJqle7Me4Awu7AwJ",
-	"tGc7jHYU39cqNFf9d8jLtGRsxUNSMW9ZieEi8T5i4LKHlDaDdGHirjp/tARnI2Ni1Cu1+3+AZLNV33Bh",
-	"u5+xuAI+sf2JJiiBJtZjb+OWC6oWE0JTwWE933u3uGEoSWOrkd8Z3jULu4vBfJQ4mAuBbpNYXNv+sBmd",
-	"szhl6BVl/NpG03fLmcBfQxRVWUxVokaCOc1+ZQuBpWH2y66OT5jWFxeS6dWZgX/D79qVoS1m2C3Emwjk",
-	"vJ4u+Z0ik097mLw3wZwk11vIfOECfppwgEQNyXGqBIb8uFGEf8Vwu+031NlL+B97x+9PXBdhL15z5pq9",
-	"uYPEprWXlWd2wcaGw5CjpWdljxrWs2w1J9nbc8NOsNLfpu57H73X42Z1iZM9F7zryEKeCOkF1FQkq+/N",
-	"iMrBZuKCJROCBKTKLzDJw9VFNrJAJhF+qQQRfENT680gwwjc2JBxWbUXbo2ND+6dlQ8GBvOa2iZO/Oq1",
-	"+398PB+s9RmuNZcyBNXIui4bj4eyMBZa57ZtL+MzETZjpzS+ImAj3JScUXp2RMwW9xiPyPH7E3fUzFPK",
-	"VeQLVRpd4KKyXNuAGPNrhhf8gv/ww8eFMAZbTLFwbvjDD+TY2XVEgTkltHtnrW2PPJmYf4Rk/4ksc+RJ",
-	"///9n/87+f4loT5T1Q1I+QV3iyZPJiU6j/B5FL6uaqTNRd8PyXH9dF0jXspXlRHKE8epTG+lYQeFU9sl",
-	"Wv3wA2ah+tzKWtdoy1LUnJ2mqSFvkcDkJZkkIlZlLuYwSyaYTU9JTiWdS5ovbKYnjRflVFoyUAbSZwan",
-	"lJNJq6W400c2PfT9u7Nz3NP74/NXfzuq+uiHu+sbuFhxrHyVCdFLFht8nyD+fcN+6br84wIPDomRsF5y",
-	"VHcB7PnLAI4I9v63nJmyGLhC9nIMdZzTeAF7B8OR6zJlSVsd7e8vl8shxZ+HQs733btq/83Jq9e/nb3G",
-	"d6qM2YGTWoNoYOSG5YLR8Kl9SOTAac4GR4Nnw9HwmU1gWaCY379+ul9rxjm3XU9KSX6SDI7Ml1Uz/Hq/",
-	"/472KtUj+837AG4uW83ND0ajO2voXfYKXe/mXbt2ANuJH/7jH12jlcurGqRHlXrt/U5NpyKYrFT8/fIm",
-	"qmlW+7GhsH6/NDBSRZZRuWpfmODVlmsLS2ONfGzEIp2remfLS7RabP5hM6fQrAxxnrM9H1YNIj1lStsi",
-	"OPWlWI+2vmB76/d40F2vcL+EVPXhDtDSb7A08gO7/0REwrW4gsQaC/5+iq9NY10U9J0irtlpSS+eCi5v",
-	"okEuQhHy87JhuhF/qBlYKRBRa+ARELsdHRGBDZK0MvJ8YV64glwbDWTlZkvsronwC24HVk3R7MsBJ3Yh",
-	"Tpw26dVaaq5s894JtnWnhqVH1Cx/FcnqzkixKkS9aZ4K3EmkxQNP72ziZkOtDpHqUYMIt6gZYtOLwO04",
-	"e/XrcUIzu7f2Axfq4PSPhZ/e0iuw6dtBPrLHRa4Yug7KGoG6yN3/bKvBbiyzpaAhlJgyQ6/KTIqswXKC",
-	"k+kK2YNxpbFkDhXDnF4DZs5hrREzNgzegRMLnpg3aJoSW/w9XOMdK8VK3mlR1WFodSj2HpWgs2vaETVR",
-	"t8XTAY271jMbmCsqBV+dwR4RyN9x6IT2za4y2F7g00P2rtuUOdXxYh2LBXrbbqkSHkjCN+7S6CXkH4oA",
-	"7XkITZs/vlR/hZvFE3Dkug5EBAsvVpi/4GrWqO/h8MWyf19ivRMGGR6MTToNPA5L1OZY0+4tryAwjHZZ",
-	"g4Zz/6UJ+gStgwFLDqyXzVZnEeCJigjVF1zwGBqNLUYhi85C6HGzb7Nq7Wb9+q4HN8o8Kv90hhmuKnYG",
-	"AFo8CAvBYWdmLfRiPxVzW4fmuaZ1PBbzEz64H6JqtDjqrxM2Q7O8a+3hMdZA0xmbc3OMtM66vYyyFIVK",
-	"WZ5VQ1ahF4PLNlZEoetoCXp6Kr8ruuzuz5S+4BPbWmmC4s15H12XBB/xN/QakYl9ZdJ6ZooRVaaqWynX",
-	"CO1doe+P0mrdp4LiK2D9u7v5Hpun47UrgneQ3UxIntz2JCjYQFDHbX/EstYfxClA9HNwseTY2Uno0AEL",
-	"Idzo83JPKA32kuklRA5C8TLkT6ROVCZLuiJsFtz88OuLFowM2CXbBidGAfQTLK4Ct1vguwfOSuK6F3Oi",
-	"2djgjyb7X3+yhwrMB8adOildYasX80rsoXD/TGtmeV3G9O8D3fVeEH8iJrV9V6r7M+wO0Ie8GfMu1WIr",
-	"5qknJAyNHowOardve6PDgabs40XKdELr3V+nCIU19vdEDM0C/ntgfUc8d3MUCV2Z0nEiwfwx+MSUC6Q7",
-	"gDtoh1Bir8TGaD3jc38J8FclW3v2cj2zbmm8+tSIze4q3zLinvxNzTuoHtrjVPXD6CaVTXeVDR6fz8iS",
-	"QVTSgBE4uA9/lRihurmhzVRyjZl53YaI/f0+1VIzN/CPZoScQgKQEYqNvwyyUsav7OHQ2o6b0bNcCJqx",
-	"zrD5ciGOs5PHnCdRL+sPO35dH8NvKlHi48I1YZSQANeMpuXthD7lZwqp4HOje9YwXE+X4IJDmSbhWqPv",
-	"x67P654zK1S3CfIr2rLYdALL4MmTifkwicjEVxqbv32F8eR7WyBnU81ITuMr8mRSa/DafNi6Wq1Ry9SC",
-	"1OLlF9z7FHxPFaVZmmKPypeEcvQ/2Ld8e00MsDOeENdjiDCX2dAdYW93vP0DhdrbW3vomHto+nYXLG88",
-	"F0qLDHP8yKSQ6eSP7999l2PzIJeo6YGF9RE1fnYMu9G/a5lrzzDX5vyn6u4gdZ+B4NZ9RyG8Z0Ym+7Sj",
-	"R2ENe2GFp05F0zoSXCOdSnPWesB0xdtfVTdDPVbN6ZcYQNBHJ3GxfNs6jhknS2zbmgqthuSN0LZlsCGs",
-	"Mk+cCJmArJ7FqhnzFF6r8+0mK36nSK1zricL901D3TZaHLboZd9f/9Tt78fE/Ylt/TAhy4VIwTl0jNlN",
-	"05Q8ORwdGNW73tR3grnRk/L6qIntQ4b3PfpOs97/X0v0P7rgtXRi924rs83dj1DPZrP3BdZuOLT+jqjU",
-	"zP5OhTJiEVTCFiJ3xC2PRvu2rjZ94GNp86rNLrPY1wJU3PnHUbm7sPlZbqyQHdnb9iVt83fjDv3tmvi8",
-	"eeX+nykpOXzL3Nb8ZKDxohJN7h4yd8cr+xb1SwrJvKqlvhtt49ojbabAE//Qn4vu6jdDbaW2RNKZ/iby",
-	"4FmFzbWTgycL1WrYOgfdeTG5zWVShAsOEZnYMmC0J2wXS1u5h36Aqq+fq49dM4UbnWIfsT3cWGeH1qwD",
-	"0fol/G0qvkq8rG9x1x+VxWwp1Ya2EErfsB2smtgMH1Q3leoYKPgEwk46/AWuIRU5du3N0LHJ01VEDkeH",
-	"BFIFGP1aJzYz9N2UTFzexiVca1/66K2eKrLoCzNdbWMzAdpA1OI0ges9gwTfXaHDw2ixW+gFcI3du5L7",
-	"wHFj/G8RVWGhXgv3Yk7SHuPE9fjYhpAG/ONUuBu9g6fMXoAnb4Xvz43DVXcYyWuQUfnRliCjQnBfOZcW",
-	"ZEWK1ej+ytvogpunppLxuW++YU60KEZnNE0VSQrw3UKWdHVEJHBY0lRFRNqKWTOH6+eoIpeCi85eBioi",
-	"5V3qakjOmTnPFlwRwS+4S5bzl9fYIq8pja+GpF62rQidg881tfXVhLmTrTMzqb1tIRPXMCR4gb7tMm7T",
-	"4LB/HF5tN4UkgeTlBT8c/UwmseCzlMXa3wMruNOvQde0GfwV4vCejqdmbIPfBz+Z4qY6dKs2GEOgLDHS",
-	"8ZXU5EaxaYBmF9rQfnWupEnKOAyOfhxtFpv2wq4G3+bFNGXxPQjM93bgb09ShsUjX00NO+wgFZnzanSe",
-	"h87xiXsk/bLrcYD6T+rOUytFmSSS8quv7xtHwLi2oPaK9AVNNjnHEdb7n80/N5s85Oe2q1fLTMNGHTnF",
-	"rALXVcC1/2pKqaivUW9vWLy8Z8x2y7SvFHpeK2xzUOxGW1/f1Z/Ya7Wjv+oROwy8DbXJYVD4Js1hTwF2",
-	"a1JlTSc+bSNC3l9CJsbs8s4CMbGX+7EELxLUwoU3lm6gJx/OX30fdCDYbtFfTmooW/DmuUq4+MaeXyRd",
-	"OsY2u984dL++maE+vYzHaZFAMiS/iWWj9qzyVkXBRWG6yO5LCA1VdqXuB6yyx/V9sqillQBjvksT2yjH",
-	"LMJ7+KgxpJQmT0ejkSfEb8w7gxv2/cuQmrFCkXhUOu4u/B2HlQFau26twfL7VdfZrqxk263a34MueAyR",
-	"vXpUkQnzjb1q3ZcnR9j3idmrhu1xiimyoDJLzeELA8zYjQi7W9p222UD8GA1JcRCJnclGR5H1LDejrp/",
-	"9vzdTV22je8wZixd2IihFtI2iP8zhgxPkfisygvzmDmf7OEVMYOjp6PDn56/+HGd9ZpBRCMANlteH5Q9",
-	"o7SovYmov8Kcccwzt9fINHPRI5udZzUvpvXaG7RC4t1/rCio0WjycEtr+m/NuCsb5T5yq25rPBuojBek",
-	"cMRSEaf5jMTprgrf7JDA5/cz2NTV5RVe7OUKk+qREaqdF9C3lPKlpNjRjydVOYteACcSMnQ2YgyFYcLr",
-	"jDnno+1DiHmiF7wKl9ZbGXpjtmrQtKlu1ja3w6u8XefrSaiWNqR07PNvYdCnjsmswXbZFhyLRKYwL6yj",
-	"dMY4UwtQTmdCOntUR4VfcJtlrW+YiPq3ngnB627Ztkth5VLMWAqP7hzW6d138L3Z0gPmLTzWBhJfrxZn",
-	"Ex343i8lPfxJ+r/oigcCRNYS9PtQ9swPcrL9+f6Z2bfaDxzhOJD/OHv3G0lEXGSPIKG0WQ1sFJzrterS",
-	"Z40yqrrMb2X7Zvzg2WjURNFn1Fmu0VqXsC1r7b4Cm5n1PXbryNBQN/Q3W0Z9nNUOR/3cPuErPBotwNq1",
-	"0b53vzPem2ZNvbGH4M7k8s1Aoipxzt8yqTuuRwnpHEdYj1brNC5feIS6xzLHH1DxbOO4XyzFmoMncPyL",
-	"3poDnTxcwnQhxJXat63eN/fPMUdxrGXApvzTlbbZ8OaPo1IsY/9336We6SE5GI1IBpSrqk+x9XlhHZqQ",
-	"6MG2eQ0VX/1TTPHxC75kaWpULx5BmO7wYAG7BntOshd0bTnaY0qDOT/87e3xK8+/ZntDghEep3UyphR6",
-	"2irhkLIrm3NgU9aE7QtOZkx33koQaI5fMUNAYnXz9Q/7PwyOPvfmyPZ12gbW6LZwtxJW3u4lVe0LBr9O",
-	"xsDahQNrRj+9wpv3qfec4oHTgrjGB56uO31INzfuSogOAlkAWQjlemvjc8oeayuLyTdm30dp7GYOtUQy",
-	"dsosFUtla8EBVYoWzdpvWxtk6BCxb466F4PlQhCakZP/djEYVgSFpanr0Yz31j61mT0g8hTKMZkkyPdM",
-	"acs3w6aeVYHhsHJJLLlzONTssVgoe3GvX49vsB6tX7qzsjcKuNS4xlu+49r6axgpj/wl7LQsKrB1ZbUx",
-	"fOx1fQhfBhg13ClRmd/bcHfURvSxu8CiaqUe1ntSX4ivAFt77a2RQYzPGxDHyEoY4i7nK6ZpWl9XSdDr",
-	"r52KQoOTrrkU10YtxCkDm2QKeq/IX5IklPFSGx/zPm4ub/5/AAAA//8=",
+	"7H3rdtu2uuCrYDRnraY9tKzcenF+zHi76anPTpqsOJnuWbVHgkhIwjYFsABoRSfLs+Zp5sHmSWbh+wAS",
+	"pECJcmzXaU9/NJbEC/Dhu18/DVK5LKRgwujB0afBgtGMKfjzNGPLQhomzDtW5HTNMvttxnSqeGG4FIOj",
+	"wcSokk3IasEUI2bBCBV6xRThmpgFNUTOCBWEUZVzpohiv5dMG7LiZgFXa7pkpHpPuj74O1sPB8lApwu2",
+	"pPZ1TJTLwdFvA/uewUUyMOuCDY4G2igu5oPr62TwDh96+uPm6n6hS2YXwnX1ai6ILBXJ5Vw3X9R+8HUy",
+	"KKiiS2YcOI7TVJbC/AwA2nzXe7t5vIQYSWhqyEyqITkmpWbqK00KprQUNK+uQqBxY4GVs5khsjQvCCWX",
+	"bG2/mspSZPZR3GgiV8LfZy/RTF3xlNlLz8WCanuZsLCUgg3PxSAZcLsmPMxBMrC/DY4GZ5TqS24O3FYa",
+	"+59JtaRmcDQoS54NYoA+KZWWkZ1PBPtoxin8OrEnbk+2oHNGpmwmFRv65fxeMrWuV4N3NBaxpB9fMTE3",
+	"i8HR88dPksGSC//5cWxJAer8na03l/aaXjJNKFHMqDXRdMaG5ENhofXk+XNSKC4MneaMHJ+dnJ6SdEEV",
+	"Te15J2RqkYUSRUUml+TDh9Mfh11QbeFv14aePH/e3lBBjWHKPvN//fZfDv73xb/+SxTwf2drxG54fUHN",
+	"on75JVuP4bwsgnNladSSyn4n+4ovuale0DqmHH4MH5ixGS1zMzh6MkrsDvnS0ujj0Qj25z5V7+HCsDlT",
+	"SFKK6UIKzYCi3io5zdnS/plKYRmN/ZMWRc5Tak/wsMAr/vWf2h7np2AN/6LYbHA0+K+HNfs6xF/1oX8u",
+	"vLGJEMdEsVmpaU4evfvphPzw7Pl3Xw8H18ngjGnN8SUda9lvDf55kTWc8blgGeECXvyeafOOaYDnLb07",
+	"eGTk9aeGrKS61EM4encPMLi3p46ICiULpgzHY6J5LlcsG/MCPnLDljrCMasDp0rRtf2cKkYNy8bUNNAw",
+	"o4YdGL5km7iYDNjHgium97qHZz3QPBnkVJtxqasFNcGCbIGSJRelYSSnBhhXvxUgqURAolNZsCbYtmKN",
+	"vTwGSm2oiiz6b2zOheBi7tmuZqlillrZR7oscljM5TjnV2z8dPZvlm8YSQzLcys6NKEFVWY4OBJlnscY",
+	"Q81UfhsAUGGj1bb8uhpHXQtpOf0nS41dPqLWK67NJnpl1NDeAHI4GoFQIIRi4ry5F3hn90I/FPa0Afez",
+	"jFtY0/xtsOgZzTUDZhd+axl6L8IJhMKzpxFsWtKPp3jt81Fro8ng48FcHtjvDvQlLw5kgcs7KKRltMot",
+	"rh8l2WO38s/LjE68Dlbs2Xy3XL451tcbf7K58VLw30vmfsf19oTFdeygnQq0ye3SlGm9SWq/LphZMGWV",
+	"r3Ja/UDm/ApUzFr5o6SgPCPGKrxCroY1v5hKmTMqbsoae7K5Sy6yUHP2eqe9ltFlRInewr+UzFlc101p",
+	"nlu91vIa9ya5EqAXLdlyytTmi5JBbSfg7VbPpaAgOyZkj4pH1WsLztVCakZmjJpSWb1OZAS0E00WMs9a",
+	"0N7GxgBGFTeDNyb+5HczMzzolx8LqeII5DFrKydzl10nA1rwsWXHt8AFaZlxM87lvP+z7B0vhVHrDhFu",
+	"H2gUFZqm9iz6r/IE7n1f3xp7ARdXkqd7MItTvCEqJAPC3IP7BHfFnnqjve/YdanpnPV+2Ad79XtpaL75",
+	"rBZ208qyq5CqDZcA5q3NxY/brzZErihZWGlHRRrhF4gJziWQyiWrPQCW9izRtmho6UmoYndcmG+fDTat",
+	"imTArqy9EnC8pRRmEeVzSua5vIrxF8/ezYKtrSFuVSb7gSsCj4ux8Tbslw70uKAojGpii/AN4wyQWndz",
+	"hzhEjhTj9jQ1Uo09z9/4+Q7ljKFqzsyYZ7vVLXiA219jybt5bWkWH3SXv8UKDkI1OSsLOqWaEXs5uRRy",
+	"BSJ5OSQTnk3QGcWs3LaP9aoysnti5CUTCRHSwLfwSJ7hRVyT47enm+h5I8NmSXkePSP4ZZxKMeNqeTdn",
+	"ZXc1XjJDvbK9nd0w9dpfGznKbed0S5rz/ssMALztppdwEfj2tF5Jle30JfjrolrkyYKll7I0gfeguZGb",
+	"m7Mtn4FRvGBf6Qo1rakH7xxGz1vlPanSXtmwFWKne5LL9HLnoTZ3LuSq75Zb67J3dq7itbzajV5N2P2b",
+	"ZeVSMA84s5KbJK1ZKkUW0ft/lisyo6rhC/CyqPJ9fft09N2T0S4HmDW+o5LH6sTyBaGGLKU2doFkzajS",
+	"hC4Yzfq6IaIIilwFvEjvKhi3sTSVGQsFaBrcNa6O5mIPrtY6UniBv/oivk5dLpnz5e+Jak7pGccI5yep",
+	"Qm+5TggXpMhpWqHDpOUVnxB08DbA3sVYtygqoWO0/m8XhjRW33SIj0YxjYbNmGJRret/ylJB4AAiAzOp",
+	"UKLpgomMi/kLgha1BUhov9oLrQYzxD1scV9vP3MHmq2n7d2en6H90SvKnROjDYBjTbghK6qJ4vOFIXRm",
+	"mANCoOFGKTtCuvUd415StwWO1v1JrS7WO4jCCnWN2jlL8/zNbHD0W08T8dMmo1Ms4kp8I/K1R4UZV9q4",
+	"UN6QnBqSUmEVpCkjitGM0DnlEcGTDD4e+McbVcYcLxe4o4ybVzJy8vflMZ4rKgzLeqJYTyVLWfYm7Id+",
+	"j9WyVGmD79LKhLIKSno5cCuNBz43ZLl7YLiSeqs7VW08lrcUJf3GuVgDrq9B5k/E0ts4o+uIWP3FsphG",
+	"CJRONRNmuOUEtlrxebndk1WovdwMr6WIeVi2+MQ9jKpXbQfyLTjDgxPbtdBOh/emk2YLO24f4Zwaq1vh",
+	"Kbr9k5U7xR6IMqW5xXZElJ7IdRMW0RKqmyxkNmOp3cp9+GORohOrZFkhWGnfcYdFKN77OzYr2dKEcAN6",
+	"rW33Qo5bQ9od/rHbCeac1FyrhdHdOsOv4KKiwso6qykZ71Xuj86RDInqhRNwWk8WLM8mxMg5OJ16Pt7e",
+	"1JNIcmn29dNaebzTu1jBza2m3rN7Z/QYSmVROJKecXr2hjx78vi7hORyxRRJqYaga+0AY6UaNPMk6MF/",
+	"XHx6ev0vMVJ76a2RwIMm6H93n4apXIaQRmukpeQ+ayi5sejcTxh+iNjocsnMgos5+jm9d5OkUhjKhX5B",
+	"Jlc0r9OlUOwtJUREqCCUrJnetExvQfbBa3tyEHhI7BhPhWHqiuabntZkYK3VKP/y3voOoTLOcF29JLG7",
+	"paC7IVLdM+V5zsV8rBjVHcz/JgJlIbW9xTnSx3F3i5cQm1+724psFv1dlBA/i2oxlO+3UrhBlmYsZ+Mp",
+	"bXiJg3CkNtSUukk5AOdYcDeIJow7dmggWNHvkKKaLK7HP6h59kmIPDvVWoeBr7hg21SbXti0S4/ogEbB",
+	"FJfZmIlsj3PDe6q8j553KamoX148wMEN0cyYHPLiCqowR5Pg++LB6t9LKgw3617Cpy2cg0UEekn1yHDN",
+	"W4/vsxWPLYHD21E3Xsn5qbiZB+sefNfhFrzkqx7UsZ03pbnZfiABpJEqOMhlCpTsRYf/PM/lFP6QFj11",
+	"3NTdWByS5KbHRxBEMe/JSJ3u8ZUmSy6kIqXgJoGYEXjUCfi8NOHmM4OQaaDkbFW2/HWd0cPqSbFD+YWt",
+	"Ak/QHi7SZipSC2pZppjWTBOpiGAG0gPJo5PTH999jbrMkq5JqTFz45KtXxAq1g0thi0LA5nbt5Hk9FCS",
+	"l9qpo5dsDYFrWRqCVwFgMkmEBMWvAYA7yHjaiJR06Wq/sFUkNLUHvqRWqc+9YrNtK+9YxhVLzYd3r4KE",
+	"kcK5kfqorfuTTgKU55XR7UzfXQeKC0R8b7Apn5K0ezftuIdfcvPtSQjfjvN7K5Wh+c1OTzFTKrH3RluL",
+	"D54SW+PbQAq1DKFGOD5jKc+YJgu5ItooKeaWZ7iihSlrhRm+25H1v+Fjrhfyjmlm7kP+Kge0MYbzbgrf",
+	"7mjYW7peMmF+LGNBDVLgr8iZLRyFdFk1XAzJhDo8E4bnVTlGI2fRsDzH88jdaWAWo8uIcCxum0DsZ68Z",
+	"Y8VCX69x3KaKxUp55aGBTMvpmiyoyKKBcP+0Ds0cFD8Hz7Fbb/StwusLRnELqTnlwr6YG83y2QvnvK5F",
+	"YiYZnEv/FHIjM9nhjkJFRhu5BB+JIJkckg+aESpAaSIpVZnXeArgG1aSF3RNpCCTTcBOXtjfXZTXlet4",
+	"nGJYsNMKBXsgWakEKR4V1JbMLGTWI0JRn0QY+/I44gAQpQaMV54sqJhHCSKFX5AeVpQbDTFM+69b5JB8",
+	"sNRgdyc2yWFuz0oKqxSCMrOJ+E1tJIIcqARZKhKkLPof+o1xvj4+1oX4+wvIvey8WiruiHticm317OgJ",
+	"t2VdE/y9slk6xZRiV5ytWHayoGrekcxs+QBxp1B77xxe5YxmVlh1McT9nFhFkXOWjQNfca/7Ulj9nmEP",
+	"rtO9OHbOxf6ZuOBZiWfj7uMGSgaGfux/7c0dTAEkg0UG0MKVBL6n1pG1/E8ItDjqcZHyAhfawhyax/IV",
+	"dKnsK0jOrlgeSfQK/No0fxzPBw1zYXbnr2RLLrZmwxK7bPDPIFuFO7g2ihqpNKEKrhBWmavz+uN+JFer",
+	"eJOgWakxRR/zYe3BYU5P1OncZcG9mWF17Qs0V3E7rvog2aOuzR3IeJ/ky5ukjLhgnttOHMOqCsp4Rlc7",
+	"i9AazC9IoeRc0aV2ujkqMk384kKXsxlPuZXxdWg7Elo1TnWOKC4LWhRMsIyACKMiIyuQ0bLM7Xd5ERVd",
+	"TCmpohU4PF2Ay1J70vBV3RYLV9a06G2BO8i9tO+KnbF7cjSn7D3LcyuQjSS6LKzCFd1H7VSvUsGe//BD",
+	"kAD2LMjoashV01V0o30mF6SYE5k6A5NFF4BfbAQjfVWtPsRoJJCtzNju2hn41S8w8NK79L4AZluQFUG+",
+	"gbG5TDs815OpzNbDSUImUJkMfxXULIYTqwZNXLZevRdBl60oIjyg0jk3XVFM+3qM7fuv1ljfE9toaPRF",
+	"mZAgzh9HpOJz3kxBKxVvBSVHz76PrPodmymmFzczeBXePIbs930r72N5Xk3HQfjwOIQ0E9lDttVD6vEu",
+	"bM3noiwC46j+AlP40ULZaQp1G/7vpKHmhlmw8oqpnBbjRiazW/ooiWQ1g/EPEj7PwLfpDaGVVJfOm1ln",
+	"OI+efd/IXh1FQz8bOzpLFywrc1C/e5hvBho2YGJKbV9HLLKbZex8SUbRWR1D2RCs2CQEnc+hte60vyPF",
+	"aFanpLU/rhSHYiKo6/I/4gf86SJG8fYdB1dUWfaq7ctcvvQ7vN8l2zQ//ereBBVs7if4G3+4aDZeiBXi",
+	"1hxqpx/QW+kxhfYMiaJnps0Gd9z5brhy7FlGIHkYVXDUUa1wd22mq36KlPnVsGmvt7GaBljcW6PYxufi",
+	"Q3EzzvMQq3Vu2Uu7I1YKzv9o+6EqEEkNzeW8BM2knc9k/zc6+GF88WmUfPskntvUKFPdu2q98vGGmf5Q",
+	"krm1TD30JW8+/KWoipHmiqaMrBY8Z5BWgN5EromVSlm5RysNFxnpdLVRglfkFH3Zlh1yTUqRMUVWdN0Q",
+	"ITd47biZrREp3Zd5zjCPv6CljnXFstK18hczarT3LWkHovoZdu34mKbKeiXjxuRNgmV4T3tnPeHSvHfP",
+	"fBQmshsVNHYWv92ar9O7r3v47oJoDCTmgDfaK3u77m34rvdXJ7RXn3q+r61uNczQDqharuY85glYVEIK",
+	"Nmm5m0DZihqZvKs6F1iL87RPWYYlbhgnwQx5zzwq3kj0Qq4I1WRSikshV2ISt2sVp/k+aBzXvirztW78",
+	"EGMCUX4fMOMTuGlPkblaMNE0LoI3JmHvjvrLZl3ktuyYxvIqvPmsitwb0RhkdnX0WwJnXIHOeY8IOdWG",
+	"/F5SZZhyrQMXslT9ufhW6moV5O2s1dwn6L/1CFwIIuKlq0IS211VzQjGdTLISjZ2Bba93OWVuRT6VO0D",
+	"kjaKQR5LvNTz3kyuFt7cwtHf1E6r4dbaf9U0ptpfI6fRn0+MdzQbvrVs+Mu4zlGEkYTtuOIvbG9FXsZX",
+	"4+DQWe+11T6p6tV6JMf6tj2940s+0T7WNaZ3Tjz2B9rZroUz9Qqv7FdD1lKEq3ACVE8qVvc16dcthjP1",
+	"VnUkpyoqLiMqJp8vsH/S0rXY3JGIG5aqNZNy4QXV5oKDqqDXhTivKuC2rJGgoVFz2a/4FdZhO/buTJF4",
+	"1d+0VDoiOZyRquvUREh+oYbIpie8YdHjPVawj7HFX3DCXTCL3eWXFXTY6QbPZyctA3neuLivxqveRX2v",
+	"qyzZvs6S+0nf28gmqdhuv8TZnhWOe8Tiu3KK+hUJ7Iwa7shc2ujyVuXnKDYrQZhnXBeliYdIXeRoPxEb",
+	"qxKBtEaWsWyvxmu16u0PL1zQjvO7DbK6j/LDDz6o9BkLRWcpF5lcxRYK3am3V+A0yfuHJ0+ePv3uyejp",
+	"t98/f/bdd8+/H31HtKEi0058WY5apgtrB3rB0oMHrHCFOzbj99ECIG6iekideLEdssdpygoTa2dCg19a",
+	"gvrKLsj3ISuFaWRPhW04Smy+G5X2wUNWrp+hYoTmitFs3UMUV+trvKdzo/C+fV2yfMmEjoZTj6uqH6us",
+	"APATou2ZU00oWcqMQfogJYrNXd5JO4W+l9um6j9S9yxiV644fK/GIgGe91H5Wryt5ZOVhsg8g9wWKsjT",
+	"5ySja02Ew3dfiZnR9X7Nd/azPTebwYz6KXCeVgJbYxfnrHFIfzl9dVi13v5sEumkUVTx2APZf96hSbnX",
+	"doLxveeqTUB1s2EskL2REXsPjLuDEfuq3q3hyVAybbY928fFXJ91D0lzzxAKOm/fwNHou2OjcyWg2a14",
+	"FjPIt5Hi+wXbGC7Ri8hu1EqD6yKn63Gnjdy7z2Hc09FTOw5U0Sr07fw0Gdd0mqN0ZTkzGLGFPzuamG3p",
+	"OOynWbRnd/hccVJ5hfboPuxDisGhJhtO6R1lzRZNdnQg3qOfcKOj8XW0HE+qfVGlT4Q7Gt0O35ZUqZ9+",
+	"U13QuAWzAFez0x5o6VMY0pCidmEXdN4jm26LehvEyjtFNlY9dpSLQBtTbTUbOpUlfLfULL9iekiw9VKp",
+	"ISTjU0BX7s4wqyS6sDNA0J59PttJZ74JQ3PVf2dFVbALPYZJLuctLTHe/a4PG7jowaXtQ7pO4rZamrYY",
+	"ZyPBb9QrrPM/mOKzdd8cjfagJnnJxAQbL0+AA00w2ofJIguqFxNCcylYJNtqr2SNWE7hTiW/M6fGLuw2",
+	"HuZTc6Kpe+A2SeUVDr5Z0jlPcw5eUS6uMIVpvxQ/+DWGUbXGVIf+Mqj29StbSOh5g192tbKGLPS0VNys",
+	"zyz8G37XrtplOYM2qF5FIO/D7P6vNJl8PIBc8wmk0LqmyfYLl2VhiGAs00NynGsJeRZQNPU3yHHCRsqd",
+	"Q5L+cXD89tSNR/LsteCui70zJLatvSrKwQVbHQ7yPBCfNZoa6FlGyUkODtxjJ9DCEIvavY/ey3G7Ol86",
+	"dy66TBbySCrPoKYyW39tn6gdbCYuWDIhgEC6+gIy61zDp0bq3SSBL7UkUmyZ1rUdZBC9H1s0rtoRxWd+",
+	"wYUHZ9WFkYd5SY3Zaj956f7vv74fbAxQCrpmW4Rq1PpWE9ViqW8LYwqcR8TFTMbV2ClNLwnDtCJKzig9",
+	"OyJ2iwdcJOT47akzNYucCp34FJtGe/uk6kNnQQxJjcNzcS6++ebXhbQKW0qhI9Dwm2/IsdPriGbWSmg3",
+	"Bd/YHnk0sf9Ixf8DSObIo/7/+z//d/L1C4hnQ2GFeyAV58ItmjyaVMd5BNcD83X9FNpU9PWQHIfWdYC8",
+	"VKxrJVRkjlK52YnDDgrvcPyV/uYbKJrwpQDBOCwkKWptp2lu0VtmbPKCTDKZ6qp0YLjMJlB7DD1k6FzR",
+	"YoGFCTRdVK+CYlkL6TN7plSQSWtWmpNHWM3w9s3Ze9jT2+P3Jz8f1QMC42MDLVyQHWvff4GYFU/teZ/C",
+	"+ftJhMqNL4QFPnkGOQWec9RDDg/8lMMjAkMNkTJznjKhgbwcQR0XNF2wgyfDkWufjaitjw4PV6vVkMLP",
+	"Q6nmh+5effjq9OTlL2cv4Z66wGPguNYgGVi+gVQwGj7Gi2TBBC344GjwdDgaPsWswQWw+cOrx4fBlJE5",
+	"tnOtOPlpNjiyX9ZT/sJBhh19Y+tLDpuDDq8vWlPbnoxGtzaprBqCsjmmLJinCHPSnv3jH11Pq5ZXT35L",
+	"avHa+55ApgKYkCv+dnGdBJIVPzYE1m8XFka6XC6pWrcnQVa1pDjvhqZYnQxFhnMdjuy4AK0Fk76bidx2",
+	"ZXDmBT/wYdXooedcG2wPoz/31JOdN+DQwB4XurmRd4tI9YCxCC79wlaWf0Bb44QodiUvWYbKgh+8+Ufj",
+	"WBcGfaWJm+JS4YvHgovrZFDIWIT8fTUJzrI/kAy8YoggNcAEhC4GR0RC52ejLT9f2BsuWWGsBEK+2WK7",
+	"Gyz8XOCDdZM1+0Y5E1yIY6dNfEVNzTU0unOEbQ0LRXwEyfI3ma1vDRXrFk3XTavAWSItGnh8ay9udgrv",
+	"YKn+aODA8WiG0M0zMvb3IJz7G3uzu+swMikYXv9Q6Ok1vWRYMxOlIzQXheaYIedL2kKWe/gJi5evkdhy",
+	"ZlgsMWUGXpWZkssGyUnoFWLJgwttoMIbBMOcXjHIuoXSWG51GBjum0oBbU1onhNsizbcoB3kYhXttLDq",
+	"WWx1wPYeFKPDNe15NEm3xtMBjduWM1uIK6kYX0hgDwjkbwTrhPb1vjwYJxP34L2bOmVBTbrYPEXsLnND",
+	"kXBPHL4xJLQXk78vBER7CFSbPz9Xx8x2sIAT148vIVDttob8BVdiTX13w8/m/YcKynMhyHBvZNKp4Am2",
+	"AmkOndS85hUFhpUuG9Bw7r88A58gOhhK3yWJuGJiwkSmE0LNuZAiZY2Wj6OYRocQetjk2yyyvt6cS37v",
+	"Spk/yr+cYgarSp0CABoPwEIKtjexlmZxmMs5Fv96qmmZx3J+KgZ3g1SN5r/9ZcJ2aFZD5O//xBrHdMbn",
+	"wpqR6Kw7WFKeA1OpamKDwyrNYnDRPhVZmvBYop6e2u8KLru7U6XPxQSbDk+AvTnvo2vq4yP+Fl8TMsFb",
+	"Jq1rphBR5doiaowL5tA6+e4wLejLHGVfEe3fHiHLHpyn46Xr2eIgux2RPLodKKbZFoQ6bvsjVkE7KycA",
+	"wc8h5EpAz2Ns1Ng2sADCje6id3Sk0Q6mvZjIk1i8DOgTsBOEyYquCZ9FNz/841kLRAZwydiPywqAfozF",
+	"tT3oZvjugrMKue5EnWj24fmz8f6XH11/FkocOB2Xrk+rF/EqaPlz90Rr3/KyiunfxXGHrYv+QkSKbcLq",
+	"waC4A/Ahbz95l2qx8+SpRyQIjT4ZPXHmBiSOO6XDgabqHl13QUXv/iZGaGhsckfI0Oyacgek75DndkyR",
+	"2CzYDosE8sfYR65dIN0BPGwZ3DqSKZtJxSBaz8Wc8AeAtmh7uRaPN1RefWrEdneV79NzR/6m5nDt+/Y4",
+	"1U2IulFl2xD2wcPzGSEaJBUOWIYD+/Az0gk1zQ1tx5IryMzrVkTw97sUS83cwD+bEvKOZYwtCYU+lfaw",
+	"ci4u0ThE3XH78awWki55Z9h8tZDHy9OHnCcRlvXHHb+u7e4XlSjx68L1DFYsY8Jw6loeg/2PKT9Tlksx",
+	"t7Jn44TDdAkhBavSJNzMt8PUTUA5cGqF7lZBfgJdFhrWQBk8eTSxHyYJmfhKY/u3rzCefI0FcphqRgqa",
+	"XpJHk2D0SfNidLWiUsv1ggTx8nPhfQq+kZU2PM+hpfKLqr8/3OW7QUOAnYuMuMZuhLvMhu4Ie3sWzJ8o",
+	"1N7e2n3H3GOvb7ce9MqzH+FgJJmUKp/8+f27bwro2OYSNT2woD4ioGdHsFv9u56ocbxFD5LGsQk0GJzh",
+	"cgV9czocXIHq7YyLrG7ShvTqFdsg95LohVSGGL7Ebtb2y9VCQjLNAkqCEqIl5ECeC8/CME/Zk3KHxxDp",
+	"tDkH4Tbk0Z3QXHOZ90xxkZf3p7eHRhpVD7ZqrYjfexIHSp4DK3m2JwfWE8P1XWZJtKacxw5paRUWn5P3",
+	"IExFL8nBJaNpHnIo16GuViuDBkldySgn9Tz4h6pW+iVGDuhXp45AbwOMqnBBVtCCP5dGD8kraXD8g0Ws",
+	"qoiCSJUxVV8LJWX2Khim/eVm8n6lSTAFwaOF+6ahizaaLrfw5dAPfe8OhoG0mGBflImVLjlz3k5rk9I8",
+	"J4+ejZ5YvXRzQMMECgcm1dD4CXZG5b+X9dQAHxwLqmCOzkWQa+/ubaV9urGaYaonkC4xdSsVdAYmlazz",
+	"ozircF5U8iFEbolaHoxqeoLb2t8gv923Q5u5LpvRF8rU1Pnn0Uf3IfOzwqoMe5I3dkpv03dADX0k8fvw",
+	"8r9Wxv4GAPol71vdumZNbiQToTMDTa6/QPmSs2xeNxq4HWnjDZmtGHjqL/pr4V04UHwntmWKzswXUSTC",
+	"69PcsBw8WuhWC3mHGjG7GVtacU2EFCwhE6yRB30C20NjWSs4yeqml654fEMVbvSuf8D6cGOdHVKzOUnV",
+	"asl+wK1voVAVf7mp2VWlZ06NxS2A0hesB+vmacYN1WgdW5D1Hbc2PKERbaB3hZ/IST4U5BElC2x6arEu",
+	"AYiuGVWQCMZo1WMMSuYTQskcfCqK+L47Xzeny7h+oRaRzwW2dES9NuMzrwP7cnEF51b1guEyexGMOfCu",
+	"24ylORcsIzmjV8wllmFhKu5kRTWaUlJg2hoq3lMqLsmKCqODcLZ7BiWTZsf5yZD8KFeiuZeVH2yKi6tW",
+	"BLNC3RSGc/Fo0m4nD1XL+tKuEH1Z1ISkv3JvgcdNaXo5JKeCUAIN2F1OnJ/eEwFtTN3HgOltMoQHo/JH",
+	"uq7fs9q/N/+q9aa/SLEAsg4f07GMOejKtY/LLQTjYVqNAOjIcEG5wOp5KRE6TUgpcqY1mVhq9qJ2NXlR",
+	"Vbd7gsYuCRxDQ3Rtbf7mCGRNKkInXJ+LTMmi6DC/Yel/fnrEE/pPenxwib99lIkeJFgEMxaiNHjSbBWB",
+	"MR6Y3QsOkMoTL1diSH4G7TaYQzCp0t+DwdBVmvnmyIqknnZqCdDNHEaHKtfVsFwmolFbt5lbV5v/7DLP",
+	"D9qI+rOdhhTRV5JqdGhjBDg3wejvB0Q6bgKgR0IYpusmifQ0/uy7t3qhjzVOh0S1dUGBbFzHJzdZixxH",
+	"TCHuLpQg61pKfCxZt1w+BF3wP9n/vTsvsCK/McrNqjV7igBrT/s6zU6Pxo/siuWywKA/5I+JfJ2QZ6Nn",
+	"hOWaQZLxJnLaR99OZ4qLm2TeBVNiHrz/vE7g9v2vXAupZp25hSieZsauDuwh+CaWHYlceLqlWTBhoEl6",
+	"dhdn3Hj+l3hUcQoLsuqh9OuAC+Jaqe46kAb801yml92SohfgyWvpZ0/C46pcNqaurD3mP2KnN/SQ4Fcu",
+	"c4gtyxya/hk5h6qQ5FzYq6aKi7nvcUrzHKXQjOa5JlnJfFPWFV0fEcUEW9FcJ0RhYzL7DufC0YmrdIac",
+	"Os50ggXTlj3pIXnPl4yoUmgixblwNYl+pD320kHvSNgdTxPqdETCDbaxs0okxEgdp6coZZfyig3JG5Gv",
+	"3XhI9KxAm36uCVtOWZax7MW5eDb6gUxSKWY5TyE6bBchhXPXRHVJ+/ATOMM7CnTaZ9vzvfcYJ2yqQ6xC",
+	"ipb3YS2s8vGHkOZWtmmBhgttmD4hVdLMWiiDo29H29kmzZZcNPlmUU5znt4Bw3yLD/7yOGWcPYr11JLD",
+	"HlyRO7WsM7L2Hq64Q9SvhktFsP80TMNBLsoVUVRc/vFZVgAYN32FCjJlZEGzbWlWAOvDT/af6225Vu+x",
+	"eXpLTYN+qAWF4g3XvNF1WW9yqaSvPo/THi/u+GS7edoflOG/0T/IQbH72PpmQfyF8x/2zHx4wKFnr0Nt",
+	"8z6UfhZWPOYMTbF11ToLrsbcQh95JxOrdvmws5zAryueMYFt7DFRbuUe9OjD+5Ovo6FoHMr1+agGvOX3",
+	"EhuGO+bi56d8FnfpeLbd/dZH9xtPEhuHxEWalxnLhuQXuWq0+KnzHpLooqAqZ/8lxB5VDf/qB6xqlNhd",
+	"kijiSoQw3+QZ9iO2i/C5ItQqUtqQx6PRyCPiFxbnhw37NvGAzRA5Jv4oHXUjMTfi/PBVMwkJvjqsh/t0",
+	"FX/jUDAcx6YhbpyQKTYknXDfPz0YcjU5gvbaEBAzzpzimiyoWkL4DFKVoekzDBHBqWbVnLVo0yqWSpXd",
+	"Fmd4GMGvcOpX/yYFt/fqajpfhzKDeIG5p0YqnMP3V0w+fQfIhyIvTmPWPjmASbyDo8ejZ98//+7bTdJr",
+	"pqNaBrBd8/qg0UZpYXvzoP7G5lxAOT9Gtpol/wkWQaLkheppnnVJCv+xxqDGPI9nOyYAfmnKXTWP6IFr",
+	"dTszoxlV6YKUDllq5LSfATnR87DDIQHXHy7Ztua5GKHXG0FhqMQHL6Dv3O07dsHgBJHVXUPMggmi2BKc",
+	"jRh7hbriGXfORxz3AKHfc1En3oYTI7wyW/fB3taeDGcI2O2N3YCxSaxlWUzo4PWv2aBPuxi7BhxmJgWE",
+	"46ZsXgpfusj1gmknM1k+e1Cmwo+wzaqlWhyJ+nf4jcHrdsm2S2AVSs54zh6cHdbp3Xfwvd7Ravc1e6h9",
+	"Ov+4lifb8MC32K3w4a+SOVfTQATJWoz+kFWjCaOUjD/fPTH7iYYRE04w8u9nb34hmUzL5QMoTWxmR9WZ",
+	"wz6vwgqjepjfTrJvxg+ejkbNI/oEMsv1s+9itlVLoz+AzOz6Hrp2ZHGoG/rbNaM+zmp3Rv3cPvFJqY1O",
+	"6+0WdH5EolPem2pN2D9VCqdy+Z6rSZ0LB1NUOsakDjvSvx1iPVip05hx+QBlDxLHn1Dw7KK4HxFjreHJ",
+	"BPxFb0yBjh+u2HQh5aU+xIl629sUW1MckjghE266NlgiYv84qtgyjNnzwwC5GZInoxFZMip0PQ4KfV7Q",
+	"7kcq8GBjXkNNV/+UU1cisuJ5bkUvmCDcdHiwGL9iaCfhHPQdpv1738Pk59fHJ55+7faG5I1gldRZcq1d",
+	"6rlnDjm/ZFUBC8kk5tSSGTedwx8jMwhrYohwrG66/ubwm8HRp94U2Wo6AbAGtwWwJ8vpvLd7RbXP6cgV",
+	"o9n6j8oY2JjrGE2dgywZh0VgcCKIAzrweN3pQ7q+dpM3OxBkwchCalfdBNe55OVaY/Lz7w6BG7s3xzpP",
+	"Wz1llsuVxpZ7DESKkc0We3UaLpy+NXXPB6uFJHRJTv/b+WBYIxR0ANuMZrxF/RQze5gsclY9kysCdM+1",
+	"QboZNuWsjjwOEm3lSjQquTB6LbXR4Xr8HLtkc7bxGpsHudS4xl2+sf3mbRApT7AZGTomgl5j4TN87HXz",
+	"Eb7bUtJwpyRVpWjD3RE80cfuIosKmgag9yRciO8lsnHba8uDuJg3IA6RlTjEXc5XSvM8XFeF0Ju3vZOl",
+	"8WVqhZJXkFqac4bliswclMULksUyXoLnQ97H9cX1/w8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -33,6 +33,7 @@ type invoice struct {
 	StartingBalance   int64  `json:"starting_balance"`
 	EndingBalance     *int64 `json:"ending_balance"`
 	AttemptCount      int64  `json:"attempt_count"`
+	NextAttempt       stamp  `json:"next_payment_attempt"`
 	PaymentIntent     ref    `json:"payment_intent"`
 	Charge            ref    `json:"charge"`
 	PaidOutOfBand     bool   `json:"paid_out_of_band"`
@@ -160,7 +161,8 @@ func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
 		AttemptCount: in.AttemptCount, PaymentIntentID: in.PaymentIntent.pointer(), ChargeID: in.Charge.pointer(),
 		PaidOutOfBand: in.PaidOutOfBand, HostedInvoiceURL: optional(in.HostedInvoiceURL), InvoicePDF: optional(in.InvoicePDF),
 		PeriodStart: in.PeriodStart.Time, PeriodEnd: in.PeriodEnd.Time, CreatedAt: in.Created.orElse(t.now),
-		FinalizedAt: in.StatusTransitions.FinalizedAt.Time, PaidAt: in.StatusTransitions.PaidAt.Time, Now: t.now,
+		FinalizedAt: in.StatusTransitions.FinalizedAt.Time, PaidAt: in.StatusTransitions.PaidAt.Time,
+		NextPaymentAttempt: in.NextAttempt.Time, Now: t.now,
 	}
 }
 

@@ -36,8 +36,13 @@ type settling struct {
 	alarm    func(reason string, attrs ...any)
 }
 
-// actor is the event as ledger and audit log name it.
-func (t *settling) actor() audit.Actor { return audit.Stripe(t.event.ID) }
+// actor is the event as ledger and audit log name it; a look that no event asked for is our own.
+func (t *settling) actor() audit.Actor {
+	if t.event.ID == "" {
+		return audit.System("stripe.sync")
+	}
+	return audit.Stripe(t.event.ID)
+}
 
 func (s *Service) queries() *db.Queries { return db.New(s.pool) }
 
