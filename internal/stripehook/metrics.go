@@ -26,6 +26,7 @@ type metrics struct {
 
 // alarmReasons are there from the beginning: a counter that appears with its first event has no rise that an alert could see.
 var alarmReasons = []string{
+	reasonThin, reasonMalformed, reasonLivemode, reasonGone, "object", "decode", "environment",
 	"api_version", "catalog_drift", "dead", "finalization_failed", "grant_quarantined", "key_refused", "no_event", "no_period", "ownership_claim",
 	"unknown_billing_reason", "unknown_price", "unknown_status",
 }

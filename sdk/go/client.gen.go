@@ -417,7 +417,7 @@ type APIKey struct {
 
 	// Start Beginning of the secret
 	//
-	// Example: sk_live_3fGh
+	// Example: sk_3fGh
 	Start string `json:"start"`
 }
 
@@ -583,7 +583,7 @@ type CreatedAPIKey struct {
 
 	// Start Beginning of the secret
 	//
-	// Example: sk_live_3fGh
+	// Example: sk_3fGh
 	Start string `json:"start"`
 }
 
@@ -2044,7 +2044,7 @@ type ClientInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2056,7 +2056,7 @@ type ClientInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3029,7 +3029,7 @@ func (c *RawClient) TestAuthenticated(ctx context.Context, reqEditors ...Request
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3051,7 +3051,7 @@ func (c *RawClient) MoveClockWithBody(ctx context.Context, contentType string, b
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6039,7 +6039,7 @@ type ClientWithResponsesInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6051,7 +6051,7 @@ type ClientWithResponsesInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9351,7 +9351,7 @@ func (c *ClientWithResponses) TestAuthenticatedWithResponse(ctx context.Context,
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9369,7 +9369,7 @@ func (c *ClientWithResponses) MoveClockWithBodyWithResponse(ctx context.Context,
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
