@@ -76,6 +76,30 @@ func (e AllowanceEvery) Valid() bool {
 	}
 }
 
+// Defines values for CheckoutStatusStatus.
+const (
+	CheckoutStatusStatusComplete CheckoutStatusStatus = "complete"
+	CheckoutStatusStatusExpired  CheckoutStatusStatus = "expired"
+	CheckoutStatusStatusFailed   CheckoutStatusStatus = "failed"
+	CheckoutStatusStatusOpen     CheckoutStatusStatus = "open"
+)
+
+// Valid indicates whether the value is a known member of the CheckoutStatusStatus enum.
+func (e CheckoutStatusStatus) Valid() bool {
+	switch e {
+	case CheckoutStatusStatusComplete:
+		return true
+	case CheckoutStatusStatusExpired:
+		return true
+	case CheckoutStatusStatusFailed:
+		return true
+	case CheckoutStatusStatusOpen:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ConfirmationRequiredCode.
 const (
 	ConfirmationRequiredCodeConfirmationRequired ConfirmationRequiredCode = "confirmation_required"
@@ -316,6 +340,27 @@ func (e TransactionKind) Valid() bool {
 	}
 }
 
+// Defines values for TransactionTotalKind.
+const (
+	TransactionTotalKindDispute TransactionTotalKind = "dispute"
+	TransactionTotalKindPayment TransactionTotalKind = "payment"
+	TransactionTotalKindRefund  TransactionTotalKind = "refund"
+)
+
+// Valid indicates whether the value is a known member of the TransactionTotalKind enum.
+func (e TransactionTotalKind) Valid() bool {
+	switch e {
+	case TransactionTotalKindDispute:
+		return true
+	case TransactionTotalKindPayment:
+		return true
+	case TransactionTotalKindRefund:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UserStatus.
 const (
 	UserStatusActive   UserStatus = "active"
@@ -529,6 +574,29 @@ type CheckoutSession struct {
 	URL string `json:"url"`
 }
 
+// CheckoutStatus defines model for CheckoutStatus.
+type CheckoutStatus struct {
+	CreditPack *string `json:"credit_pack,omitempty"`
+
+	// Currency ISO 4217, lower case.
+	//
+	// Example: eur
+	Currency  Currency             `json:"currency"`
+	ExpiresAt *time.Time           `json:"expires_at,omitempty"`
+	ID        string               `json:"id"`
+	Interval  *Interval            `json:"interval,omitempty"`
+	Quantity  int64                `json:"quantity"`
+	Status    CheckoutStatusStatus `json:"status"`
+	Tier      *string              `json:"tier,omitempty"`
+	TrialDays *int                 `json:"trial_days,omitempty"`
+
+	// URL Where it can be paid as long as it is open.
+	URL *string `json:"url,omitempty"`
+}
+
+// CheckoutStatusStatus defines model for CheckoutStatus.Status.
+type CheckoutStatusStatus string
+
 // Clock defines model for Clock.
 type Clock struct {
 	Now time.Time `json:"now"`
@@ -682,19 +750,29 @@ type Invoice struct {
 	AmountDue Money `json:"amount_due"`
 
 	// AmountPaid An amount in the currency's minor unit, as Stripe counts it.
-	AmountPaid       Money      `json:"amount_paid"`
-	BillingReason    *string    `json:"billing_reason,omitempty"`
-	CreatedAt        time.Time  `json:"created_at"`
-	HostedInvoiceURL *string    `json:"hosted_invoice_url,omitempty"`
-	ID               string     `json:"id"`
-	InvoicePdf       *string    `json:"invoice_pdf,omitempty"`
-	Number           *string    `json:"number,omitempty"`
-	PaidAt           *time.Time `json:"paid_at,omitempty"`
-	PaidOutOfBand    *bool      `json:"paid_out_of_band,omitempty"`
+	AmountPaid Money `json:"amount_paid"`
+
+	// AmountRemaining An amount in the currency's minor unit, as Stripe counts it.
+	AmountRemaining  *Money    `json:"amount_remaining,omitempty"`
+	BillingReason    *string   `json:"billing_reason,omitempty"`
+	CreatedAt        time.Time `json:"created_at"`
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	ID               string    `json:"id"`
+
+	// InvoicePdf Address of the PDF.
+	InvoicePdf         *string       `json:"invoice_pdf,omitempty"`
+	Lines              []InvoiceLine `json:"lines,omitempty"`
+	NextPaymentAttempt *time.Time    `json:"next_payment_attempt,omitempty"`
+	Number             *string       `json:"number,omitempty"`
+	PaidAt             *time.Time    `json:"paid_at,omitempty"`
+	PaidOutOfBand      *bool         `json:"paid_out_of_band,omitempty"`
 
 	// Status Example: paid
 	Status         string  `json:"status"`
 	SubscriptionID *string `json:"subscription_id,omitempty"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal *Money `json:"subtotal,omitempty"`
 
 	// Total An amount in the currency's minor unit, as Stripe counts it.
 	Total Money `json:"total"`
@@ -771,6 +849,7 @@ type NewCheckoutSession struct {
 	// Example: eur
 	Currency Currency  `json:"currency"`
 	Interval *Interval `json:"interval,omitempty"`
+	Quantity *int64    `json:"quantity,omitempty"`
 
 	// SuccessURL Of an allowed origin.
 	SuccessURL RedirectURL `json:"success_url"`
@@ -1086,13 +1165,19 @@ type Tier struct {
 	// ID Name in the catalogue.
 	ID     Slug       `json:"id"`
 	Limits TierLimits `json:"limits"`
-	Name   string     `json:"name"`
+
+	// MaxQuantity How many of it a subscription may have; absent where it is one.
+	MaxQuantity *int64 `json:"max_quantity,omitempty"`
+	Name        string `json:"name"`
 
 	// Prices Empty for the free tier.
 	Prices []TierPrice `json:"prices"`
 
 	// Rank Higher is more.
 	Rank int `json:"rank"`
+
+	// TrialDays Before the first payment, once for an account; absent where there is no trial.
+	TrialDays *int `json:"trial_days,omitempty"`
 }
 
 // TierLimits defines model for TierLimits.
@@ -1142,9 +1227,21 @@ type TransactionKind string
 
 // TransactionList defines model for TransactionList.
 type TransactionList struct {
-	Data       []Transaction `json:"data"`
-	NextCursor *string       `json:"next_cursor,omitempty"`
+	Data       []Transaction      `json:"data"`
+	NextCursor *string            `json:"next_cursor,omitempty"`
+	Totals     []TransactionTotal `json:"totals,omitempty"`
 }
+
+// TransactionTotal Over all transactions that came about, of one kind and in one currency; currencies are never added up.
+type TransactionTotal struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount Money                `json:"amount"`
+	Count  int64                `json:"count"`
+	Kind   TransactionTotalKind `json:"kind"`
+}
+
+// TransactionTotalKind defines model for TransactionTotal.Kind.
+type TransactionTotalKind string
 
 // Usage defines model for Usage.
 type Usage struct {
@@ -1366,6 +1463,13 @@ type CreateCheckoutSessionParams struct {
 
 	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetCheckoutSessionParams defines parameters for GetCheckoutSession.
+type GetCheckoutSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
 }
 
 // CreatePortalSessionParams defines parameters for CreatePortalSession.
@@ -1647,6 +1751,9 @@ type ServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx echo.Context, params CreateCheckoutSessionParams) error
+	// GetCheckoutSession What has become of a checkout
+	// (GET /v1/billing/checkout-sessions/{session_id})
+	GetCheckoutSession(ctx echo.Context, sessionID string, params GetCheckoutSessionParams) error
 	// CreatePortalSession Open Stripe's customer portal
 	// (POST /v1/billing/portal-sessions)
 	CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error
@@ -2169,6 +2276,42 @@ func (w *ServerInterfaceWrapper) CreateCheckoutSession(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateCheckoutSession(ctx, params)
+	return err
+}
+
+// GetCheckoutSession converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCheckoutSession(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "session_id" -------------
+	var sessionID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "session_id", ctx.Param("session_id"), &sessionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter session_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCheckoutSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCheckoutSession(ctx, sessionID, params)
 	return err
 }
 
@@ -3023,6 +3166,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tiers/:tier", wrapper.GetTier, options.OperationMiddlewares["getTier"]...)
 	router.GET(options.BaseURL+"/v1/credit-packs", wrapper.ListCreditPacks, options.OperationMiddlewares["listCreditPacks"]...)
 	router.POST(options.BaseURL+"/v1/billing/checkout-sessions", wrapper.CreateCheckoutSession, options.OperationMiddlewares["createCheckoutSession"]...)
+	router.GET(options.BaseURL+"/v1/billing/checkout-sessions/:session_id", wrapper.GetCheckoutSession, options.OperationMiddlewares["getCheckoutSession"]...)
 	router.POST(options.BaseURL+"/v1/billing/portal-sessions", wrapper.CreatePortalSession, options.OperationMiddlewares["createPortalSession"]...)
 	router.GET(options.BaseURL+"/v1/subscription", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
 	router.PATCH(options.BaseURL+"/v1/subscription", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
@@ -4029,6 +4173,63 @@ type CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse) VisitCreateCheckoutSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutSessionRequestObject struct {
+	SessionID string `json:"session_id"`
+	Params    GetCheckoutSessionParams
+}
+
+type GetCheckoutSessionResponseObject interface {
+	VisitGetCheckoutSessionResponse(w http.ResponseWriter) error
+}
+
+type GetCheckoutSession200JSONResponse CheckoutStatus
+
+func (response GetCheckoutSession200JSONResponse) VisitGetCheckoutSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutSession4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCheckoutSession4XXApplicationProblemPlusJSONResponse) VisitGetCheckoutSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCheckoutSessiondefaultApplicationProblemPlusJSONResponse) VisitGetCheckoutSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5723,6 +5924,9 @@ type StrictServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx context.Context, request CreateCheckoutSessionRequestObject) (CreateCheckoutSessionResponseObject, error)
+	// GetCheckoutSession What has become of a checkout
+	// (GET /v1/billing/checkout-sessions/{session_id})
+	GetCheckoutSession(ctx context.Context, request GetCheckoutSessionRequestObject) (GetCheckoutSessionResponseObject, error)
 	// CreatePortalSession Open Stripe's customer portal
 	// (POST /v1/billing/portal-sessions)
 	CreatePortalSession(ctx context.Context, request CreatePortalSessionRequestObject) (CreatePortalSessionResponseObject, error)
@@ -6510,6 +6714,32 @@ func (sh *strictHandler) CreateCheckoutSession(ctx echo.Context, params CreateCh
 		return err
 	} else if validResponse, ok := response.(CreateCheckoutSessionResponseObject); ok {
 		return validResponse.VisitCreateCheckoutSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCheckoutSession operation middleware
+func (sh *strictHandler) GetCheckoutSession(ctx echo.Context, sessionID string, params GetCheckoutSessionParams) error {
+	var request GetCheckoutSessionRequestObject
+
+	request.SessionID = sessionID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCheckoutSession(ctx.Request().Context(), request.(GetCheckoutSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCheckoutSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCheckoutSessionResponseObject); ok {
+		return validResponse.VisitGetCheckoutSessionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7416,175 +7646,183 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3rdtu2uuCrYDRnraY9tKzcenF+zHi76anPTpqsOJnuWbVHgkhIwjYFsABoRSfLs+Zp5sHmSWbh+wAS",
-	"pECJcmzXaU9/NJbEC/Dhu18/DVK5LKRgwujB0afBgtGMKfjzNGPLQhomzDtW5HTNMvttxnSqeGG4FIOj",
-	"wcSokk3IasEUI2bBCBV6xRThmpgFNUTOCBWEUZVzpohiv5dMG7LiZgFXa7pkpHpPuj74O1sPB8lApwu2",
-	"pPZ1TJTLwdFvA/uewUUyMOuCDY4G2igu5oPr62TwDh96+uPm6n6hS2YXwnX1ai6ILBXJ5Vw3X9R+8HUy",
-	"KKiiS2YcOI7TVJbC/AwA2nzXe7t5vIQYSWhqyEyqITkmpWbqK00KprQUNK+uQqBxY4GVs5khsjQvCCWX",
-	"bG2/mspSZPZR3GgiV8LfZy/RTF3xlNlLz8WCanuZsLCUgg3PxSAZcLsmPMxBMrC/DY4GZ5TqS24O3FYa",
-	"+59JtaRmcDQoS54NYoA+KZWWkZ1PBPtoxin8OrEnbk+2oHNGpmwmFRv65fxeMrWuV4N3NBaxpB9fMTE3",
-	"i8HR88dPksGSC//5cWxJAer8na03l/aaXjJNKFHMqDXRdMaG5ENhofXk+XNSKC4MneaMHJ+dnJ6SdEEV",
-	"Te15J2RqkYUSRUUml+TDh9Mfh11QbeFv14aePH/e3lBBjWHKPvN//fZfDv73xb/+SxTwf2drxG54fUHN",
-	"on75JVuP4bwsgnNladSSyn4n+4ovuale0DqmHH4MH5ixGS1zMzh6MkrsDvnS0ujj0Qj25z5V7+HCsDlT",
-	"SFKK6UIKzYCi3io5zdnS/plKYRmN/ZMWRc5Tak/wsMAr/vWf2h7np2AN/6LYbHA0+K+HNfs6xF/1oX8u",
-	"vLGJEMdEsVmpaU4evfvphPzw7Pl3Xw8H18ngjGnN8SUda9lvDf55kTWc8blgGeECXvyeafOOaYDnLb07",
-	"eGTk9aeGrKS61EM4encPMLi3p46ICiULpgzHY6J5LlcsG/MCPnLDljrCMasDp0rRtf2cKkYNy8bUNNAw",
-	"o4YdGL5km7iYDNjHgium97qHZz3QPBnkVJtxqasFNcGCbIGSJRelYSSnBhhXvxUgqURAolNZsCbYtmKN",
-	"vTwGSm2oiiz6b2zOheBi7tmuZqlillrZR7oscljM5TjnV2z8dPZvlm8YSQzLcys6NKEFVWY4OBJlnscY",
-	"Q81UfhsAUGGj1bb8uhpHXQtpOf0nS41dPqLWK67NJnpl1NDeAHI4GoFQIIRi4ry5F3hn90I/FPa0Afez",
-	"jFtY0/xtsOgZzTUDZhd+axl6L8IJhMKzpxFsWtKPp3jt81Fro8ng48FcHtjvDvQlLw5kgcs7KKRltMot",
-	"rh8l2WO38s/LjE68Dlbs2Xy3XL451tcbf7K58VLw30vmfsf19oTFdeygnQq0ye3SlGm9SWq/LphZMGWV",
-	"r3Ja/UDm/ApUzFr5o6SgPCPGKrxCroY1v5hKmTMqbsoae7K5Sy6yUHP2eqe9ltFlRInewr+UzFlc101p",
-	"nlu91vIa9ya5EqAXLdlyytTmi5JBbSfg7VbPpaAgOyZkj4pH1WsLztVCakZmjJpSWb1OZAS0E00WMs9a",
-	"0N7GxgBGFTeDNyb+5HczMzzolx8LqeII5DFrKydzl10nA1rwsWXHt8AFaZlxM87lvP+z7B0vhVHrDhFu",
-	"H2gUFZqm9iz6r/IE7n1f3xp7ARdXkqd7MItTvCEqJAPC3IP7BHfFnnqjve/YdanpnPV+2Ad79XtpaL75",
-	"rBZ208qyq5CqDZcA5q3NxY/brzZErihZWGlHRRrhF4gJziWQyiWrPQCW9izRtmho6UmoYndcmG+fDTat",
-	"imTArqy9EnC8pRRmEeVzSua5vIrxF8/ezYKtrSFuVSb7gSsCj4ux8Tbslw70uKAojGpii/AN4wyQWndz",
-	"hzhEjhTj9jQ1Uo09z9/4+Q7ljKFqzsyYZ7vVLXiA219jybt5bWkWH3SXv8UKDkI1OSsLOqWaEXs5uRRy",
-	"BSJ5OSQTnk3QGcWs3LaP9aoysnti5CUTCRHSwLfwSJ7hRVyT47enm+h5I8NmSXkePSP4ZZxKMeNqeTdn",
-	"ZXc1XjJDvbK9nd0w9dpfGznKbed0S5rz/ssMALztppdwEfj2tF5Jle30JfjrolrkyYKll7I0gfeguZGb",
-	"m7Mtn4FRvGBf6Qo1rakH7xxGz1vlPanSXtmwFWKne5LL9HLnoTZ3LuSq75Zb67J3dq7itbzajV5N2P2b",
-	"ZeVSMA84s5KbJK1ZKkUW0ft/lisyo6rhC/CyqPJ9fft09N2T0S4HmDW+o5LH6sTyBaGGLKU2doFkzajS",
-	"hC4Yzfq6IaIIilwFvEjvKhi3sTSVGQsFaBrcNa6O5mIPrtY6UniBv/oivk5dLpnz5e+Jak7pGccI5yep",
-	"Qm+5TggXpMhpWqHDpOUVnxB08DbA3sVYtygqoWO0/m8XhjRW33SIj0YxjYbNmGJRret/ylJB4AAiAzOp",
-	"UKLpgomMi/kLgha1BUhov9oLrQYzxD1scV9vP3MHmq2n7d2en6H90SvKnROjDYBjTbghK6qJ4vOFIXRm",
-	"mANCoOFGKTtCuvUd415StwWO1v1JrS7WO4jCCnWN2jlL8/zNbHD0W08T8dMmo1Ms4kp8I/K1R4UZV9q4",
-	"UN6QnBqSUmEVpCkjitGM0DnlEcGTDD4e+McbVcYcLxe4o4ybVzJy8vflMZ4rKgzLeqJYTyVLWfYm7Id+",
-	"j9WyVGmD79LKhLIKSno5cCuNBz43ZLl7YLiSeqs7VW08lrcUJf3GuVgDrq9B5k/E0ts4o+uIWP3FsphG",
-	"CJRONRNmuOUEtlrxebndk1WovdwMr6WIeVi2+MQ9jKpXbQfyLTjDgxPbtdBOh/emk2YLO24f4Zwaq1vh",
-	"Kbr9k5U7xR6IMqW5xXZElJ7IdRMW0RKqmyxkNmOp3cp9+GORohOrZFkhWGnfcYdFKN77OzYr2dKEcAN6",
-	"rW33Qo5bQ9od/rHbCeac1FyrhdHdOsOv4KKiwso6qykZ71Xuj86RDInqhRNwWk8WLM8mxMg5OJ16Pt7e",
-	"1JNIcmn29dNaebzTu1jBza2m3rN7Z/QYSmVROJKecXr2hjx78vi7hORyxRRJqYaga+0AY6UaNPMk6MF/",
-	"XHx6ev0vMVJ76a2RwIMm6H93n4apXIaQRmukpeQ+ayi5sejcTxh+iNjocsnMgos5+jm9d5OkUhjKhX5B",
-	"Jlc0r9OlUOwtJUREqCCUrJnetExvQfbBa3tyEHhI7BhPhWHqiuabntZkYK3VKP/y3voOoTLOcF29JLG7",
-	"paC7IVLdM+V5zsV8rBjVHcz/JgJlIbW9xTnSx3F3i5cQm1+724psFv1dlBA/i2oxlO+3UrhBlmYsZ+Mp",
-	"bXiJg3CkNtSUukk5AOdYcDeIJow7dmggWNHvkKKaLK7HP6h59kmIPDvVWoeBr7hg21SbXti0S4/ogEbB",
-	"FJfZmIlsj3PDe6q8j553KamoX148wMEN0cyYHPLiCqowR5Pg++LB6t9LKgw3617Cpy2cg0UEekn1yHDN",
-	"W4/vsxWPLYHD21E3Xsn5qbiZB+sefNfhFrzkqx7UsZ03pbnZfiABpJEqOMhlCpTsRYf/PM/lFP6QFj11",
-	"3NTdWByS5KbHRxBEMe/JSJ3u8ZUmSy6kIqXgJoGYEXjUCfi8NOHmM4OQaaDkbFW2/HWd0cPqSbFD+YWt",
-	"Ak/QHi7SZipSC2pZppjWTBOpiGAG0gPJo5PTH999jbrMkq5JqTFz45KtXxAq1g0thi0LA5nbt5Hk9FCS",
-	"l9qpo5dsDYFrWRqCVwFgMkmEBMWvAYA7yHjaiJR06Wq/sFUkNLUHvqRWqc+9YrNtK+9YxhVLzYd3r4KE",
-	"kcK5kfqorfuTTgKU55XR7UzfXQeKC0R8b7Apn5K0ezftuIdfcvPtSQjfjvN7K5Wh+c1OTzFTKrH3RluL",
-	"D54SW+PbQAq1DKFGOD5jKc+YJgu5ItooKeaWZ7iihSlrhRm+25H1v+Fjrhfyjmlm7kP+Kge0MYbzbgrf",
-	"7mjYW7peMmF+LGNBDVLgr8iZLRyFdFk1XAzJhDo8E4bnVTlGI2fRsDzH88jdaWAWo8uIcCxum0DsZ68Z",
-	"Y8VCX69x3KaKxUp55aGBTMvpmiyoyKKBcP+0Ds0cFD8Hz7Fbb/StwusLRnELqTnlwr6YG83y2QvnvK5F",
-	"YiYZnEv/FHIjM9nhjkJFRhu5BB+JIJkckg+aESpAaSIpVZnXeArgG1aSF3RNpCCTTcBOXtjfXZTXlet4",
-	"nGJYsNMKBXsgWakEKR4V1JbMLGTWI0JRn0QY+/I44gAQpQaMV54sqJhHCSKFX5AeVpQbDTFM+69b5JB8",
-	"sNRgdyc2yWFuz0oKqxSCMrOJ+E1tJIIcqARZKhKkLPof+o1xvj4+1oX4+wvIvey8WiruiHticm317OgJ",
-	"t2VdE/y9slk6xZRiV5ytWHayoGrekcxs+QBxp1B77xxe5YxmVlh1McT9nFhFkXOWjQNfca/7Ulj9nmEP",
-	"rtO9OHbOxf6ZuOBZiWfj7uMGSgaGfux/7c0dTAEkg0UG0MKVBL6n1pG1/E8ItDjqcZHyAhfawhyax/IV",
-	"dKnsK0jOrlgeSfQK/No0fxzPBw1zYXbnr2RLLrZmwxK7bPDPIFuFO7g2ihqpNKEKrhBWmavz+uN+JFer",
-	"eJOgWakxRR/zYe3BYU5P1OncZcG9mWF17Qs0V3E7rvog2aOuzR3IeJ/ky5ukjLhgnttOHMOqCsp4Rlc7",
-	"i9AazC9IoeRc0aV2ujkqMk384kKXsxlPuZXxdWg7Elo1TnWOKC4LWhRMsIyACKMiIyuQ0bLM7Xd5ERVd",
-	"TCmpohU4PF2Ay1J70vBV3RYLV9a06G2BO8i9tO+KnbF7cjSn7D3LcyuQjSS6LKzCFd1H7VSvUsGe//BD",
-	"kAD2LMjoashV01V0o30mF6SYE5k6A5NFF4BfbAQjfVWtPsRoJJCtzNju2hn41S8w8NK79L4AZluQFUG+",
-	"gbG5TDs815OpzNbDSUImUJkMfxXULIYTqwZNXLZevRdBl60oIjyg0jk3XVFM+3qM7fuv1ljfE9toaPRF",
-	"mZAgzh9HpOJz3kxBKxVvBSVHz76PrPodmymmFzczeBXePIbs930r72N5Xk3HQfjwOIQ0E9lDttVD6vEu",
-	"bM3noiwC46j+AlP40ULZaQp1G/7vpKHmhlmw8oqpnBbjRiazW/ooiWQ1g/EPEj7PwLfpDaGVVJfOm1ln",
-	"OI+efd/IXh1FQz8bOzpLFywrc1C/e5hvBho2YGJKbV9HLLKbZex8SUbRWR1D2RCs2CQEnc+hte60vyPF",
-	"aFanpLU/rhSHYiKo6/I/4gf86SJG8fYdB1dUWfaq7ctcvvQ7vN8l2zQ//ereBBVs7if4G3+4aDZeiBXi",
-	"1hxqpx/QW+kxhfYMiaJnps0Gd9z5brhy7FlGIHkYVXDUUa1wd22mq36KlPnVsGmvt7GaBljcW6PYxufi",
-	"Q3EzzvMQq3Vu2Uu7I1YKzv9o+6EqEEkNzeW8BM2knc9k/zc6+GF88WmUfPskntvUKFPdu2q98vGGmf5Q",
-	"krm1TD30JW8+/KWoipHmiqaMrBY8Z5BWgN5EromVSlm5RysNFxnpdLVRglfkFH3Zlh1yTUqRMUVWdN0Q",
-	"ITd47biZrREp3Zd5zjCPv6CljnXFstK18hczarT3LWkHovoZdu34mKbKeiXjxuRNgmV4T3tnPeHSvHfP",
-	"fBQmshsVNHYWv92ar9O7r3v47oJoDCTmgDfaK3u77m34rvdXJ7RXn3q+r61uNczQDqharuY85glYVEIK",
-	"Nmm5m0DZihqZvKs6F1iL87RPWYYlbhgnwQx5zzwq3kj0Qq4I1WRSikshV2ISt2sVp/k+aBzXvirztW78",
-	"EGMCUX4fMOMTuGlPkblaMNE0LoI3JmHvjvrLZl3ktuyYxvIqvPmsitwb0RhkdnX0WwJnXIHOeY8IOdWG",
-	"/F5SZZhyrQMXslT9ufhW6moV5O2s1dwn6L/1CFwIIuKlq0IS211VzQjGdTLISjZ2Bba93OWVuRT6VO0D",
-	"kjaKQR5LvNTz3kyuFt7cwtHf1E6r4dbaf9U0ptpfI6fRn0+MdzQbvrVs+Mu4zlGEkYTtuOIvbG9FXsZX",
-	"4+DQWe+11T6p6tV6JMf6tj2940s+0T7WNaZ3Tjz2B9rZroUz9Qqv7FdD1lKEq3ACVE8qVvc16dcthjP1",
-	"VnUkpyoqLiMqJp8vsH/S0rXY3JGIG5aqNZNy4QXV5oKDqqDXhTivKuC2rJGgoVFz2a/4FdZhO/buTJF4",
-	"1d+0VDoiOZyRquvUREh+oYbIpie8YdHjPVawj7HFX3DCXTCL3eWXFXTY6QbPZyctA3neuLivxqveRX2v",
-	"qyzZvs6S+0nf28gmqdhuv8TZnhWOe8Tiu3KK+hUJ7Iwa7shc2ujyVuXnKDYrQZhnXBeliYdIXeRoPxEb",
-	"qxKBtEaWsWyvxmu16u0PL1zQjvO7DbK6j/LDDz6o9BkLRWcpF5lcxRYK3am3V+A0yfuHJ0+ePv3uyejp",
-	"t98/f/bdd8+/H31HtKEi0058WY5apgtrB3rB0oMHrHCFOzbj99ECIG6iekideLEdssdpygoTa2dCg19a",
-	"gvrKLsj3ISuFaWRPhW04Smy+G5X2wUNWrp+hYoTmitFs3UMUV+trvKdzo/C+fV2yfMmEjoZTj6uqH6us",
-	"APATou2ZU00oWcqMQfogJYrNXd5JO4W+l9um6j9S9yxiV644fK/GIgGe91H5Wryt5ZOVhsg8g9wWKsjT",
-	"5ySja02Ew3dfiZnR9X7Nd/azPTebwYz6KXCeVgJbYxfnrHFIfzl9dVi13v5sEumkUVTx2APZf96hSbnX",
-	"doLxveeqTUB1s2EskL2REXsPjLuDEfuq3q3hyVAybbY928fFXJ91D0lzzxAKOm/fwNHou2OjcyWg2a14",
-	"FjPIt5Hi+wXbGC7Ri8hu1EqD6yKn63Gnjdy7z2Hc09FTOw5U0Sr07fw0Gdd0mqN0ZTkzGLGFPzuamG3p",
-	"OOynWbRnd/hccVJ5hfboPuxDisGhJhtO6R1lzRZNdnQg3qOfcKOj8XW0HE+qfVGlT4Q7Gt0O35ZUqZ9+",
-	"U13QuAWzAFez0x5o6VMY0pCidmEXdN4jm26LehvEyjtFNlY9dpSLQBtTbTUbOpUlfLfULL9iekiw9VKp",
-	"ISTjU0BX7s4wqyS6sDNA0J59PttJZ74JQ3PVf2dFVbALPYZJLuctLTHe/a4PG7jowaXtQ7pO4rZamrYY",
-	"ZyPBb9QrrPM/mOKzdd8cjfagJnnJxAQbL0+AA00w2ofJIguqFxNCcylYJNtqr2SNWE7hTiW/M6fGLuw2",
-	"HuZTc6Kpe+A2SeUVDr5Z0jlPcw5eUS6uMIVpvxQ/+DWGUbXGVIf+Mqj29StbSOh5g192tbKGLPS0VNys",
-	"zyz8G37XrtplOYM2qF5FIO/D7P6vNJl8PIBc8wmk0LqmyfYLl2VhiGAs00NynGsJeRZQNPU3yHHCRsqd",
-	"Q5L+cXD89tSNR/LsteCui70zJLatvSrKwQVbHQ7yPBCfNZoa6FlGyUkODtxjJ9DCEIvavY/ey3G7Ol86",
-	"dy66TBbySCrPoKYyW39tn6gdbCYuWDIhgEC6+gIy61zDp0bq3SSBL7UkUmyZ1rUdZBC9H1s0rtoRxWd+",
-	"wYUHZ9WFkYd5SY3Zaj956f7vv74fbAxQCrpmW4Rq1PpWE9ViqW8LYwqcR8TFTMbV2ClNLwnDtCJKzig9",
-	"OyJ2iwdcJOT47akzNYucCp34FJtGe/uk6kNnQQxJjcNzcS6++ebXhbQKW0qhI9Dwm2/IsdPriGbWSmg3",
-	"Bd/YHnk0sf9Ixf8DSObIo/7/+z//d/L1C4hnQ2GFeyAV58ItmjyaVMd5BNcD83X9FNpU9PWQHIfWdYC8",
-	"VKxrJVRkjlK52YnDDgrvcPyV/uYbKJrwpQDBOCwkKWptp2lu0VtmbPKCTDKZ6qp0YLjMJlB7DD1k6FzR",
-	"YoGFCTRdVK+CYlkL6TN7plSQSWtWmpNHWM3w9s3Ze9jT2+P3Jz8f1QMC42MDLVyQHWvff4GYFU/teZ/C",
-	"+ftJhMqNL4QFPnkGOQWec9RDDg/8lMMjAkMNkTJznjKhgbwcQR0XNF2wgyfDkWufjaitjw4PV6vVkMLP",
-	"Q6nmh+5effjq9OTlL2cv4Z66wGPguNYgGVi+gVQwGj7Gi2TBBC344GjwdDgaPsWswQWw+cOrx4fBlJE5",
-	"tnOtOPlpNjiyX9ZT/sJBhh19Y+tLDpuDDq8vWlPbnoxGtzaprBqCsjmmLJinCHPSnv3jH11Pq5ZXT35L",
-	"avHa+55ApgKYkCv+dnGdBJIVPzYE1m8XFka6XC6pWrcnQVa1pDjvhqZYnQxFhnMdjuy4AK0Fk76bidx2",
-	"ZXDmBT/wYdXooedcG2wPoz/31JOdN+DQwB4XurmRd4tI9YCxCC79wlaWf0Bb44QodiUvWYbKgh+8+Ufj",
-	"WBcGfaWJm+JS4YvHgovrZFDIWIT8fTUJzrI/kAy8YoggNcAEhC4GR0RC52ejLT9f2BsuWWGsBEK+2WK7",
-	"Gyz8XOCDdZM1+0Y5E1yIY6dNfEVNzTU0unOEbQ0LRXwEyfI3ma1vDRXrFk3XTavAWSItGnh8ay9udgrv",
-	"YKn+aODA8WiG0M0zMvb3IJz7G3uzu+swMikYXv9Q6Ok1vWRYMxOlIzQXheaYIedL2kKWe/gJi5evkdhy",
-	"ZlgsMWUGXpWZkssGyUnoFWLJgwttoMIbBMOcXjHIuoXSWG51GBjum0oBbU1onhNsizbcoB3kYhXttLDq",
-	"WWx1wPYeFKPDNe15NEm3xtMBjduWM1uIK6kYX0hgDwjkbwTrhPb1vjwYJxP34L2bOmVBTbrYPEXsLnND",
-	"kXBPHL4xJLQXk78vBER7CFSbPz9Xx8x2sIAT148vIVDttob8BVdiTX13w8/m/YcKynMhyHBvZNKp4Am2",
-	"AmkOndS85hUFhpUuG9Bw7r88A58gOhhK3yWJuGJiwkSmE0LNuZAiZY2Wj6OYRocQetjk2yyyvt6cS37v",
-	"Spk/yr+cYgarSp0CABoPwEIKtjexlmZxmMs5Fv96qmmZx3J+KgZ3g1SN5r/9ZcJ2aFZD5O//xBrHdMbn",
-	"wpqR6Kw7WFKeA1OpamKDwyrNYnDRPhVZmvBYop6e2u8KLru7U6XPxQSbDk+AvTnvo2vq4yP+Fl8TMsFb",
-	"Jq1rphBR5doiaowL5tA6+e4wLejLHGVfEe3fHiHLHpyn46Xr2eIgux2RPLodKKbZFoQ6bvsjVkE7KycA",
-	"wc8h5EpAz2Ns1Ng2sADCje6id3Sk0Q6mvZjIk1i8DOgTsBOEyYquCZ9FNz/841kLRAZwydiPywqAfozF",
-	"tT3oZvjugrMKue5EnWj24fmz8f6XH11/FkocOB2Xrk+rF/EqaPlz90Rr3/KyiunfxXGHrYv+QkSKbcLq",
-	"waC4A/Ahbz95l2qx8+SpRyQIjT4ZPXHmBiSOO6XDgabqHl13QUXv/iZGaGhsckfI0Oyacgek75DndkyR",
-	"2CzYDosE8sfYR65dIN0BPGwZ3DqSKZtJxSBaz8Wc8AeAtmh7uRaPN1RefWrEdneV79NzR/6m5nDt+/Y4",
-	"1U2IulFl2xD2wcPzGSEaJBUOWIYD+/Az0gk1zQ1tx5IryMzrVkTw97sUS83cwD+bEvKOZYwtCYU+lfaw",
-	"ci4u0ThE3XH78awWki55Z9h8tZDHy9OHnCcRlvXHHb+u7e4XlSjx68L1DFYsY8Jw6loeg/2PKT9Tlksx",
-	"t7Jn44TDdAkhBavSJNzMt8PUTUA5cGqF7lZBfgJdFhrWQBk8eTSxHyYJmfhKY/u3rzCefI0FcphqRgqa",
-	"XpJHk2D0SfNidLWiUsv1ggTx8nPhfQq+kZU2PM+hpfKLqr8/3OW7QUOAnYuMuMZuhLvMhu4Ie3sWzJ8o",
-	"1N7e2n3H3GOvb7ce9MqzH+FgJJmUKp/8+f27bwro2OYSNT2woD4ioGdHsFv9u56ocbxFD5LGsQk0GJzh",
-	"cgV9czocXIHq7YyLrG7ShvTqFdsg95LohVSGGL7Ebtb2y9VCQjLNAkqCEqIl5ECeC8/CME/Zk3KHxxDp",
-	"tDkH4Tbk0Z3QXHOZ90xxkZf3p7eHRhpVD7ZqrYjfexIHSp4DK3m2JwfWE8P1XWZJtKacxw5paRUWn5P3",
-	"IExFL8nBJaNpHnIo16GuViuDBkldySgn9Tz4h6pW+iVGDuhXp45AbwOMqnBBVtCCP5dGD8kraXD8g0Ws",
-	"qoiCSJUxVV8LJWX2Khim/eVm8n6lSTAFwaOF+6ahizaaLrfw5dAPfe8OhoG0mGBflImVLjlz3k5rk9I8",
-	"J4+ejZ5YvXRzQMMECgcm1dD4CXZG5b+X9dQAHxwLqmCOzkWQa+/ubaV9urGaYaonkC4xdSsVdAYmlazz",
-	"ozircF5U8iFEbolaHoxqeoLb2t8gv923Q5u5LpvRF8rU1Pnn0Uf3IfOzwqoMe5I3dkpv03dADX0k8fvw",
-	"8r9Wxv4GAPol71vdumZNbiQToTMDTa6/QPmSs2xeNxq4HWnjDZmtGHjqL/pr4V04UHwntmWKzswXUSTC",
-	"69PcsBw8WuhWC3mHGjG7GVtacU2EFCwhE6yRB30C20NjWSs4yeqml654fEMVbvSuf8D6cGOdHVKzOUnV",
-	"asl+wK1voVAVf7mp2VWlZ06NxS2A0hesB+vmacYN1WgdW5D1Hbc2PKERbaB3hZ/IST4U5BElC2x6arEu",
-	"AYiuGVWQCMZo1WMMSuYTQskcfCqK+L47Xzeny7h+oRaRzwW2dES9NuMzrwP7cnEF51b1guEyexGMOfCu",
-	"24ylORcsIzmjV8wllmFhKu5kRTWaUlJg2hoq3lMqLsmKCqODcLZ7BiWTZsf5yZD8KFeiuZeVH2yKi6tW",
-	"BLNC3RSGc/Fo0m4nD1XL+tKuEH1Z1ISkv3JvgcdNaXo5JKeCUAIN2F1OnJ/eEwFtTN3HgOltMoQHo/JH",
-	"uq7fs9q/N/+q9aa/SLEAsg4f07GMOejKtY/LLQTjYVqNAOjIcEG5wOp5KRE6TUgpcqY1mVhq9qJ2NXlR",
-	"Vbd7gsYuCRxDQ3Rtbf7mCGRNKkInXJ+LTMmi6DC/Yel/fnrEE/pPenxwib99lIkeJFgEMxaiNHjSbBWB",
-	"MR6Y3QsOkMoTL1diSH4G7TaYQzCp0t+DwdBVmvnmyIqknnZqCdDNHEaHKtfVsFwmolFbt5lbV5v/7DLP",
-	"D9qI+rOdhhTRV5JqdGhjBDg3wejvB0Q6bgKgR0IYpusmifQ0/uy7t3qhjzVOh0S1dUGBbFzHJzdZixxH",
-	"TCHuLpQg61pKfCxZt1w+BF3wP9n/vTsvsCK/McrNqjV7igBrT/s6zU6Pxo/siuWywKA/5I+JfJ2QZ6Nn",
-	"hOWaQZLxJnLaR99OZ4qLm2TeBVNiHrz/vE7g9v2vXAupZp25hSieZsauDuwh+CaWHYlceLqlWTBhoEl6",
-	"dhdn3Hj+l3hUcQoLsuqh9OuAC+Jaqe46kAb801yml92SohfgyWvpZ0/C46pcNqaurD3mP2KnN/SQ4Fcu",
-	"c4gtyxya/hk5h6qQ5FzYq6aKi7nvcUrzHKXQjOa5JlnJfFPWFV0fEcUEW9FcJ0RhYzL7DufC0YmrdIac",
-	"Os50ggXTlj3pIXnPl4yoUmgixblwNYl+pD320kHvSNgdTxPqdETCDbaxs0okxEgdp6coZZfyig3JG5Gv",
-	"3XhI9KxAm36uCVtOWZax7MW5eDb6gUxSKWY5TyE6bBchhXPXRHVJ+/ATOMM7CnTaZ9vzvfcYJ2yqQ6xC",
-	"ipb3YS2s8vGHkOZWtmmBhgttmD4hVdLMWiiDo29H29kmzZZcNPlmUU5znt4Bw3yLD/7yOGWcPYr11JLD",
-	"HlyRO7WsM7L2Hq64Q9SvhktFsP80TMNBLsoVUVRc/vFZVgAYN32FCjJlZEGzbWlWAOvDT/af6225Vu+x",
-	"eXpLTYN+qAWF4g3XvNF1WW9yqaSvPo/THi/u+GS7edoflOG/0T/IQbH72PpmQfyF8x/2zHx4wKFnr0Nt",
-	"8z6UfhZWPOYMTbF11ToLrsbcQh95JxOrdvmws5zAryueMYFt7DFRbuUe9OjD+5Ovo6FoHMr1+agGvOX3",
-	"EhuGO+bi56d8FnfpeLbd/dZH9xtPEhuHxEWalxnLhuQXuWq0+KnzHpLooqAqZ/8lxB5VDf/qB6xqlNhd",
-	"kijiSoQw3+QZ9iO2i/C5ItQqUtqQx6PRyCPiFxbnhw37NvGAzRA5Jv4oHXUjMTfi/PBVMwkJvjqsh/t0",
-	"FX/jUDAcx6YhbpyQKTYknXDfPz0YcjU5gvbaEBAzzpzimiyoWkL4DFKVoekzDBHBqWbVnLVo0yqWSpXd",
-	"Fmd4GMGvcOpX/yYFt/fqajpfhzKDeIG5p0YqnMP3V0w+fQfIhyIvTmPWPjmASbyDo8ejZ98//+7bTdJr",
-	"pqNaBrBd8/qg0UZpYXvzoP7G5lxAOT9Gtpol/wkWQaLkheppnnVJCv+xxqDGPI9nOyYAfmnKXTWP6IFr",
-	"dTszoxlV6YKUDllq5LSfATnR87DDIQHXHy7Ztua5GKHXG0FhqMQHL6Dv3O07dsHgBJHVXUPMggmi2BKc",
-	"jRh7hbriGXfORxz3AKHfc1En3oYTI7wyW/fB3taeDGcI2O2N3YCxSaxlWUzo4PWv2aBPuxi7BhxmJgWE",
-	"46ZsXgpfusj1gmknM1k+e1Cmwo+wzaqlWhyJ+nf4jcHrdsm2S2AVSs54zh6cHdbp3Xfwvd7Ravc1e6h9",
-	"Ov+4lifb8MC32K3w4a+SOVfTQATJWoz+kFWjCaOUjD/fPTH7iYYRE04w8u9nb34hmUzL5QMoTWxmR9WZ",
-	"wz6vwgqjepjfTrJvxg+ejkbNI/oEMsv1s+9itlVLoz+AzOz6Hrp2ZHGoG/rbNaM+zmp3Rv3cPvFJqY1O",
-	"6+0WdH5EolPem2pN2D9VCqdy+Z6rSZ0LB1NUOsakDjvSvx1iPVip05hx+QBlDxLHn1Dw7KK4HxFjreHJ",
-	"BPxFb0yBjh+u2HQh5aU+xIl629sUW1MckjghE266NlgiYv84qtgyjNnzwwC5GZInoxFZMip0PQ4KfV7Q",
-	"7kcq8GBjXkNNV/+UU1cisuJ5bkUvmCDcdHiwGL9iaCfhHPQdpv1738Pk59fHJ55+7faG5I1gldRZcq1d",
-	"6rlnDjm/ZFUBC8kk5tSSGTedwx8jMwhrYohwrG66/ubwm8HRp94U2Wo6AbAGtwWwJ8vpvLd7RbXP6cgV",
-	"o9n6j8oY2JjrGE2dgywZh0VgcCKIAzrweN3pQ7q+dpM3OxBkwchCalfdBNe55OVaY/Lz7w6BG7s3xzpP",
-	"Wz1llsuVxpZ7DESKkc0We3UaLpy+NXXPB6uFJHRJTv/b+WBYIxR0ANuMZrxF/RQze5gsclY9kysCdM+1",
-	"QboZNuWsjjwOEm3lSjQquTB6LbXR4Xr8HLtkc7bxGpsHudS4xl2+sf3mbRApT7AZGTomgl5j4TN87HXz",
-	"Eb7bUtJwpyRVpWjD3RE80cfuIosKmgag9yRciO8lsnHba8uDuJg3IA6RlTjEXc5XSvM8XFeF0Ju3vZOl",
-	"8WVqhZJXkFqac4bliswclMULksUyXoLnQ97H9cX1/w8AAP//",
+	"7H3rdtu2uuCrYDR7rabdtOzcenF+zHin6anPTpqsOJnumTojQSQkYZsCWAC0opPlWfM082DzJGfh+wAS",
+	"JEGJcuzEaXd/NJbEC/Dhu18/jFK5KqRgwujR8YfRktGMKfjzNGOrQhomzGtW5HTDMvttxnSqeGG4FKPj",
+	"0dSokk3JeskUI2bJCBV6zRThmpglNUTOCRWEUZVzpohiv5dMG7LmZglXa7pipHpPujn4O9uMR8lIp0u2",
+	"ovZ1TJSr0fFvI/ue0btkZDYFGx2PtFFcLEZXV8noNT709Mfu6n6hK2YXwnX1ai6ILBXJ5UI3X9R+8FUy",
+	"KqiiK2YcOE7SVJbC/AwA6r7rjd08XkKMJDQ1ZC7VmJyQUjP1lSYFU1oKmldXIdC4scDK2dwQWZonhJIL",
+	"trFfzWQpMvsobjSRa+Hvs5dopi55yuyl52JJtb1MWFhKwcbnYpSMuF0THuYoGdnfRsejM0r1BTcHbiuN",
+	"/c+lWlEzOh6VJc9GMUA/LZWWkZ1PBXtvJin8OrUnbk+2oAtGZmwuFRv75fxeMrWpV4N3NBaxou+fM7Ew",
+	"y9Hx4/sPktGKC//5fmxJAer8nW26S3tBL5gmlChm1IZoOmdj8raw0Hrw+DEpFBeGznJGTs6enp6SdEkV",
+	"Te15J2RmkYUSRUUmV+Tt29Mfx31QbeFv34YePH7c3lBBjWHKPvN///ZfDv7Pu7/+JQr4v7MNYje8vqBm",
+	"Wb/8gm0mcF4WwbmyNGpJZb+Tfc5X3FQvaB1TDj+GD8zYnJa5GR0/OErsDvnK0uj9oyPYn/tUvYcLwxZM",
+	"IUkppgspNAOKeqXkLGcr+2cqhWU09k9aFDlPqT3BwwKv+Os/tT3OD8Ea/qLYfHQ8+q+HNfs6xF/1oX8u",
+	"vLGJECdEsXmpaU7uvf7pKfnh0ePvvh6PrpLRGdOa40t61rLfGvzzIms44wvBMsIFvPgN0+Y10wDPG3p3",
+	"8MjI608NWUt1ocdw9O4eYHCvTh0RFUoWTBmOx0TzXK5ZNuEFfOSGrXSEY1YHTpWiG/s5VYwalk2oaaBh",
+	"Rg07MHzFuriYjNj7gium97qHZwPQPBnlVJtJqasFNcGCbIGSFRelYSSnBhjXsBUgqURAolNZsCbYtmKN",
+	"vTwGSm2oiiz6b2zBheBi4dmuZqlillrZe7oqcljMxSTnl2zycP5vlm8YSQzLcys6NKEFVWY8OhZlnscY",
+	"Q81UfhsBUGGj1bb8uhpHXQtpOfsnS41dPqLWc65NF70yauhgADkcjUAoEEIxcd7cC7yzf6FvC3vagPtZ",
+	"xi2saf4qWPSc5poBswu/tQx9EOEEQuHRwwg2rej7U7z28VFro8no/cFCHtjvDvQFLw5kgcs7KKRltMot",
+	"bhgl2WO38s/LjF68Dlbs2Xy/XL4+1tcbf9DdeCn47yVzv+N6B8LiKnbQTgXqcrs0ZVp3Se3XJTNLpqzy",
+	"Vc6qH8iCX4KKWSt/lBSUZ8RYhVfI9bjmFzMpc0bFdVnjQDZ3wUUWas5e77TXMrqKKNFb+JeSOYvruinN",
+	"c6vXWl7j3iTXAvSiFVvNmOq+KBnVdgLebvVcCgqyY0L2qHhUvbbgXC+lZmTOqCmV1etERkA70WQp86wF",
+	"7W1sDGBUcTN4Y+JPfjczw4N+9r6QKo5AHrO2cjJ32VUyogWfWHZ8A1yQlhk3k1wuhj/L3vFMGLXpEeH2",
+	"gUZRoWlqz2L4Kp/CvW/qW2Mv4OJS8nQPZnGKN0SFZECYe3Cf4K7YU6+19x27LjVdsMEPe2uvfiMNzbvP",
+	"amE3rSy7CqnacAlg3tpc/Lj9akPkipKFlXZUpBF+gZjgXAKpXLHaA2BpzxJti4ZWnoQqdseF+fbRqGtV",
+	"JCN2ae2VgOOtpDDLKJ9TMs/lZYy/ePZulmxjDXGrMtkPXBF4XIyNt2G/cqDHBUVhVBNbhG8YZ4DUups7",
+	"xDFypBi3p6mRauJ5fufnW5QzhqoFMxOe7Va34AFuf40l7+a1pVm+1X3+Fis4CNXkrCzojGpG7OXkQsg1",
+	"iOTVmEx5NkVnFLNy2z7Wq8rI7omRF0wkREgD38IjeYYXcU1OXp120fNahs2K8jx6RvDLJJViztXqds7K",
+	"7mqyYoZ6ZXs7u2Hqhb82cpTbzumGNOf9lxkAeNtNz+Ai8O1pvZYq2+lL8NdFtcinS5ZeyNIE3oPmRq5v",
+	"zrZ8Bkbxgn2lK9S0ph68cxw9b5UPpEp7ZcNWeLdtm4aaUnd36cRGQdOLOBcqlWIi3ezUGPx1H+UI6H5t",
+	"jYFLmu9WLdx1V8no95IKw81moAzSFWQqZbhgltnZ1+QMeDfuyAJ9TnnOsqiE8tpv9wfFaT7J6Cb0vQQr",
+	"cEfekWroYk6pIDOGlgnVJJdiYf9F57Nd6kDF2e0zONIAVFHUySUixVZ+0EQnIddDz7y1Rntn7ypeyMvd",
+	"nKkJv3+zWoAUzNOcWcuuNNAslSKLmIw/yzWZU9VwI3kUqtym3z48+u7B0S7faTIysu94jXxCqCErqY1d",
+	"INkwqjShS0azoR6sKG9DgQQOyNcVjDukLzMWon0a3DWpjubdHgKxdaTwAn/1u/g6dbliLgy0J6o5fXkS",
+	"47k/SRUGWnRCuCBFTtMKHaatgMqUYGygAfY+mbxFxw196vV/uzCksfpmLOXoKKYMszmzNBxR2P+nLBXE",
+	"nCCoNJcKlSFdMJFxsXhC0BljARK6PuyFVvkd4x62RD62n7kDzdbT9h7zjzAc6CXlzv/VBsAJ8MY11UTx",
+	"xdIQOjfMASEwjqKUHSHd+o7JIIWtBY7W/UltadQ7iMIK1dTar0/z/OV8dPzbQO/Chy6jUyzihX4p8o1H",
+	"hTlX2rgo8JicguSxuvWMEcVoRuiC8oiwSUbvD/zjjSpjPrt3uKOMm+fSRHWQTxJsWCgqDMsGothA/VxZ",
+	"9ibsh4HqhixV2uC7tLK+rW6bXozcSuMx865cxweGK6m3utNKw2N55dS/mG6oh9ry/kQsvVXaTiuqb1lM",
+	"I3pOZ5oJM95yAlsdQHm53QlaqL08VC+kiDnntoRTPIyqV20H8g3EUYIT27XQ3lhJ17+3hR23j3BBjdWt",
+	"8BTd/snaneIARJnR3GI7IspA5LoOi2gJ1S4Lmc9ZarfyKVz5SNHWqAAhWNkUcV9XKN6H+8Qr2dKEcAN6",
+	"rW0PQo4bQ9odrtWbiQM+rblWC6P7dYZfwbuJhpbVlIwPSAxH50hyTfXCKcQ7pkuWZ1Ni5AL8lQMfb28a",
+	"SCS5NPu6+K083umYruDmVlPv2b0zegyB46CVxXD2kjx6cP+7hORyzRRJqYZ4fe07ZaUaNVNs6MF/vPvw",
+	"8OovMVJ75q2RwPkq6H93n8apXIWQRmukpeQ+aii5scDuTxi5irh35IqZJRcLdJF7xzhJpTCUC/2ETC9p",
+	"XmfaodhbSQimUUEo2TDdtUxvQPbBawdyEHhI7BhPAwdM00mfjKy1GuVfPtDTI1QmGa5rkCR2txR0N0Ta",
+	"9zRUs0E3zniec7GYKEZ1j9S4jiRaSm1vccGbSdzFt8UHhrcV2Txi7WSZYlp7s/bVjz9FvYo5F/sH6p5z",
+	"wXr5dEE3KybMxBLpqtgDGKKEEHNUW6N8P8DCDbI0EzmfzGgjkBJE7AMPX8UhAJ9i+Q9BwG3ScyC6nBkI",
+	"6Q3WJve4eqvrDh/UJIokpKqd+n54tFt0vkHb2qVg9YCvYIrLbMJEtsdB4z1VLtXAu5RU1C8vHjTkhmhm",
+	"TA65pgVVmPdM8H3xBJC9/MttrSVYRKCwVY8M17z1+D5aI9sSjL8ZPey5XJyK67n2PkE8KNyCVwmqB/Vs",
+	"52VprrcfSKpqpN+OcpkCJXuZ6j8vcjmDP6RFTx33AXQWhyTZFQ6CIIp5F493/X+lyYoLqUgpuEkgDgtR",
+	"KgLOQE24+cjA/v5ho76IfPWk2KH8wtaBi2wP33EzvS8qUpkmUhHBDKTckntPT398/TUqeSu6IaXGbKgL",
+	"tnlCqNg01DsrEaEa4iYSB+9KQmA7HfuCbSAZRJaG4FUAmEwSIUEjbgDgFrIIOyGkPiX2F7aOhHv3wJfU",
+	"Wju5V9y2beU1y7hiqXn7+nmQhOXDq0P0+etEXD82TFrxpfvJzpDGrliGLiE74xrA8gHU3VBqB5rqiGb4",
+	"9iQ8tx68eCWVofn1sEIxUyqx90Zbiw+eElvjq0C6tSzPRupMxlKeMU2Wck20UVIsLC9yBUYz1orrfLej",
+	"Qqfj1K8X8pppZj6FXFcOaBOMn14Xvv3hx1dowvxYxqJIxBk4yPEtHIV0GXBcjMmUOjwThudV6VQjv9iw",
+	"PMfzyN1pYMaxy15yrHOboB1m7KIBNtRNH7dFB+QezDZkSUUWNS/903o0/j6DsfNW4fUQo7iF1IJyYV/M",
+	"jWb5/ImLFtSiNpMMzmV4uYeRmezx/6GCpI1cgVNKkEyOyVvNCBWgjJGUqsxrUgXwDashFHRDpCDTLmCn",
+	"T+zvLqzuSus8TjEsrmvF3j2QrLSDdKwKaitmljIbEBKqTyIMNnoccQCIUgMGiJ8uqVhECSKFX5Ae1pQb",
+	"DUFj+69b5Ji8tdRgdye65LCwZyVFlbvSRfymlhNBDlSuLBUJUhbDD/3aOF8fH+tD/FvPT+pJK2oHmjER",
+	"fmtCT0fWNcE/KPOsV0wpdsnZmmVPl1QtegoPLB8g7hRqd6nDq5zRzAqrPoa4n9ewKHLOskngnB90Xwqr",
+	"3zPOxHW6F8e+UWfc/s4o+v5TOK4CSAaLDKCFKwl8Wq0ja/m1EGhx1OMi5QUutIU5NI8liOhS2VeQnF2y",
+	"PJKUGQQSaH4/nrsdJh/tThjKVlxszVwndtng90G2CndwbRQ1UmlCFVwhrDJX1+DE/VOurvg6UcpSYzkN",
+	"5q7bg8MkqqiXv88yfDnHSvgnaAbjdlylULJHDao7kMk+idLXydFx0VO3nTiGVdXO8RS6dsavNcSfkELJ",
+	"haIr7XRzVGSa+MWFLudznnIr4+tcgkgs2zjVOaK4LGlRMMEyAiKMioysQUbLMrff5UVUdDGlpIpWy/F0",
+	"Ca7QKqrgOzBYLFxb02KwZe8g98y+K3bG7snRJL43LM+tQDaS6LKwCld0H7V3vzJUH//wQ2ClPgpS6Bpy",
+	"1fQVyGmfOgflIESmzsBk0QXgF53or6+A14cY/gWylRnbna4Lv/oFhom7mE8ZwGwLsiLIOxiby7THIz6d",
+	"yWwzniZkCl0E4K+CmuV4atWgqUuPrPci6KoVtoUHVDpn18XFtK+d2r7/ao31PbGNhkZflAkJ4vx8RCq+",
+	"4M2cv1LxVhT46NH3kVW/ZnPF9PJ6Bq/CmydQqbJvl4xYYl3TcRA+PA4hzUR2l231kHq8a1zzhSiLwDiq",
+	"v8ByG7RQdppC/Yb/a2mouWbasbxkKqfFpJE67pZ+lETSyMH4BwmfZ+Az9YbQWqoL5yWtU8qPHn3fcLEd",
+	"RUNKnR2dpUuWlTmo3wPMNwPNVTATqLavIxbZ9VKkviSj6KyOzXQEKzb0Qad2aK077e9YMZrVOYDtj2vF",
+	"oXgEajD9j/gBf3oXo3j7joNLqix71fZlLkH9Nd7vspuan351b4JqU/cT/I0/vGs2SYkVzdccaqcf0Fvp",
+	"MYX2DIliYGpThzvufDdcOfEsI5A8jCo46qhWuLuO2lUqRkpya9i019tYTQMs7q1RbOML8ba4Hue5i5V1",
+	"N+yl3RGDBed/tFVYFeCkhuZyUYJm0k4gs/87Ovhh8u7DUfLtg3gyWaOkfO8OE5WPNyytgPLprS0lQl9y",
+	"9+HPRFU4uFA0ZWS95DmDdAX0JnJNrFTKyj3a3rjISK+rjRK8Iqfoy7bskGtSiowpsqabhgi5xmsnzSyQ",
+	"SJsNmecMCycKWupYBzsrXSt/MaNGe9+SdiCqn2HXjo9pqqyXMm5MXicIh/e0dzYQLs1798xzYSK7VvFx",
+	"b6Hqjfk6vft6gO8uiMZAwg94o72yt+vehu/6GjWgXn0a+L62utUwQ3ugarma85gnYFEJKdi05W4CZWu0",
+	"pbi0a6wCa3Ge9hnLsKYQ4yRYkuCZR8UbiV7KNaGaTEtxIeRaTON2LZSt7oHGce2rMl/rJi0xJhDl9wEz",
+	"fgo37Sky10smmsZF8MYk7LNTf9ksRN2WddNYXoU3H1U9fy0ag4yxnt5o4Iwr0DnvESGn2pDfS6oMU67N",
+	"51KWajgX30pde6YL7BX033oELgQR8dJVIYntrqpmBOMqGWUlm7iK5kHu8spcCn2q9gFJG8UgPyZeW/vJ",
+	"TK4W3tzA0V/XTqvh1tp/1eCp2l8jV9KfT4x3NJsztmz4i7jOUYSRhO244i9sb0VexFfj4NBbYLfVPqkK",
+	"BAck3foWW4PjS76yIdbhaXARAvby2tlaiTP1HK/EZK9JMwmprdytqNhYBsVNu3ebtcmX9JJ1UwKsMizY",
+	"QAt0QN1gSxevIhpQMatY3QZpWHMpztQr1ZN3q6i4iACCL5bYbm3lOvLGypTDDhPtRpNz6Tq3YYWv08kS",
+	"IkWKbm4adigO4WkQqpoISeAd490pzmF1ZDPdGfZXwTZA1Qp/+kjneYVeLXssaL/W3PVzfoml/07Auf3F",
+	"wTcrlY7ITmem6zrpE9J/qAHIjXt8GniPVW0m2JA01vSj48rt3uWXFfQD6wfPR6eDA4O6dj1pjdaD60hf",
+	"VPnHQ91FnyYxspNPUwmeYSnJA4tq98hG6MuqGlZ+sTNuuiN3q9OTsspQUmxegjqTcV2UJh4kdrGz/ZSM",
+	"WMEOJHayjGV7tYmsjQ9/eOGCdpzfTZDVx1S8utyIa7UuHNZzsJ+g20/qGhaXTBGa52FTDd8mkFouOZOl",
+	"lTFzaMJjjwMih1zAZ09CT/xfkO6nGBHQIYBmGctcitfHUdAeNQsfhenxnIKaZfR2RXnrY6IfgWXo6+ci",
+	"k+sYlsEghH786p7tDw8ePHz43YOjh99+//jRd989/v7oO6INFZl2qo8Vh2W6JFJVSskAAK9xhTs24/fR",
+	"gihuonpInTfUi8MAlZM0ZYWJtT+iwS8tJe/SLsi3vCyFaST/hW17SuzzHtUUg4esa12K5orRbDNAj6rW",
+	"13hP70bhfftGFPiKCR3NBjipiuGs4gjAT4i2Z041oWQlMwbZr5QotnBpU+3KkkFex6pfUd0ej126ZhJ7",
+	"NSIK8HyIxdISTK2QgjRE5hmkZlFBHj4mVrcmwuG7r9zO6Ga/Zl37uU66zaOOhmnfnlYCU3mX2KtxSH85",
+	"fbhYtd7hbBLppFFrdN8D2X/eITXda3vBWEnMJqD62TAW1F/LB/MJGHcPI/ZdALZG10PJ1O2wuU+EpD7r",
+	"AZLmE0MoGPJwDT+5H8SAvsGAZrfiWcyftI0U3yxZZ47RICK7Vusdroucbia9/pXBLXXjjrqBpk23tWcV",
+	"YMm4prMcpSvLmcGEA/hzR3vPSHN7PzipPSaqatNZOTX3aHTvI+LBoSadmMqOan+LJjua3e/Rur7RPP8q",
+	"WqUq1b6oMiRBI5qcEb4tqTKX/ab6oHEDNh2uZqcx19Kn0K0mRR2BKehiQDLoFvU2SPXoFdlYDNxT7QQd",
+	"s7XVbMBag8bbmuWXTI8JtmorNUQUfQbz2t0ZJkVFF4bthge2lG7nTPreK81V/50VVR07tLMnuVy0tMR4",
+	"t8whbODdAC5tH9J3EjfVPbvFOBv5qUeDopL/gyk+3wxNMWrPBJQXTEyxx/8UONAUg9WY67SkejklNHce",
+	"9o/JGI2lxO5U8ntTwuzCbuJhPrMsmnkKnoBUXuKMtRVd8DTn4NLm4hIz8PbLUIVfYxhVa0x15DqDIni/",
+	"sqWEHln4Zd/UBCiiSEvFzebMwr/hNO8r6XceG68ikDdhccpXmkzfH0CpxBQywF1/fvuFSxIyRDCW6TE5",
+	"ybWENCGo+fsbpOhhz/7eeXz/ODh5deom8Xn2WnA3MMUZEtvWXtWU4YKtDgdpSojPGk0NDAug5CQHB+6x",
+	"U2h5ir0efHzHy3G7Ol/5eS76TBZyTyrPoGYy23xtn6gdbKYu1jclgEC6+gISQ12DuEbm6DSBL7UkUmwZ",
+	"DLkdZJB8MrFoXLUvi4+XhAsPzqoLIw/zkhqTLX/y0v3ff30z6szqCwY0WIRqlKpXwztjmZtLYwocfcfF",
+	"XMbV2BlNLwjDrDhKzig9OyZ2iwdcJOTk1akzNYucCp34DLHGJJWk6ltpQQw5ueNzcS6++ebXpbQKW0qh",
+	"Edj4m2/IidPriGbWSmjPn+hsj9yb2n+k4v8BJHPsUf///9//N/36CaRjQF2QeyAV58ItmtybVsd5DNcD",
+	"83VtRtpU9PWYnITWdYC8VGxqJVRkjlK52YnDDgqvcdKi/uYbcMr6SpZg8iKSFLW20yy36C0zNn1CpplM",
+	"dVX5Ml5lUyidh9ZKdKFoscS6Gpouq1dBrbeF9BkDJzGZtsZyOnmExTivXp69gT29Onnz9OfjehZtfEKt",
+	"hQuyY+3bkhCz5qk971M4fz/0VrlJubDAB48gJcZzjnqe7oEfqHtMYH4uUmbOUyY0kJcjqJOCpkt28GB8",
+	"5CY1IGrr48PD9Xo9pvDzWKrFobtXHz4/ffrsl7NncE9dnzRyXGuUjCzfQCo4Gt/Hi2TBBC346Hj0cHw0",
+	"fohJr0tg84eX9w+DgVYLbP9ccfLTbHRsv6wHyoYzc3v6TNeXHDZn6l69aw0IfXB0dGNDMat5W92JmMHo",
+	"XhjJ+egf/+h7WrW8eshoUovXwfcEMhXAhFzxt3dXSSBZ8WNDYP32zsJIl6sVVZv20OGqFBpHq9EUi+uh",
+	"Rnahw+lQ70BrwZqFZh2CXRmcecEPfEw8eug51wa7JumPPfVk5w04n3bAhW5E8e0iUj3LMoJLv7C15R+Q",
+	"JJEQxS7lBctQWfAznj83jvVh0FeauIFhFb54LHh3lYwKGUtveFMNHbXsDyQDrxgiSA2MxS0oF8dEQqd4",
+	"oy0/X9obLlhhrARCvtliux0Wfi7wwbrJmn3/qCkuxLHTJr6ipub6fN06wrbmUiM+gmT5m8w2N4aKdeey",
+	"q6ZV4CyRFg3cv7EXNycL9LBUfzRw4Hg0Y+j+G5kwfxCOmI+92d11GBlKD6+/K/T0gl4wLPmK0hGai0Jz",
+	"TPD0FZkhyz38gLX3V0hsMDwoklU0B6/KXMlVg+QktLqx5MGFNtCgAATDgl4ySBqHym5udRiYI59KAV15",
+	"aJ4T7BY47tAOcrGKdlpY9Si2OmB7d4rR4Zr2PJqkX+PpgcZNy5ktxJVUjC8ksDsE8peC9UL7al8ejEPw",
+	"B/Derk5ZUJMuu6eIzZGuKRI+EYdvzKMexOQ/FQKiPQSqzR+fq2NhBljAiWtTmRAo1txA/oLrEEB908+P",
+	"5v2HCqrLIcjwycikV8ETbA3SHBoBes0rCgwrXTrQcO6/PAOfIDoYSt/ki7haeMJEphNCzbmAlOIwF/so",
+	"ptEhhO42+TZ7BFw5Av6cSpk/yj+dYgarSp0CABoPwEIKtjexlmZ5mMsF1q57qmmZx3JxKka3g1SNntjD",
+	"ZcJ2aPrS/s9wYo1jOuMLYc1IdNYdrCjPgalUJd3BYZVmOXrXPhVZmvBYop6e2u8KLrvbU6XPxRR7cU+B",
+	"vTnvo+tJ5SP+Fl8TMsVbpq1rZhBRdfUoES6YQ0fx28O0oF15lH1FtH97hCy7c56OZ67lkIPsdkTy6Hag",
+	"mGZbEOqk7Y9YB93YnAAEP4eQawGtwLHPaNvAAgg3muPe0pFGG/AOYiIPYvEyoE/AThAma7ohfB7d/Pjz",
+	"sxaIDOCSsZ2cFQDDGIvr2tHP8N0FZxVy3Yo60Wwj9Ufj/c/eu/ZClDhwOi5dn9Yg4lXQser2ida+5VkV",
+	"07+N4w47b/2JiBS73NWDhHEH4EPefvIu1WLnyVOPSBAafXD0oC5VrJQOB5qq+XndxBe9+12M0NCX55aQ",
+	"odn05xZI3yHPzZgisdnRPRYJ5I+x91y7QLoDeNjxunUkMyxGteDmYkH4HUBbtL1ch9JrKq8+NWK7u8q3",
+	"mbolf5N7/GfyONU9tPpRhepWqoTlXMDMV3dK33Q+I0SDpMIBy3BgHyuXdkmoaW5oO5ZcQmZevyKCv9+m",
+	"WGrmBv7RlJDXLGNsRSi0WbWHlXNxgcYh6o7bj2e9lHTFe8Pm66U8WZ3e5TyJsCtF3PHrukZ/UYkSvy5d",
+	"y2vFMiYMp65jN9j/mPIzY7kUCyt7OiccpksIKViVJuFGPR6mbjDQgVMrdL8K8hPostBvCXoYkHtT+2Ga",
+	"kKkvE7d/+9rW6ddYIIepZqSg6QW5Nw0mAjUvRlcrKrVcL0kQLz8X3qfg+7Bpw/McOoI/qcZTwF2+mTkE",
+	"2LnIiOtLSLjLbBiTV0quJOhmlk60H3jA7Bas8e8GXNAFG5MT2O65cNle0AOCzNiCC+39kNE+Ev1x/PYg",
+	"pj9QQL+9tU8d2Y+9vt2f06vofs6JkWRaqnz6x/civyygraFLB/XAAjwPuIZjC1u9yL2s4/BD3bP+KhAk",
+	"XTbiKSxI/aomz8gV05jjaiQkJedSXmjQNXDt0IEb8pq5cK3eqSYzWS6WJiFa4kMb/XLsLS7l9VzQqhp5",
+	"7aaqeF4ztYDOGSQfe8u6amAH5Wig40MbFGdcRwh9wczNUzmkLRcUdCyXYxkMCGjTWRLQzPaagLBJ6MnB",
+	"//ItQv8a6Q56q8K7ghjWmfSGbvGqO6Uu/+onZM0YYsbcSj230mvSFs5XGiCUcW4PDejHZfv67qg4OQkN",
+	"1DkXWd0lFCWuN02D7Gmil1IZYvgKic1+uV5KSIdbQlEfkBmj6fJceCUEKw28MO7x+aMMbA7iuQmN8lbk",
+	"WXOZn1iaRV4+XJbdNbFT8dBqrYjfexIHcvADqztuT+/FvuCv4Lrb5FnVa/pyas9W1uTwWbV3wtnjdXFw",
+	"qmqah9LftUitDcOgQ19fOtnTamrLnTUM/RIjB/SrMyhAH0h8i541zIDJpdFj8lwabM1jEasqgyJSZUzV",
+	"10JRqL1KF+xLzsX/SpNgDI9HC/dNw5psdP1v4cthKoUusYSzJ5wN0mKKDYKmVrrkXqWymh7Nc3Lv0dED",
+	"a1l2JwRNofRnqticwViaKbbm5r+X9dgaH94O6tiOz0VQLePubSVuu3nRYbI2dg0M2jyhOz+pZJ2fMV0F",
+	"5KOSDyFyQ9RyZ8y+p7it/V1qN/t26HPapzP6UreaOv84tt4+ZH5WsNoMGkreOKqjTd9h07MBkvhNePmf",
+	"q+amA4Bh5TdWt65Zk5sJSOjcwJSFL1C+5Cxb1K1CbkbaeENmKwae+ov+XHhXjc0cgm2ZonPzRZR58fo0",
+	"O5aDRwvdmmES9UL92m7wK1hCptjlAvQJnE+Aheng5q5bHrv2Dx1VuDE85Q7rw4119kjN5ihvqyX7Ceu+",
+	"CUpVvrmiG1JqVtVq59RY3AIofcF6sG6eZtxQjVaiBnUbcWvDExrRBrrP+JHQ5G1B7lGyxJbXFusSgOiG",
+	"UQWpnIxWXQKh6UVCKFmAT0UR3znr6+Z4M9eu2SLyucCOuqjXZnzudWDf8EHBuVXdnLjMngRzdnzwJWNp",
+	"zgXLSM7oJXOpoVhajjtZU42mlBTo4UXFe0bFBVlTYXSQkOKeQcm0OfJkOiY/yrVo7mXtJ2vj4qoVwbBq",
+	"NwboXNybtueZQN8BfWFXiL4sakLSX7u3wONmNL0Yk1NRhXswq9WPj4uANqbuY8rDTTKEO6PyR8Z+fGK1",
+	"f2/+VetNf5JyH2QdPiprGXPQV28fl1sIxsO0mkHTk6OGcoHVA7sidJqQUuRMazK11OxF7Xr6pOpP4Qka",
+	"+5xwDO7SjbX5mzP4NakInXB9LjIli6LH/Ial//HpEU/oX/R451L3hygTA0iwCIb8RGnwabPZC8Z4YHg8",
+	"OEAqT7xcizH5GbTbYBDOtCpgMVWhZF0o0p2ZlNTjti0BuqH36FDluprWzuIZEW4zN642/9Flnp/0FPVn",
+	"Ow0poq8k1exqZ0VVHctyRjN7WncvrEorJIRp7m6U1UDjz757qxf6RON4YlRblxTIxvVsc6MdyUnEFOLu",
+	"QgmyrqXEx9Lty9Vd0AX/xf4/ufMCe2o0ZolatWZPEWDtaV9p3evR+JFdslwWGPSHDFCRbxLy6OgRYblm",
+	"UCbQRU776JvpLfPuOrmzwZiyO+8/r0swfAc7lxbY7BRhIYqnmbHLA3sIPienJxUTT7c0SyYMjDnIbuOM",
+	"G8//Eo8qTmFBXQwUbx5wQVwz5F0H0oB/msv0ol9SDAI8eSH98GN4XJWNytSltcf8R+zViB4S/MpltrFV",
+	"mUPbTiMXkH2WnAt71UxxsfBdimHojJVCc5rnmmQl8zmra7o5JooJtqa5TojC1oL2Hc6FoxPXqwCyYjnT",
+	"CbY8sOxJj8kbvmJElUITKc6FqyqG9KKqGxZ6R8L+lppQpyMSbrARpVUiIUbqOD1FKbuSl2xMXop84+YT",
+	"o2cFBm1wTdhqxrKMZU/OxaOjH8g0lWKe8xSiw3YRUjh3TVSXtA9/Cmd4S4FO+2x7vp88xgmb6hGrkKLl",
+	"fVhLq3x8FtLcyjYt0HChDdMnpEqaWQtldPzt0Xa2SbMVF02+WZSznKe3wDBf4YO/PE4ZZ49iM7PksAdX",
+	"5E4t642svYErbhH1q9l+Eew/DdNwkItyRRQVF58/ywoA42eBQXHBkmbb0qwA1ocf7D9X23Kt3uD4g5aa",
+	"FkkNdnMS+pOCB4wbfnfLJ9vP0z5TjU6nA5iDYv+xDc2C+BPnP+yZ+XCHQ89eh9rmfSj9NLt4zBna2uuq",
+	"+R1cjbmFPvJOplbt8mFnOYVf1zxjAgdRYKLc2j3o3ts3T7+OhqJxrN4NlR38XmLLf8dc/ASkj+IuPc+2",
+	"u9/66GEDhmIDzbhI8zJj2Zj8IteNJl113kMSXRTU1e2/hNijqvF9w4BVDQO8TRJFXIkQ5ss8w47idhE+",
+	"V4RaRUobcv/o6Mgj4hcW54cN+0EPgM0QOSb+KB11IzE34vzwVTMJCb46rMdz9bVvcPVDOJ8H4sYJmWFL",
+	"4Sn3ExCCMXXTY2iQDwEx48wprsmSqhWEzyBVGdq2wxggnEtYTUqMtp1jqVTZTXGGuxH8Cuf2DW8zcnOv",
+	"ruZr9igziBeYe2qkwkmaf8bk09eAfCjy4jRm7ZMDGIQ+Or5/9Oj7x9992yW9ZjqqZQDbNa+3Gm2UFra3",
+	"R8QvuICGHBjZajbtSLCMGSUv9D/gWZ+k8B97qu8e7Zjh+aUpd9VEsTuu1e3MjGZUpUtSOmSpkdN+BuRE",
+	"z8MOhwRcf7hi29pfY4Red4LCdX2r773ve+7B6BOR1X1/zJIJotgKnI0Ye4XOAHPunI84sAVCv+eiTrwN",
+	"Z754ZbbuZL+twSBOAbHbm7gRgdNY08GY0MHrX7DRkIZPdg04jlAKV1G5KIUvXeR6ybSTmSyf3ylT4UfY",
+	"ZtUUMY5Ew3t0x+B1s2TbJ7AKJec8Z3fODuv17jv4Xu1olv2C3dVOu5+vadE2PPBNsit8+LNkztU0EEGy",
+	"FqM/ZNVw0Sgl48+3T8x+JmnEhBOM/PvZy19IJtNydQdKE5vZUXXmsM+rsMKoHse5k+yb8YOHR0fNI/oA",
+	"MqvZjSLiK3HujM9AZnZ9d107sjjUD/3tmtEQZ7U7o2Fun/is48ashHYTST/k1CnvTbUm7IAshVO5fNfk",
+	"pM6FgzlIPYOOxz3p3w6x7qzUaUypvYOyB4njDyh4dlHcj4ix1vBkAv6i16ZAxw/XbLaU8kIf4kzM7Y3G",
+	"rSkOSZyQCTfbGCwRsX8cV2wZBmX6cZ7cjMmDoyOyYlTouqsP+rygYZdU4MHGvIaarv4pZ65EZM3z3Ipe",
+	"MEG46fFgMX7J0E4Cr88u0/6N72Hy84uTp55+7fbG5KVgldRZca1d6rlnDjm/YFUBC8kk5tSSOTe941sj",
+	"U0RrYog20+mj628OvxkdfxhMka2mEwBrcFsAe7Kcznu711T7nI5cMZptPlfGQGcyazR1DrJkHBaBwYkg",
+	"DujA43WvD+nqys3O7UGQJSNLqV11E1znkpdrjclPsDwEbuzeHOsdb/WUeS7XGptmum5ystkks07DhdO3",
+	"pu75aL2UhK7I6X87H41rhIIeft1oxivUTzGzh8kiZ9UzuSJA91wbpJtxU87qyOMg0VauRaOSC6PXUhsd",
+	"rsdPoky608k32DzIpcY17vKjKbq3QaQ8wXaCOujShR1Kgmf42Gv3Eb5xVNJwpyRVpWjD3RE80cfuIosK",
+	"mgag9yRciO8l0rntheVBXCwaEIfIShziLucrpXkerqtC6O5tr2VpfJlaoeQlpJbmnGG5IjMHZfGEZLGM",
+	"l+D5kPdx9e7qPwMAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -306,6 +306,43 @@ func (q *Queries) GetRunningChange(ctx context.Context, accountID uuid.UUID) (Su
 	return i, err
 }
 
+const getSessionAttempt = `-- name: GetSessionAttempt :one
+SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts WHERE account_id = $1 AND stripe_session_id = $2::text
+`
+
+// GetSessionAttempt
+//
+//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts WHERE account_id = $1 AND stripe_session_id = $2::text
+func (q *Queries) GetSessionAttempt(ctx context.Context, accountID uuid.UUID, stripeSessionID string) (CheckoutAttempt, error) {
+	row := q.db.QueryRow(ctx, getSessionAttempt, accountID, stripeSessionID)
+	var i CheckoutAttempt
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.Kind,
+		&i.PriceLookupKey,
+		&i.StripePriceID,
+		&i.Currency,
+		&i.TierID,
+		&i.Interval,
+		&i.PackID,
+		&i.Credits,
+		&i.SuccessURL,
+		&i.CancelURL,
+		&i.Status,
+		&i.StripeSessionID,
+		&i.URL,
+		&i.LeaseUntil,
+		&i.ExpiresAt,
+		&i.CreatedBy,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Quantity,
+		&i.TrialDays,
+	)
+	return i, err
+}
+
 const giveUpAttempt = `-- name: GiveUpAttempt :execrows
 UPDATE checkout_attempts SET status = 'failed', lease_until = NULL, updated_at = $1::timestamptz
 WHERE id = $2 AND account_id = $3 AND status = 'creating' AND lease_until IS NOT DISTINCT FROM $4
@@ -335,6 +372,20 @@ func (q *Queries) GiveUpAttempt(ctx context.Context, arg GiveUpAttemptParams) (i
 	return result.RowsAffected(), nil
 }
 
+const hadSubscription = `-- name: HadSubscription :one
+SELECT EXISTS (SELECT 1 FROM subscriptions WHERE account_id = $1 AND status NOT IN ('incomplete', 'incomplete_expired'))
+`
+
+// HadSubscription tells whether the account ever paid for one, or tried one.
+//
+//	SELECT EXISTS (SELECT 1 FROM subscriptions WHERE account_id = $1 AND status NOT IN ('incomplete', 'incomplete_expired'))
+func (q *Queries) HadSubscription(ctx context.Context, accountID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hadSubscription, accountID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const hasLiveSubscription = `-- name: HasLiveSubscription :one
 SELECT EXISTS (
     SELECT 1 FROM subscriptions
@@ -357,9 +408,9 @@ func (q *Queries) HasLiveSubscription(ctx context.Context, accountID uuid.UUID) 
 
 const insertAttempt = `-- name: InsertAttempt :exec
 INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits,
-    success_url, cancel_url, status, lease_until, expires_at, created_by, created_at, updated_at)
+    success_url, cancel_url, quantity, trial_days, status, lease_until, expires_at, created_by, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-    $11, $12, 'creating', $13, $14, $15, $16, $16)
+    $11, $12, $13, $14, 'creating', $15, $16, $17, $18, $18)
 `
 
 type InsertAttemptParams struct {
@@ -375,6 +426,8 @@ type InsertAttemptParams struct {
 	Credits        *int64
 	SuccessURL     string
 	CancelURL      string
+	Quantity       int64
+	TrialDays      int32
 	LeaseUntil     *time.Time
 	ExpiresAt      *time.Time
 	CreatedBy      *uuid.UUID
@@ -384,9 +437,9 @@ type InsertAttemptParams struct {
 // InsertAttempt
 //
 //	INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits,
-//	    success_url, cancel_url, status, lease_until, expires_at, created_by, created_at, updated_at)
+//	    success_url, cancel_url, quantity, trial_days, status, lease_until, expires_at, created_by, created_at, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-//	    $11, $12, 'creating', $13, $14, $15, $16, $16)
+//	    $11, $12, $13, $14, 'creating', $15, $16, $17, $18, $18)
 func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) error {
 	_, err := q.db.Exec(ctx, insertAttempt,
 		arg.ID,
@@ -401,6 +454,8 @@ func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) er
 		arg.Credits,
 		arg.SuccessURL,
 		arg.CancelURL,
+		arg.Quantity,
+		arg.TrialDays,
 		arg.LeaseUntil,
 		arg.ExpiresAt,
 		arg.CreatedBy,
@@ -545,6 +600,48 @@ func (q *Queries) ListCustomers(ctx context.Context, accountID uuid.UUID) ([]str
 			return nil, err
 		}
 		items = append(items, stripe_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listInvoiceLines = `-- name: ListInvoiceLines :many
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
+ORDER BY invoice_id, period_start NULLS FIRST, amount, id
+`
+
+// ListInvoiceLines are in Stripe's own order as far as it can be told: by period, then by amount, credits first.
+//
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
+//	ORDER BY invoice_id, period_start NULLS FIRST, amount, id
+func (q *Queries) ListInvoiceLines(ctx context.Context, accountID uuid.UUID, invoiceIds []string) ([]InvoiceLine, error) {
+	rows, err := q.db.Query(ctx, listInvoiceLines, accountID, invoiceIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []InvoiceLine{}
+	for rows.Next() {
+		var i InvoiceLine
+		if err := rows.Scan(
+			&i.ID,
+			&i.InvoiceID,
+			&i.AccountID,
+			&i.PriceID,
+			&i.SubscriptionItemID,
+			&i.Description,
+			&i.Amount,
+			&i.Currency,
+			&i.Quantity,
+			&i.Proration,
+			&i.PeriodStart,
+			&i.PeriodEnd,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -829,6 +926,49 @@ func (q *Queries) RecordCustomer(ctx context.Context, arg RecordCustomerParams) 
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const sumTransactions = `-- name: SumTransactions :many
+SELECT currency, kind, sum(amount)::bigint AS amount, count(*) AS number FROM transactions
+WHERE account_id = $1 AND status NOT IN ('pending', 'failed', 'canceled', 'requires_action')
+GROUP BY currency, kind ORDER BY currency, kind
+`
+
+type SumTransactionsRow struct {
+	Currency string
+	Kind     string
+	Amount   int64
+	Number   int64
+}
+
+// SumTransactions never adds up different currencies. What has not come about does not count.
+//
+//	SELECT currency, kind, sum(amount)::bigint AS amount, count(*) AS number FROM transactions
+//	WHERE account_id = $1 AND status NOT IN ('pending', 'failed', 'canceled', 'requires_action')
+//	GROUP BY currency, kind ORDER BY currency, kind
+func (q *Queries) SumTransactions(ctx context.Context, accountID uuid.UUID) ([]SumTransactionsRow, error) {
+	rows, err := q.db.Query(ctx, sumTransactions, accountID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SumTransactionsRow{}
+	for rows.Next() {
+		var i SumTransactionsRow
+		if err := rows.Scan(
+			&i.Currency,
+			&i.Kind,
+			&i.Amount,
+			&i.Number,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const yieldAttempt = `-- name: YieldAttempt :exec

@@ -91,6 +91,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	d.outbox = outbox.NewDelivery(pool, d.now, log)
 	d.billing = billing.New(billing.Config{
 		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: d.now, Log: log,
+		AutomaticTax: cfg.AutomaticTax,
 		// Events are taken in by those who know of billing; they come after it.
 		Sync: func(ctx context.Context, kind, id string) error { return d.stripe.Sync(ctx, kind, id) },
 	})
@@ -111,7 +112,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 // policy says what a subscription's status is worth.
 func policy(cfg config.Config) account.Policy {
 	p := account.DefaultPolicy()
-	p.Grace = cfg.PastDueGrace
+	p.Grace, p.PauseEndsAccess = cfg.PastDueGrace, cfg.PauseEndsAccess
 	return p
 }
 

@@ -45,9 +45,9 @@ WHERE account_id = @account_id AND status IN ('creating', 'open', 'expiring') OR
 
 -- name: InsertAttempt :exec
 INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits,
-    success_url, cancel_url, status, lease_until, expires_at, created_by, created_at, updated_at)
+    success_url, cancel_url, quantity, trial_days, status, lease_until, expires_at, created_by, created_at, updated_at)
 VALUES (@id, @account_id, @kind, @price_lookup_key, @stripe_price_id, @currency, @tier_id, @interval, @pack_id, @credits,
-    @success_url, @cancel_url, 'creating', @lease_until, @expires_at, @created_by, @created_at, @created_at);
+    @success_url, @cancel_url, @quantity, @trial_days, 'creating', @lease_until, @expires_at, @created_by, @created_at, @created_at);
 
 -- name: LeaseAttempt :exec
 -- LeaseAttempt is called under the lock of the row.
@@ -75,6 +75,24 @@ WHERE id = @id AND account_id = @account_id AND status = 'creating' AND lease_un
 -- EndAttempt writes down what Stripe says of the session. The event may have come first: then no row changes.
 UPDATE checkout_attempts SET status = @status, lease_until = NULL, updated_at = @now::timestamptz
 WHERE id = @id AND account_id = @account_id AND status IN ('creating', 'open', 'expiring');
+
+-- name: GetSessionAttempt :one
+SELECT * FROM checkout_attempts WHERE account_id = @account_id AND stripe_session_id = @stripe_session_id::text;
+
+-- name: HadSubscription :one
+-- HadSubscription tells whether the account ever paid for one, or tried one.
+SELECT EXISTS (SELECT 1 FROM subscriptions WHERE account_id = @account_id AND status NOT IN ('incomplete', 'incomplete_expired'));
+
+-- name: ListInvoiceLines :many
+-- ListInvoiceLines are in Stripe's own order as far as it can be told: by period, then by amount, credits first.
+SELECT * FROM invoice_lines WHERE account_id = @account_id AND invoice_id = ANY (@invoice_ids::text[])
+ORDER BY invoice_id, period_start NULLS FIRST, amount, id;
+
+-- name: SumTransactions :many
+-- SumTransactions never adds up different currencies. What has not come about does not count.
+SELECT currency, kind, sum(amount)::bigint AS amount, count(*) AS number FROM transactions
+WHERE account_id = @account_id AND status NOT IN ('pending', 'failed', 'canceled', 'requires_action')
+GROUP BY currency, kind ORDER BY currency, kind;
 
 -- name: ListInvoices :many
 -- ListInvoices leaves drafts out: they may still change. The first page begins at the end of time.
