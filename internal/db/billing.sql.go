@@ -108,12 +108,12 @@ func (q *Queries) GetAccountOwnerEmail(ctx context.Context, accountID uuid.UUID)
 }
 
 const getCustomer = `-- name: GetCustomer :one
-SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 `
 
 // GetCustomer
 //
-//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeCustomer, error) {
 	row := q.db.QueryRow(ctx, getCustomer, accountID)
 	var i StripeCustomer
@@ -128,6 +128,7 @@ func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeC
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.ToldEmail,
 	)
 	return i, err
 }
@@ -499,8 +500,8 @@ func (q *Queries) InsertChange(ctx context.Context, arg InsertChangeParams) erro
 }
 
 const insertCustomer = `-- name: InsertCustomer :exec
-INSERT INTO stripe_customers (id, account_id, email, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $4)
+INSERT INTO stripe_customers (id, account_id, email, told_email, created_at, updated_at)
+VALUES ($1, $2, $3, $3, $4, $4)
 `
 
 type InsertCustomerParams struct {
@@ -512,8 +513,8 @@ type InsertCustomerParams struct {
 
 // InsertCustomer
 //
-//	INSERT INTO stripe_customers (id, account_id, email, created_at, updated_at)
-//	VALUES ($1, $2, $3, $4, $4)
+//	INSERT INTO stripe_customers (id, account_id, email, told_email, created_at, updated_at)
+//	VALUES ($1, $2, $3, $3, $4, $4)
 func (q *Queries) InsertCustomer(ctx context.Context, arg InsertCustomerParams) error {
 	_, err := q.db.Exec(ctx, insertCustomer,
 		arg.ID,
@@ -773,6 +774,57 @@ func (q *Queries) ListLiveAttempts(ctx context.Context, accountID uuid.UUID) ([]
 	return items, nil
 }
 
+const listSubscribersOfPrice = `-- name: ListSubscribersOfPrice :many
+SELECT DISTINCT s.id, s.account_id, s.status, i.quantity, s.current_period_end, 
+    (s.cancel_at_period_end OR s.cancel_at IS NOT NULL)::boolean AS ending
+FROM subscriptions s JOIN subscription_items i ON i.subscription_id = s.id AND i.account_id = s.account_id
+WHERE i.price_id = $1 AND s.ended_at IS NULL AND s.status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+ORDER BY s.account_id, s.id
+`
+
+type ListSubscribersOfPriceRow struct {
+	ID               string
+	AccountID        uuid.UUID
+	Status           string
+	Quantity         int64
+	CurrentPeriodEnd *time.Time
+	Ending           bool
+}
+
+// ListSubscribersOfPrice
+//
+//	SELECT DISTINCT s.id, s.account_id, s.status, i.quantity, s.current_period_end,
+//	    (s.cancel_at_period_end OR s.cancel_at IS NOT NULL)::boolean AS ending
+//	FROM subscriptions s JOIN subscription_items i ON i.subscription_id = s.id AND i.account_id = s.account_id
+//	WHERE i.price_id = $1 AND s.ended_at IS NULL AND s.status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+//	ORDER BY s.account_id, s.id
+func (q *Queries) ListSubscribersOfPrice(ctx context.Context, priceID string) ([]ListSubscribersOfPriceRow, error) {
+	rows, err := q.db.Query(ctx, listSubscribersOfPrice, priceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListSubscribersOfPriceRow{}
+	for rows.Next() {
+		var i ListSubscribersOfPriceRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.Status,
+			&i.Quantity,
+			&i.CurrentPeriodEnd,
+			&i.Ending,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listTransactions = `-- name: ListTransactions :many
 SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions
 WHERE account_id = $1 AND (occurred_at, id) < ($2::timestamptz, $3::uuid)
@@ -818,6 +870,66 @@ func (q *Queries) ListTransactions(ctx context.Context, arg ListTransactionsPara
 			&i.Description,
 			&i.OccurredAt,
 			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listUntoldEmails = `-- name: ListUntoldEmails :many
+SELECT c.id, c.account_id, c.stripe_id::text AS stripe_id, o.email, o.email_as_of
+FROM stripe_customers c
+JOIN accounts a ON a.id = c.account_id AND a.status = 'active'
+JOIN LATERAL (
+    SELECT u.email, u.email_as_of FROM memberships m JOIN users u ON u.id = m.user_id
+    WHERE m.account_id = c.account_id AND m.role = 'owner' AND u.status = 'active'
+    ORDER BY m.created_at, m.user_id LIMIT 1
+) o ON o.email <> c.told_email AND o.email <> ''
+WHERE c.stripe_id IS NOT NULL AND c.deleted_at IS NULL AND c.id > $1
+ORDER BY c.id LIMIT $2
+`
+
+type ListUntoldEmailsRow struct {
+	ID        uuid.UUID
+	AccountID uuid.UUID
+	StripeID  string
+	Email     string
+	EmailAsOf time.Time
+}
+
+// ListUntoldEmails are the customers whose account's first owner has another address than Stripe was told. The account has to be
+// open: of a deleted user nothing more is told.
+//
+//	SELECT c.id, c.account_id, c.stripe_id::text AS stripe_id, o.email, o.email_as_of
+//	FROM stripe_customers c
+//	JOIN accounts a ON a.id = c.account_id AND a.status = 'active'
+//	JOIN LATERAL (
+//	    SELECT u.email, u.email_as_of FROM memberships m JOIN users u ON u.id = m.user_id
+//	    WHERE m.account_id = c.account_id AND m.role = 'owner' AND u.status = 'active'
+//	    ORDER BY m.created_at, m.user_id LIMIT 1
+//	) o ON o.email <> c.told_email AND o.email <> ''
+//	WHERE c.stripe_id IS NOT NULL AND c.deleted_at IS NULL AND c.id > $1
+//	ORDER BY c.id LIMIT $2
+func (q *Queries) ListUntoldEmails(ctx context.Context, after uuid.UUID, maxRows int32) ([]ListUntoldEmailsRow, error) {
+	rows, err := q.db.Query(ctx, listUntoldEmails, after, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListUntoldEmailsRow{}
+	for rows.Next() {
+		var i ListUntoldEmailsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.StripeID,
+			&i.Email,
+			&i.EmailAsOf,
 		); err != nil {
 			return nil, err
 		}
@@ -926,6 +1038,30 @@ func (q *Queries) RecordCustomer(ctx context.Context, arg RecordCustomerParams) 
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const recordToldEmail = `-- name: RecordToldEmail :exec
+UPDATE stripe_customers SET told_email = $1, updated_at = $2::timestamptz WHERE id = $3 AND account_id = $4
+`
+
+type RecordToldEmailParams struct {
+	Email     string
+	Now       time.Time
+	ID        uuid.UUID
+	AccountID uuid.UUID
+}
+
+// RecordToldEmail
+//
+//	UPDATE stripe_customers SET told_email = $1, updated_at = $2::timestamptz WHERE id = $3 AND account_id = $4
+func (q *Queries) RecordToldEmail(ctx context.Context, arg RecordToldEmailParams) error {
+	_, err := q.db.Exec(ctx, recordToldEmail,
+		arg.Email,
+		arg.Now,
+		arg.ID,
+		arg.AccountID,
+	)
+	return err
 }
 
 const sumTransactions = `-- name: SumTransactions :many

@@ -163,6 +163,20 @@ func (q *Queries) GetLastApply(ctx context.Context) (CatalogApply, error) {
 	return i, err
 }
 
+const getStripePriceOfTierPrice = `-- name: GetStripePriceOfTierPrice :one
+SELECT stripe_price_id FROM tier_prices WHERE lookup_key = $1
+`
+
+// GetStripePriceOfTierPrice
+//
+//	SELECT stripe_price_id FROM tier_prices WHERE lookup_key = $1
+func (q *Queries) GetStripePriceOfTierPrice(ctx context.Context, lookupKey string) (string, error) {
+	row := q.db.QueryRow(ctx, getStripePriceOfTierPrice, lookupKey)
+	var stripe_price_id string
+	err := row.Scan(&stripe_price_id)
+	return stripe_price_id, err
+}
+
 const getTier = `-- name: GetTier :one
 
 SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at, trial_days, max_quantity FROM tiers WHERE id = $1

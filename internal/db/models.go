@@ -193,6 +193,7 @@ type StripeCustomer struct {
 	CreatedAt            time.Time
 	UpdatedAt            time.Time
 	DeletedAt            *time.Time
+	ToldEmail            string
 }
 
 type StripeEvent struct {

@@ -141,7 +141,7 @@ func (d *domains) services() httpapi.Services {
 
 // workers are the packages with background work.
 func (d *domains) workers() []worker {
-	return []worker{d.accounts, d.stripe, d.credits, d.usage, d.outbox, d.cleaning}
+	return []worker{d.accounts, d.billing, d.stripe, d.credits, d.usage, d.outbox, d.cleaning}
 }
 
 // close flushes what is written in batches.

@@ -32,6 +32,9 @@ SELECT p.*, t.allowance_amount, t.allowance_rollover
 FROM tier_prices p JOIN tiers t ON t.id = p.tier_id
 WHERE p.stripe_price_id = @stripe_price_id;
 
+-- name: GetStripePriceOfTierPrice :one
+SELECT stripe_price_id FROM tier_prices WHERE lookup_key = @lookup_key;
+
 -- name: GetCreditPackPriceByStripeID :one
 -- GetCreditPackPriceByStripeID finds archived prices too, with the credits that were sold under them.
 SELECT p.*, c.expires_after_days
