@@ -179,8 +179,6 @@ var forAllAccounts = map[string]string{
 	"TakeUnsentOutbox":       "a job for all",
 	"MarkOutboxSent":         "after a query that locked the rows",
 	"IsStripeCustomerKnown":  "asks whose a customer is",
-	"ListUntoldEmails":       "a job for all",
-	"ListSubscribersOfPrice": "the operator's command moves all subscribers",
 }
 
 var (
