@@ -18,8 +18,11 @@ import (
 )
 
 func runCatalog(ctx context.Context, p process, args []string) error {
+	if len(args) > 0 && args[0] == "migrate" {
+		return migrateCatalog(ctx, p, args[1:])
+	}
 	if len(args) == 0 || !slices.Contains([]string{"plan", "apply", "show"}, args[0]) {
-		return p.wrongUsage("catalog takes plan, apply or show")
+		return p.wrongUsage("catalog takes plan, apply, show or migrate")
 	}
 	flags := flag.NewFlagSet("catalog", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)

@@ -77,6 +77,9 @@ func TestCatalogCommands(t *testing.T) {
 	}
 	catalog("show").want(t, 0, "Last applied 20", "").want(t, 0, "eur 2700 (price_", "")
 
+	catalog("migrate").want(t, 2, "", "--from PRICE --to PRICE")
+	catalog("migrate", "--from", "pro_month_eur", "--to", "nothing").want(t, 1, "", "price_not_found")
+
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(bad, []byte("currencies: [usd]\ntiers: []\n"), 0o600); err != nil {
 		t.Fatal(err)

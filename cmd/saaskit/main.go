@@ -16,6 +16,7 @@ const usage = `usage: saaskit <command> [arguments]
   serve                        run the server
   migrate [up|status]          bring the database up to date, or show what it lacks
   catalog plan|apply|show      compare catalog.yaml with what is on sale, put it on sale, print it
+  catalog migrate              move subscribers from one price to another; shows whom, --apply does it
   keys create|list|revoke      service keys
   events types                 list the event types to register at Stripe
   doctor ledger                prove every balance from its entries

@@ -23,8 +23,21 @@ const (
 	PauseMarkUncollectible = "mark_uncollectible"
 )
 
+// What a status is worth.
+const (
+	NoAccess    Worth = iota // nothing
+	FullAccess               // access, unless a paused collection ends it
+	GraceAccess              // access until the grace is over
+)
+
+// A Worth is what a status of a subscription is worth.
+type Worth int
+
 // A Policy says what a subscription's status is worth.
 type Policy struct {
+	// Statuses is the table from Stripe's statuses to their worth; nil is [DefaultStatuses]. One that is not in it keeps the access
+	// that there was, and package stripehook tells the operator of it.
+	Statuses map[string]Worth
 	// Grace is how long access outlives the first failed payment.
 	Grace time.Duration
 	// PauseEndsAccess names the behaviours of a paused collection under which access ends with the period that was paid.
@@ -33,7 +46,15 @@ type Policy struct {
 
 // DefaultPolicy gives a week of grace, and ends access where paused invoices are voided.
 func DefaultPolicy() Policy {
-	return Policy{Grace: 7 * 24 * time.Hour, PauseEndsAccess: []string{PauseVoid}}
+	return Policy{Grace: 7 * 24 * time.Hour, PauseEndsAccess: []string{PauseVoid}, Statuses: DefaultStatuses()}
+}
+
+// DefaultStatuses is the table for the statuses that Stripe has today.
+func DefaultStatuses() map[string]Worth {
+	return map[string]Worth{
+		"trialing": FullAccess, "active": FullAccess, "past_due": GraceAccess,
+		"unpaid": NoAccess, "paused": NoAccess, "incomplete": NoAccess, "incomplete_expired": NoAccess, "canceled": NoAccess,
+	}
 }
 
 // A Standing is what an account may use now.
@@ -163,15 +184,20 @@ func judge(row db.ListStandingFactsRow, policy Policy, now time.Time) (state Sub
 
 // access is the table from status to access. until is when it ends by itself. A status that is not known changes nothing.
 func access(sub db.Subscription, policy Policy) (yes bool, until *time.Time) {
-	switch sub.Status {
-	case "trialing", "active":
-		return true, pauseEnd(sub, policy)
-	case "past_due":
-		return true, graceEnd(sub, policy)
-	case "unpaid", "paused", "incomplete", "incomplete_expired", "canceled":
-		return false, nil
+	table := policy.Statuses
+	if table == nil {
+		table = DefaultStatuses()
 	}
-	return sub.AccessKnown, nil
+	worth, known := table[sub.Status]
+	switch {
+	case !known:
+		return sub.AccessKnown, nil
+	case worth == FullAccess:
+		return true, pauseEnd(sub, policy)
+	case worth == GraceAccess:
+		return true, graceEnd(sub, policy)
+	}
+	return false, nil
 }
 
 // graceEnd counts from when the payment was first seen overdue. Where that was not written down the period in question began

@@ -118,6 +118,8 @@ func TestStandingWithOtherPolicies(t *testing.T) {
 		policy account.Policy
 		access bool
 	}{
+		{"a stricter table", sub{status: "past_due", tier: "pro", pastDue: "-1h"}, account.Policy{Grace: time.Hour * 99, Statuses: map[string]account.Worth{"past_due": account.NoAccess}}, false},
+		{"a laxer table", sub{status: "unpaid", tier: "pro"}, account.Policy{Statuses: map[string]account.Worth{"unpaid": account.FullAccess}}, true},
 		{"no grace", sub{status: "past_due", tier: "pro", pastDue: "0s"}, account.Policy{}, false},
 		{"long grace", sub{status: "past_due", tier: "pro", pastDue: "-500h"}, account.Policy{Grace: 501 * time.Hour}, true},
 		{"voided pause keeps access", sub{status: "active", tier: "pro", pause: "void", start: "-20h", end: "-1h"}, account.Policy{}, true},

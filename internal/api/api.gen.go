@@ -76,6 +76,30 @@ func (e AllowanceEvery) Valid() bool {
 	}
 }
 
+// Defines values for CheckoutStatusStatus.
+const (
+	CheckoutStatusStatusComplete CheckoutStatusStatus = "complete"
+	CheckoutStatusStatusExpired  CheckoutStatusStatus = "expired"
+	CheckoutStatusStatusFailed   CheckoutStatusStatus = "failed"
+	CheckoutStatusStatusOpen     CheckoutStatusStatus = "open"
+)
+
+// Valid indicates whether the value is a known member of the CheckoutStatusStatus enum.
+func (e CheckoutStatusStatus) Valid() bool {
+	switch e {
+	case CheckoutStatusStatusComplete:
+		return true
+	case CheckoutStatusStatusExpired:
+		return true
+	case CheckoutStatusStatusFailed:
+		return true
+	case CheckoutStatusStatusOpen:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ConfirmationRequiredCode.
 const (
 	ConfirmationRequiredCodeConfirmationRequired ConfirmationRequiredCode = "confirmation_required"
@@ -316,6 +340,27 @@ func (e TransactionKind) Valid() bool {
 	}
 }
 
+// Defines values for TransactionTotalKind.
+const (
+	TransactionTotalKindDispute TransactionTotalKind = "dispute"
+	TransactionTotalKindPayment TransactionTotalKind = "payment"
+	TransactionTotalKindRefund  TransactionTotalKind = "refund"
+)
+
+// Valid indicates whether the value is a known member of the TransactionTotalKind enum.
+func (e TransactionTotalKind) Valid() bool {
+	switch e {
+	case TransactionTotalKindDispute:
+		return true
+	case TransactionTotalKindPayment:
+		return true
+	case TransactionTotalKindRefund:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UserStatus.
 const (
 	UserStatusActive   UserStatus = "active"
@@ -529,6 +574,29 @@ type CheckoutSession struct {
 	URL string `json:"url"`
 }
 
+// CheckoutStatus defines model for CheckoutStatus.
+type CheckoutStatus struct {
+	CreditPack *string `json:"credit_pack,omitempty"`
+
+	// Currency ISO 4217, lower case.
+	//
+	// Example: eur
+	Currency  Currency             `json:"currency"`
+	ExpiresAt *time.Time           `json:"expires_at,omitempty"`
+	ID        string               `json:"id"`
+	Interval  *Interval            `json:"interval,omitempty"`
+	Quantity  int64                `json:"quantity"`
+	Status    CheckoutStatusStatus `json:"status"`
+	Tier      *string              `json:"tier,omitempty"`
+	TrialDays *int                 `json:"trial_days,omitempty"`
+
+	// URL Where it can be paid as long as it is open.
+	URL *string `json:"url,omitempty"`
+}
+
+// CheckoutStatusStatus defines model for CheckoutStatus.Status.
+type CheckoutStatusStatus string
+
 // Clock defines model for Clock.
 type Clock struct {
 	Now time.Time `json:"now"`
@@ -682,19 +750,29 @@ type Invoice struct {
 	AmountDue Money `json:"amount_due"`
 
 	// AmountPaid An amount in the currency's minor unit, as Stripe counts it.
-	AmountPaid       Money      `json:"amount_paid"`
-	BillingReason    *string    `json:"billing_reason,omitempty"`
-	CreatedAt        time.Time  `json:"created_at"`
-	HostedInvoiceURL *string    `json:"hosted_invoice_url,omitempty"`
-	ID               string     `json:"id"`
-	InvoicePdf       *string    `json:"invoice_pdf,omitempty"`
-	Number           *string    `json:"number,omitempty"`
-	PaidAt           *time.Time `json:"paid_at,omitempty"`
-	PaidOutOfBand    *bool      `json:"paid_out_of_band,omitempty"`
+	AmountPaid Money `json:"amount_paid"`
+
+	// AmountRemaining An amount in the currency's minor unit, as Stripe counts it.
+	AmountRemaining  *Money    `json:"amount_remaining,omitempty"`
+	BillingReason    *string   `json:"billing_reason,omitempty"`
+	CreatedAt        time.Time `json:"created_at"`
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	ID               string    `json:"id"`
+
+	// InvoicePdf Address of the PDF.
+	InvoicePdf         *string       `json:"invoice_pdf,omitempty"`
+	Lines              []InvoiceLine `json:"lines,omitempty"`
+	NextPaymentAttempt *time.Time    `json:"next_payment_attempt,omitempty"`
+	Number             *string       `json:"number,omitempty"`
+	PaidAt             *time.Time    `json:"paid_at,omitempty"`
+	PaidOutOfBand      *bool         `json:"paid_out_of_band,omitempty"`
 
 	// Status Example: paid
 	Status         string  `json:"status"`
 	SubscriptionID *string `json:"subscription_id,omitempty"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal *Money `json:"subtotal,omitempty"`
 
 	// Total An amount in the currency's minor unit, as Stripe counts it.
 	Total Money `json:"total"`
@@ -771,6 +849,7 @@ type NewCheckoutSession struct {
 	// Example: eur
 	Currency Currency  `json:"currency"`
 	Interval *Interval `json:"interval,omitempty"`
+	Quantity *int64    `json:"quantity,omitempty"`
 
 	// SuccessURL Of an allowed origin.
 	SuccessURL RedirectURL `json:"success_url"`
@@ -1086,13 +1165,19 @@ type Tier struct {
 	// ID Name in the catalogue.
 	ID     Slug       `json:"id"`
 	Limits TierLimits `json:"limits"`
-	Name   string     `json:"name"`
+
+	// MaxQuantity How many of it a subscription may have; absent where it is one.
+	MaxQuantity *int64 `json:"max_quantity,omitempty"`
+	Name        string `json:"name"`
 
 	// Prices Empty for the free tier.
 	Prices []TierPrice `json:"prices"`
 
 	// Rank Higher is more.
 	Rank int `json:"rank"`
+
+	// TrialDays Before the first payment, once for an account; absent where there is no trial.
+	TrialDays *int `json:"trial_days,omitempty"`
 }
 
 // TierLimits defines model for TierLimits.
@@ -1142,9 +1227,21 @@ type TransactionKind string
 
 // TransactionList defines model for TransactionList.
 type TransactionList struct {
-	Data       []Transaction `json:"data"`
-	NextCursor *string       `json:"next_cursor,omitempty"`
+	Data       []Transaction      `json:"data"`
+	NextCursor *string            `json:"next_cursor,omitempty"`
+	Totals     []TransactionTotal `json:"totals,omitempty"`
 }
+
+// TransactionTotal Over all transactions that came about, of one kind and in one currency; currencies are never added up.
+type TransactionTotal struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount Money                `json:"amount"`
+	Count  int64                `json:"count"`
+	Kind   TransactionTotalKind `json:"kind"`
+}
+
+// TransactionTotalKind defines model for TransactionTotal.Kind.
+type TransactionTotalKind string
 
 // Usage defines model for Usage.
 type Usage struct {
@@ -1366,6 +1463,13 @@ type CreateCheckoutSessionParams struct {
 
 	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetCheckoutSessionParams defines parameters for GetCheckoutSession.
+type GetCheckoutSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
 }
 
 // CreatePortalSessionParams defines parameters for CreatePortalSession.
@@ -1647,6 +1751,9 @@ type ServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx echo.Context, params CreateCheckoutSessionParams) error
+	// GetCheckoutSession What has become of a checkout
+	// (GET /v1/billing/checkout-sessions/{session_id})
+	GetCheckoutSession(ctx echo.Context, sessionID string, params GetCheckoutSessionParams) error
 	// CreatePortalSession Open Stripe's customer portal
 	// (POST /v1/billing/portal-sessions)
 	CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error
@@ -2169,6 +2276,42 @@ func (w *ServerInterfaceWrapper) CreateCheckoutSession(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateCheckoutSession(ctx, params)
+	return err
+}
+
+// GetCheckoutSession converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCheckoutSession(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "session_id" -------------
+	var sessionID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "session_id", ctx.Param("session_id"), &sessionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter session_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCheckoutSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCheckoutSession(ctx, sessionID, params)
 	return err
 }
 
@@ -3023,6 +3166,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tiers/:tier", wrapper.GetTier, options.OperationMiddlewares["getTier"]...)
 	router.GET(options.BaseURL+"/v1/credit-packs", wrapper.ListCreditPacks, options.OperationMiddlewares["listCreditPacks"]...)
 	router.POST(options.BaseURL+"/v1/billing/checkout-sessions", wrapper.CreateCheckoutSession, options.OperationMiddlewares["createCheckoutSession"]...)
+	router.GET(options.BaseURL+"/v1/billing/checkout-sessions/:session_id", wrapper.GetCheckoutSession, options.OperationMiddlewares["getCheckoutSession"]...)
 	router.POST(options.BaseURL+"/v1/billing/portal-sessions", wrapper.CreatePortalSession, options.OperationMiddlewares["createPortalSession"]...)
 	router.GET(options.BaseURL+"/v1/subscription", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
 	router.PATCH(options.BaseURL+"/v1/subscription", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
@@ -4029,6 +4173,63 @@ type CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse) VisitCreateCheckoutSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutSessionRequestObject struct {
+	SessionID string `json:"session_id"`
+	Params    GetCheckoutSessionParams
+}
+
+type GetCheckoutSessionResponseObject interface {
+	VisitGetCheckoutSessionResponse(w http.ResponseWriter) error
+}
+
+type GetCheckoutSession200JSONResponse CheckoutStatus
+
+func (response GetCheckoutSession200JSONResponse) VisitGetCheckoutSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutSession4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCheckoutSession4XXApplicationProblemPlusJSONResponse) VisitGetCheckoutSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCheckoutSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCheckoutSessiondefaultApplicationProblemPlusJSONResponse) VisitGetCheckoutSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5723,6 +5924,9 @@ type StrictServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx context.Context, request CreateCheckoutSessionRequestObject) (CreateCheckoutSessionResponseObject, error)
+	// GetCheckoutSession What has become of a checkout
+	// (GET /v1/billing/checkout-sessions/{session_id})
+	GetCheckoutSession(ctx context.Context, request GetCheckoutSessionRequestObject) (GetCheckoutSessionResponseObject, error)
 	// CreatePortalSession Open Stripe's customer portal
 	// (POST /v1/billing/portal-sessions)
 	CreatePortalSession(ctx context.Context, request CreatePortalSessionRequestObject) (CreatePortalSessionResponseObject, error)
@@ -6510,6 +6714,32 @@ func (sh *strictHandler) CreateCheckoutSession(ctx echo.Context, params CreateCh
 		return err
 	} else if validResponse, ok := response.(CreateCheckoutSessionResponseObject); ok {
 		return validResponse.VisitCreateCheckoutSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCheckoutSession operation middleware
+func (sh *strictHandler) GetCheckoutSession(ctx echo.Context, sessionID string, params GetCheckoutSessionParams) error {
+	var request GetCheckoutSessionRequestObject
+
+	request.SessionID = sessionID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCheckoutSession(ctx.Request().Context(), request.(GetCheckoutSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCheckoutSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCheckoutSessionResponseObject); ok {
+		return validResponse.VisitGetCheckoutSessionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7416,177 +7646,185 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxu3luBfwXKnKk6mRcmv5Eb+sOvr+E40145dlr25W5FXBLsPSVw1gQ6AFs1JaWt/zf6w/SVbOAfo",
-	"F9FkU5YUOZl8iEWyH8DBeT9/G6VqWSgJ0prR8W+jBfAMNP55ksGyUBakfQdFzteQuW8zMKkWhRVKjo5H",
-	"E6tLmLDVAjQwuwDGpVmBZsIwu+CWqRnjkgHXuQDNNPxagrFsJewCrzZ8Cax6T7o++Dusx6NkZNIFLLl7",
-	"HchyOTr+ZeTeM/qYjOy6gNHxyFgt5Hx0dZWM3tFDT37YXN1PfAluIcJUrxaSqVKzXM1N+0XdB18lo4Jr",
-	"vgTrwfE8TVUp7Y8IoM13vXebp0uYVYynls2UHrPnrDSgvzKsAG2U5Hl1FQFNWAesHGaWqdI+Y5xdwNp9",
-	"NVWlzNyjhDVMrWS4z11iQF+KFNylZ3LBjbtMOlgqCeMzOUpGwq2JDnOUjNxvo+PRKefmQtgDv5XW/mdK",
-	"L7kdHY/KUmSjGKBflNqoyM4nEj7Z8xR/nbgTdydb8DmwKcyUhnFYzq8l6HW9GrqjtYgl//QK5NwuRsdP",
-	"Hz5KRkshw+eHsSU1UOfvsN5c2mt+AYZxpsHqNTN8BmP2oXDQevT0KSu0kJZPc2DPT1+cnLB0wTVP3Xkn",
-	"bOqQhTPNZaaW7MOHkx/GfVDt4G/fhh49fdrdUMGtBe2e+b9++S8H//vjv/5LFPB/hzVhN76+4HZRv/wC",
-	"1ud4Xg7BhXY06khlv5N9JZbCVi/oHFOOPzYfmMGMl7kdHT86StwOxdLR6MOjI9yf/1S9R0gLc9BEUhpM",
-	"oaQBpKi3Wk1zWLo/UyUdo3F/8qLIRcrdCR4WdMW//tO44/ytsYZ/0TAbHY/+62HNvg7pV3MYnotvbCPE",
-	"c6ZhVhqeswfv/vaCff/k6Xdfj0dXyegUjBH0kp617LeG8LzIGk7FXELGhMQXvwdj34FBeN7QuxuPjLz+",
-	"xLKV0hdmjEfv70EG9/bEE1GhVQHaCjomnudqBdm5KPCjsLA0EY5ZHTjXmq/d51QDt5Cdc9tCw4xbOLBi",
-	"CZu4mIzgUyE0mL3uEdkANE9GOTf2vDTVgtpgIbbA2VLI0gLLuUXGNWwFRCoRkJhUFdAG21ascZfHQGks",
-	"15FF/xXmQkoh54HtGkg1OGqFT3xZ5LiYi/PHs39zLMMqZiHPndQwjBdc2/HoWJZ5HuMJNT/5ZYTwxD1W",
-	"OwpLap1yLZ/V9J+QWrdywqpXwthNzMq45YNh49EzApyG/IlJ8vZe8J39C/1QuINGtM8y4cDM87eNRc94",
-	"bgD5XPNbx8sH0UxDHjx5HEGkJf90Qtc+PepsNBl9OpirA/fdgbkQxYEqaHkHhXI8VvvFDSMid+xO9AVx",
-	"0YvSjRUHDt8vkq+P8PXGH21uvJTi1xL877TegbC4ih201342GV2agjGbVPbzAuwCtNO7ymn1A5uLS9Qu",
-	"a72Ps4KLjFmn60q1GtesYqpUDlxelysO5HAXQmZNpTmonO5a4MuI/ryFdWmVQ1zNTXmeO5XWsRn/JrWS",
-	"qBItYTkFvfmiZFSbCHS7U3E56saeCbmjElHN2oFztVAG2Ay4LbVT6WTGUDExbKHyrAPtbWwMYVRxM3xj",
-	"Ek5+NzOjg375qVA6jkABs7ZyMn/ZVTLihTh37PgGuCAvM2HPczUf/ix3x0tp9bpHersHWs2l4ak7i+Gr",
-	"fIH3vq9vjb1AyEsl0j2YxQndEJWPDcLcg/s07oo99Vp737Hr0vA5DH7YB3f1e2V5vvmsDnbzyqirkKoL",
-	"lwbMO5uLH3dYbRO5omThpB2XaYRfECZ4b0CqllAb/472HNF2aGgZSKhid0Lab5+MNg2KZASXzlRpcLyl",
-	"knYR5XNa5bm6jPGXwN7tAtbOBs/FJTIqoRk+LsbGu7BfetDTgqIwqoktwjestz1qtc0f4pg4Uozb89Qq",
-	"fR54/sbPtyhnLNdzsOci261u4QP8/lpL3s1rS7v4YPpcLU5wMG7YaVnwKTfA3OXsQqoViuTlmE1ENiE/",
-	"FDi57R4btGRi98yqC5AJk8rit/hIkdFFwrDnb0820fNaNs2Sizx6RvjLearkTOjl7ZyV29X5EiwPyvZ2",
-	"dgP6dbg2cpTbzumGNOf9l9kA8LabXuJF6NYzZqV0ttONEK6LapEvFpBeqNI2HAftjVzfku24C6wWBXxl",
-	"KtR0Vh6+cxw9b50PpEp3ZctWiJ3ui1ylFzsPtb1zqVZDt9xZl7uzdxWv1eVu9GrD7t8cK1cSAuDsSm2S",
-	"tIFUySyi9/+oVmzGdcsNEGRR5fb69vHRd4+Odvm+nPEdlTxOJ1bPGLdsqYx1C2Rr4NowvgCeDfVARBGU",
-	"uAo6kN5VMO5iaaoyaArQtHHXeXU0H/fgap0jxReEqz/G12nKJXg3/p6o5pWe8xjh/E3ppqPcJExIVuQ8",
-	"rdBh0nGITxj5dltg72OsWxSVpk+0/m8XhrRW3/aFHx3FNBqYgYao1vU/VakxZoBBgZnSJNFMATITcv6M",
-	"kUXtANK0X92FToMZ0x62eK63n7kHzdbTDh7Pz9D++CUX3onRBcBzw4RlK26YFvOFZXxmwQOhoeFGKTtC",
-	"uvUd54OkbgccnfuTWl2sdxCFFekatV+W5/mb2ej4l4Em4m+bjE5DxIv4RubrgAozoY31UbwxO7Es5dIp",
-	"SFNgGnjG+JyLiOBJRp8OwuOtLmOOl4+0o0zYVypy8nflLJ5rLi1kA1FsoJKlHXuT7sOwxxpV6rTFd3ll",
-	"QjkFJb0Y+ZXGY54bstw/sLmSeqs7VW06lrecJP3GuTgDbqhBFk7E0dt5xtcRsfqTYzGt6CefGpB2vOUE",
-	"tlrxebndk1XovdwMr5WMeVi2+MQDjKpXbQfyDTjDGye2a6G9Du9NJ80Wdtw9wjm3TreiU/T7Zyt/igMQ",
-	"Zcpzh+2EKAOR6zosoiNUN1nIbAap28pd+GOJohOnZDkhWGnfcYdFU7wPd2xWsqUN4Rb0OtsehBw3hrQ7",
-	"/GM3E8x5UXOtDkb36ww/o4uKSyfrnKZkg1d5ODpHkiOqF07QaT1ZQJ5NmFVzdDoNfLy7aSCR5Mru66d1",
-	"8nind7GCm19NvWf/zugxlNqhcCQz4+T0DXvy6OF3CcvVCjRLucF4a+0Ag1KP2ikS/OA/Pv72+OpfYqT2",
-	"MlgjDQ+a5P/dfxqnatmENFkjHSX3SUvJjUXn/kbhh4iNrpZgF0LOyc8ZvJssVdJyIc0zNrnkeZ0pRWJv",
-	"qTAiwiXjbA1m0zK9AdmHrx3IQfAhsWM8kRb0Jc83Pa3JyFmrUf4VvPU9QuU8o3UNksT+loLvhkh1z1Tk",
-	"uZDzcw3c9DD/6wiUhTLuFu9IP4+7W4KE2Pza31Zks+jvssT4WVSL4WK/leINqrTnanY+5S0vcSMcaSy3",
-	"pWlTDsI5FtxtRBPOe3ZoMVgx7JCimiytJzyoffZJE3l2qrUeA18JCdtUm0HYtEuP6IFGAVqo7Bxktse5",
-	"0T1VysfAu7TSPCwvHuAQlhmwNseUuIJrSs9k9L54sPrXkksr7HqQ8OkK58YiGnpJ9cjmmrce32crHlsC",
-	"hzejbrxS8xN5PQ/WHfium1sIkq96UM923pT2evvBBJBWluAoVylSchAd4fM8V1P8Qzn0NHFTd2NxRJKb",
-	"Hh/JCMWCJyP1usdXhi2FVJqVUtgEY0boUWfo8zJM2M8MQqYNJWershWu640eVk+KHcpPsGp4gvZwkbZT",
-	"kTpQyzINxoBhSjMJFjMD2YMXJz+8+5p0mSVfs9JQ5sYFrJ8xLtctLQaWhcWk7ZtIcrovyUvdrNELWGPg",
-	"WpWW0VUImEwxqVDxawHgFjKeNiIlfbraT7CKhKb2wJfUKfV5UGy2beUdZEJDaj+8e9VIGCm8G2mI2ro/",
-	"6SRIeUEZ3c70/XWouGDE9xqbCilJu3fTjXuEJbffnjTh23N+b5W2PL/e6WmwpZZ7b7Sz+MZTYmt825BC",
-	"HUOoFY7PIBUZGLZQK2asVnLueIavV5hCJ8zw3Y6E/w0fc72Qd2DA3oX81R5o5xTOuy58+6Nhb/l6CdL+",
-	"UMaCGqygX4kzOzhK5bNqhByzCfd4Jq3Iq0qMVs6ihTyn88j9aVAWo8+I8Cxum0AcZq9Z68TCUK9x3KaK",
-	"xUpF5aHBTMvpmi24zKKB8PC0Hs0cFT8Pz3O/3uhbZdAXrBYOUnMupHuxsAby2TPvvK5FYqYAz2V49rhV",
-	"mepxR5EiY6xaoo9EskyN2QcDjEtUmljKdRY0ngL5hpPkBV8zJdlkE7CTZ+53H+X1lToBp4BqdTqh4AAk",
-	"J5UwxaOC2hLsQmUDIhT1STRjXwFHPACi1EDxyhcLLudRgkjxF6KHFRfWYAzT/esXOWYfHDW43clNcpi7",
-	"s1LSKYWozGwiflsbiSAHKUGOiiQri+GHfm2cr48P+hB/fwG5l51XS8UdcU9Krq2eHT3hrqxrg39QNkuv",
-	"mNJwKWAF2YsF1/OeZGbHB5g/hdp75/EqB545YdXHEPdzYhVFLiA7b/iKB92X4ur3DHsIk+7FsXMh98/E",
-	"Rc9KPBt3HzdQMrL80/Brr+9gakCyscgGtGglDd9T58g6/icCWhz1hExFQQvtYA7PY/kKptTuFSyHS8gj",
-	"iV4NvzbPH8bzQZu5MLvzV7KlkFuzYZlbNvpniK3iHcJYza3ShnGNV0inzNV5/XE/ki9TvE7QrDSUok/5",
-	"sO7gKKcn6nTus+DezKiw9hmZq7QdX32Q7FHS5g/kfJ/ky+ukjPhgnt9OHMOq4sl4Rlc3i9AZzM9YodVc",
-	"86XxujkpMm38EtKUs5lIhZPxdWg7Elq1XnWOKC4LXhQgIWMowrjM2ApltCpz911eREUXaK10tAJHpAt0",
-	"WZpAGqGg22HhypkWgy1wD7mX7l2xM/ZPjuaUvYc8dwLZKmbKwilc0X3UTvUqFezp9983EsCeNDK6WnLV",
-	"9hXdmJDJhSnmTKXewIToAuiLjWBkKKg1hxSNRLJVGeyuncFfwwIbXnqf3teA2RZkJZBvYGyu0h7P9WSq",
-	"svV4krAJFiXjXwW3i/HEqUETn61X70XyZSeKiA+odM5NVxSYUI+xff/VGut7YhttGn1RJiSZ98cxpcVc",
-	"tFPQSi06QcmjJ3+JrPodzDSYxfUMXk03n2P2+75F97E8r7bjoPnwOIQMyOw+2+pN6gkubCPmsiwaxlH9",
-	"BaXwk4Wy0xTqN/zfKcvtNbNg1SXonBfnrUxmv/SjJJLVjMY/Svg8Q99mMIRWSl94b2ad4Xz05C+t7NWj",
-	"aOhnY0en6QKyMkf1e4D5ZrFXAyWm1PZ1xCK7XsbOl2QUndYxlA3BSv1ByPnctNa99nesgWd1Slr340oL",
-	"LCbCuq7wI32gnz7GKN694+CSa8dejXuZz5d+R/f7ZJv2p5/9m7CCzf+Ef9MPH9s9F2KFuDWH2ukHDFZ6",
-	"TKE9JaIYmGmzwR13vhuvPA8soyF5gGs86qhWuLs201c/Rcr8ath019taTQss/q1RbBNz+aG4Hue5j9U6",
-	"N+yl3RErRed/tPNQFYjkludqXqJm0s1ncv87Ovj+/ONvR8m3j+K5Ta0y1b2r1isfbzPTH0syt5apN33J",
-	"mw9/KatipLnmKbDVQuSAaQXkTRSGOamUlXt00fCRkV5XG2d0Rc7Jl+3YoTCslBlotuLrlgi5xmvP29ka",
-	"kdJ9ledAefwFL02sIZaTrpW/GLg1wbdkPIjqZ7i102PaKuulihuT1wmW0T3dnQ2ES/vePfNRQGbXKmjs",
-	"LX67MV9ncF8P8N01ojGYmIPe6KDs7bq35bveX50wQX0a+L6uutUyQ3ug6ria95gnaFFJJWHScTehshU1",
-	"MkVfdS6yFu9pn0JGJW4UJ6EM+cA8Kt7IzEKtGDdsUsoLqVZyErdrteD5Pmgc174q87Vu/BBjAlF+32DG",
-	"L/CmPUXmagGybVw03pg0e3fUX7brIrdlx7SWV+HNZ1XkXovGMLOrp9USOuMKcs4HRMi5sezXkmsL2ncN",
-	"XKhSD+fiW6mrU5C3s1Zzn6D/1iPwIYiIl64KSWx3VbUjGFfJKCvh3BfYDnKXV+ZS06fqHpB0UQzzWOKl",
-	"nndmcnXw5gaO/rp2Wg23zv6rpjHV/lo5jeF8Yryj3eutY8NfxHWOohlJ2I4r4cLuVtRFfDUeDr31Xlvt",
-	"k6pebUBybGjbMzi+FBLtY11jBufEU3+gne1aBOhXdOWwGrKOIlyFE7B6UkPd12RYtxgB+q3uSU7VXF5E",
-	"VEwxX1D/pKXvrrkjEbdZqtZOysUXVJtrHFQFvT7EeVUBt2ONNBoatZf9SlxSHbZn794UiVf9TUttIpLD",
-	"G6mmTk3E5BdumWp7wlsWPd3jBPs5dfdrnHAfzGJ3hWU1Ouz0g+ezk5aRPK9d3Ffj1eCivtdVluxQZ8nd",
-	"pO9tZJNUbHdY4uzACsc9YvF9OUXDigR2Rg13ZC5tdHmr8nM0zEoU5pkwRWnjIVIfOdpPxMaqRDCtETLI",
-	"9mq8Vqve4fCaC9pxfjdBVndRfvghBJU+Y6HkLBUyU6vYQrEx9fYKnDZ5f//o0ePH3z06evztX54++e67",
-	"p385+o4Zy2VmvPhyHLVMF84ODIJlAA9Y0Qp3bCbsowNA2kT1kDrxYjtkn6cpFDbWzoQ3fukI6ku3oNCH",
-	"rJS2lT3VbMNRUt/dqLRvPGTl+xlqYDzXwLP1AFFcra/1nt6N4vv2dcmKJUgTDac+r6p+nLKCwE+YcWfO",
-	"DeNsqTLA9EHONMx93kk3hX6Q26bqP1L3LIJLXxy+V2ORBp4PUfk6vK3jk1WWqTzD3BYu2eOnLONrw6TH",
-	"91CJmfH1fs139rM9N5vBHA1T4AKtNGyNXZyzxiHz5fTVgWq9w9kk0UmrqOJhAHL4vEOT8q/tBeP7wFXb",
-	"gOpnw1Qgey0j9g4Ydw8jDlW9W8OTTcm02fZsHxdzfdYDJM0dQ6jRdPsajsbQHZucKw2a3YpnMYN8Gym+",
-	"X8DGXIlBRHatVhrCFDlfn/fayIP7HMY9HQO144YqWoW+vZ8mE4ZPc5KukIOliC3+2dPEbEvH4TDIoju2",
-	"I+SKs8ortEf34RBSbBxqsuGU3lHW7NBkRwfiPfoJtzoaX0XL8ZTeF1WGRLij0e3m25Iq9TNsqg8aN2AW",
-	"0Gp22gMdfYpCGkrWLuyCzwdk021Rbxux8l6RTVWPPeUi2MbUOM2GT1WJ3y0N5JdgxoxaL5UGQzIhBXTl",
-	"72xmlUQXdooIOrDPZzfpLDRhaK/671BUBbvYY5jlat7REuPd74awgY8DuLR7SN9J3FRL0w7jbCX4HQ0K",
-	"6/wP0GK2Hpqj0Z3RpC5ATqjx8gQ50ISifZQssuBmMWE8VxIi2VZ7JWvEcgp3Kvm9OTVuYTfxsJCaE03d",
-	"Q7dJqi5p5s2Sz0WaC/SKCnlJKUz7pfjhrzGMqjWmOvSXYbVvWNlCYc8b+rKvlTVmoaelFnZ96uDf8rv2",
-	"1S6rGbZBDSoCe9/M7v/KsMmnA8w1n2AKrW+a7L7wWRaWSYDMjNnz3CjMs8Ciqb9ijhM1Uu6dj/SPg+dv",
-	"T/xkpMBeC+G72HtDYtvaq6IcWrDT4TDPg/DZkKlBnmWSnOzgwD92gi0Mqag9+OiDHHerC6VzZ7LPZGEP",
-	"lA4Maqqy9dfuicbDZuKDJROGCGSqLzCzzjd8aqXeTRL80iim5JZBXdtBhtH7c4fGVTui+LgvvPDgtLow",
-	"8rAgqSlb7W9Buv/7z+9HG7OTGl2zHUK1an2rYWqx1LeFtQWNIhJypuJq7JSnFwworYizU85Pj5nb4oGQ",
-	"CXv+9sSbmkXOpUlCik2rvX1S9aFzIMakxvGZPJPffPPzQjmFLeXYEWj8zTfsudfrmAFnJXSbgm9sjz2Y",
-	"uH+UFv+BJHMcUP///Z//O/n6GcazsbDCP5DLM+kXzR5MquM8xuuR+fp+Cl0q+nrMnjet6wbycrmulVCZ",
-	"eUoVdicOj1kVN+EaaG4GZA4C1fMo3xZDV8+YxVkbeA7NlUzXjNPN7jc/lc5D+B1N1TLffIOvCGUGjSlb",
-	"RK7c2WXT3JGOymDyjE0ylZqqLGG8zCZY14z9afhc82JBRQ88XVSvwkJcd4qnDl+4ZJPOCDYv66hS4u2b",
-	"0/cIr7fP37/4sZlrrCQkbIWlJRy9eDlTpTVOJ5ocXj485KVdHH4z8T5DZP9n0lStvtSMrVWpzXE9yjA+",
-	"4NABj243oV0EsyuROvQ8QXQNMxO1H7SIe370BFMgAqOrxzEehHmMxwzHLxIjyUUK0iA38PT/vODpAg4e",
-	"jY98t2+iRHN8eLharcYcfx4rPT/095rDVycvXv50+hLvqetRRp7JjpKRY3NEtEfjh3SRKkDyQoyOR4/H",
-	"R+PHlOS4QKmEUKyHosyp+2wleE6y0bH7sp5H2By52NPmtr7ksD2S8epjZ77co6OjG5upVs1s2Ryo1pj8",
-	"iBPdnvzjH31Pq5ZXz6hLam1g8D0NFQDBREz8l49XSUMRoI8t+frLRwcjUy6XXK+7Myur0lcaz8NTKqbG",
-	"msi5aU4Y+YhKFuWot/PO3crwzAtxEKLA0UPPhbHUzcZ87qknO2+g8YYDLvQTLm8Xkep5aBFc+glWjn9g",
-	"F+aEabhUF5CRbhNGhP7eONaHQV8Z5ofOVPgSsODjVTIqVCyg/76aWefYHwoyUTFEFHJosWLThWOmsFG1",
-	"NU5ELNwNF1BYJzCJb3bY7oZUOJP0YNNmzaGvz4QW4tlpG19JsfT9l24dYTtjTQkfUbL8VWXrG0PFuqPU",
-	"VduI8YZThwYe3tiL243Ne1hqOBo8cDqaMTYfjQwoPmhOKI692d91GJlpjK+/L/T0ml8AlfhE6YisW2kE",
-	"JfSFCrwmyz38jWqtr4jYcrAQy6OZoRNoptWyRXIKW5s48hDSWCxIR8Ew55eAScJYySucDoPaYaokdmFB",
-	"3Qm7uI03aIe4WEU7Hax6Elsdsr17xehoTXseTdKv8fRA46blzBbiSirG1ySwewTyNxJ6oX21Lw+mGcoD",
-	"eO+mTllwmy42T5Ga4VxTJNwRh2/NNB3E5O8KAckeQtXmj8/VKREfDfbEtw9MGBbnrTHdwleE89CM8bN5",
-	"/6HGamKMidwZmfQqeBJWKM2x8VvQvKLAcNJlAxreW5ln6MIkf0gZmjoxX/vMQGYmYdyeSSVTaHWoPIpp",
-	"dASh+02+7Zrwq80J6neulIWj/NMpZriq1CsA5ApzsFAS9ibW0i4OczWnWuVANR3zWM1P5Oh2kKrVq3i4",
-	"TNgOzWrc/d2fWOuYTsVcOjOS/H8HSy5yZCpVCW/jsEq7GH3snooqbfNYop6e2k2MLrvbU6XP5IR6JE+Q",
-	"vXmHpu9BFBIUHL4mbEK3TDrXTDEALNDXGeOCOXZ6vj1Ma7SRjrKviPbvjhCye+fpeOlbzHjIbkekgG4H",
-	"GgxsQajnXX/EqtF9ywtA9HNItZLYopn6SnYNLIRwqxnqLR1ptOHqICbyKBbeQ/pE7ERhsuJrJmbRzY9/",
-	"f9aCwQZaMrUPcwJgGGPxXRr6Gb6/4LRCrltRJ9ptg/5ovP/lJ99OhjMPTs+l69MaRLwaOxTdPtG6t7ys",
-	"UhBu47ibnZb+RERKXc3qOaa0A/Qhbz95nxmy8+R5QCSM5D46euTNDcxz90qHB03V7Lpu2kre/U2MMNiH",
-	"5ZaQod3k5RZI3yPPzZgisdG1PRYJprvBJ2F83N8DvNnhuHMkU5gpDZhcIOSciXuAtmR7+Y6U11ReQybH",
-	"dndVaCt0S/6m9izwu/Y41T2T+lFl28z40f3zGREaJBUOOIaD+wgj3Rm37Q1tx5JLTCTsV0To99sUS+1U",
-	"xj+aEvIOMoAl49hW0x1WLuQFGYekO24/ntVC8aXoDZuvFur58uQ+50k0uxDEHb++S/AXlSjx88K3ONaQ",
-	"gbSC+w7NaP9Tys8UciXnTvZsnHAzXUIqCVWahB9Rd5j6gS0HXq0w/SrI31CXxf46WLXPHkzch0nCJqEw",
-	"2v0dCqInX1M9H2XGsYKnF+zBpDGppX0xuVpJqRVmwRrx8jMZfAqh75axIs+xA/SzahwB3hWaV2OAXciM",
-	"+T50TPjMhv4Ie3d0zR8o1N7d2l3H3GOv73ZKDMpzmDhhFZuUOp/88f27bwpsMOfzSgOwsJyjQc+eYLf6",
-	"dwNR0zSOASRNUx54Y86HzxUMvfRozgaptzMhs7qnHNFrUGwbqaLMLJS2zIolNd92X64WCpNpFljBlDCj",
-	"MK3yTAYWRmnVgZR7PIZEp+2xDTchj26F5trLvGOKi7x8OL3dN9KoWsZVayX83pM4SPIcOMmzPTmwHnBu",
-	"bjNLojOUPXZIS6ewhJy8e2EqBkmOLhnD8yaH8g31arWy0c+pLxnlRT2+/r6qlWGJkQP62asj2IqBoipC",
-	"+rTuXFkzZq9UlflubFXzwZTOQNfXYgWcuwpnf3+5mbxfGdYY2hDQwn/T0kVbPaI7+HIYZtT3B8NQWkyo",
-	"jcvESZccvLfT2aQ8z9mDJ0ePnF66OU9ignUOk2rG/YQauYpfy3rIQQiONYp2js9kI9fe39tJ+/RTQJup",
-	"nki6zNadX8gZmFSyLkwOrcJ5UclHELkhark3qukL2tb+BvnNvh274vXZjKGup6bOP44+ug+ZnxZOZdiT",
-	"vKmxe5e+G9QwRBK/b17+58rY3wDAsOR9p1vXrMlPkGJ8ZrEn9xcoX3LI5nVfhJuRNsGQ2YqBJ+GiPxfe",
-	"Neef78S2TPOZ/SKKRER9mhuWQ0AL0+l471EjZjdTBy5hmMRyvgmV9KM+Qd2sqQoXnWR1j05f676hCrda",
-	"7d9jfbi1zh6p2R786rTkMI83dHyoir/8kO+qMDXn1uEWQukL1oNN+zTjhmq0jq2R9R23NgKhMWOx1UYY",
-	"IMo+FOwBZwvq0eqwLkGIroFrTAQDXrVEwwr/hHE2R5+KZqFN0NftYTi+valD5DNJHShJr83ELOjAobpd",
-	"47lVrWuEyp41pjIE120GaS4kZCwHfgk+sYwKU2knK27IlFKS0tZI8Z5yecFWXFrTCGf7Z3A2aTfIn4zZ",
-	"D2ol23tZhTmstLhqRTja1A+NOJMPJt3u91hkbS7cCsmXxW2T9Ff+Lfi4KU8vxuxEMs6wX7zPiQvDhiKg",
-	"jan7FDC9SYZwb1T+SJP4O1b79+Zftd70JykWINYRYjqOMTeaiO3jcmuC8TCtJhb0ZLiQXIB6vEuEThNW",
-	"yhyMYRNHzUHUribPqur2QNDU1EFQaIivnc3fnthsWEXoTJgzmWlVFD3mNy79j0+PdEL/SY/3LvF3iDIx",
-	"gASLxkiIKA2+aLeKoBgPjhpGB0jliVcrOWY/onbbGJswqdLfG3OsqzTzzQkbST2c1RGgH5FMDlVhqtm+",
-	"IKNRW7+ZG1eb/+gyL8wFifqzvYYU0VeSatJpa2K5sI1J5feIdPzAwoCEOPvXDz4ZaPy5d2/1Qj83NMyS",
-	"1NYFR7LxDar8IDD2PGIKCX+hQlnXUeJjybrl8j7ogv/J/u/ceUEV+a3Jc06t2VMEOHs61Gn2ejR+gEvI",
-	"VUFBf8wfk/k6YU+OnjDIDWCS8SZyukffTGeKj9fJvGsMtbn3/vM6gTu06/Jdqdp15g6idJoZXB64Qwg9",
-	"N3sSueh0S7sAabGne3YbZ9x6/pd4VHEKa2TVY+nXgZDMd37ddSAt+Ke5Si/6JcUgwLPXKozKxMdVuWyg",
-	"L509Fj5SYzrykNBXPnMIlmWOPQqtmmNVSHIm3VVTLeQ8tGTleU5SaMbz3LCshNBDdsXXx0yDhBXPTcI0",
-	"9Tpz7/AuHJP4SmfMqRNgEiqYduzJjNl7sQSmS2mYkmfS1ySGCfzUS4e8I81mfoZxryMyYanrnlMiMUbq",
-	"OT0nKbtUlzBmb2S+9tMsybOCUwWEYbCcQpZB9uxMPjn6nk1SJWe5SDE67BahpHfXUAfK4LzZ7NRzjG30",
-	"2MSqSejQtqSDcftTMsXGbe4Ba1V6xcLBah3TUd2dLxA3bimA6p7t8ObOY6e4qR5xjZAKvrGFU2p+F5Lf",
-	"yo4d0MKR9lA7z5zlMzr+9mg7O+bZUsg2Py7KaS7SW2DEb+nBXx4HjrNduZ46ctiD2wqv7vVG7N7jFbeI",
-	"+tWMrQj2nzTTe4g7C800lxe/f/YWAsY3lOSSTYEteLYtfQthffib++dqWw7Xe+oh31H/sC1swbEoxDeF",
-	"9M3m21wqGWon0NDLj7d8sv087XeqHNjoS+Sh2H9sQ7Mr/sR5FXtmVNzjkHbQzbZ5NcowEiwey8be4KZq",
-	"yYVXU85iiOiziVPnQjhbTfDXlchAUjd/SsBb+Qc9+PD+xdfREDfNJvt8VEPe8mtJfdM9cwljZD6Lu/Q8",
-	"2+1+66OHTWmJTYUSMs3LDLIx+0mtWq2D6nyKJLoorPbZfwmxR1Uz0IYBq5qodpskSrgSIcw3eUZ9jt0i",
-	"Qg4Kd4qUsezh0dFRQMQvLH8ANxy65SM2Y0SahaP01E3E3MofwK/ayU341WE946ivqJxmo9FUOuOtG9+Q",
-	"eyJCG/nGrC9vHmGgzXozTRi24HqJYTlMgcZm0jhLhYa7VePmos2wIFU6uynOcD+Cas3hZ8ObH9zcq6sh",
-	"hT3KDOEF5bRapWkc4Z8xqfUdIh+JvDiNOfvkADvPj44fHj35y9Pvvt0kvXaaq2MA2zWvD4ZslA62tw/q",
-	"rzAXUvpu71x2WgkkVFxJkherskXWJynCxxqDWmNNnuwYhPilKXfVWKZ7rtXtzLgGrtMFKz2y1MjpPiNy",
-	"kudhh0MCrz9cwramvBT5NxvBZqzwR+9i6AgeOoHh/AiZ1d1I7AIk00C+MorpYr3yTHinJk29QO/bmawT",
-	"epuDM4IyW/fX3tb2jGYTuO2d+zlrk1grtJjQoetfw2hIGxq3BprppiSG+aYwL2UoiRRmAcbLTMhn98pU",
-	"+AG3WbVqiyPR8M7BMXjdLNn2CaxCq5nI4d7ZYb1RAw/fqx0tfF/Dfe3/+fu1UtmGB6F1b4UPf5aMvJoG",
-	"IkjWYfSHUE1ojFIy/Xz7xBwGO0ZMOAns30/f/MQylZbLe1Dy2M66qjOSQ76GE0b1TMOdZN+OHzw+Omof",
-	"0W8os3yf/D5mW7VK+h3IzK3vvmtHDof6ob9dMxrirPZnNMztEx8Y2+rg3m1tFyZFeuW9rdY0+7Iq6VWu",
-	"0Ms1qXPscDpLz7TYcU9auUeseyt1WqM+76HsIeL4AwqeXRT3A2GsMzxB4l/82hTo+eEKpgulLswhDRbc",
-	"3v7YmeKYHIoZdtO1pdIT98dxxZZx2mCYiSjsmD06OmJL4NLUY6bI54VthJRGDzblS9R09U819aUnK5Hn",
-	"TvSiCSJsjwcLxCWQnUTj4HeY9u9Db5QfXz9/EejXbW/M3kiopM5SGONT2gNzyMUFVIUxLFOUq8tmwvbO",
-	"wIyMYqyJIcKx+un6m8NvRse/DabITjMLhDW6LZA9OU4XvN0rbkKuSK6BZ+vfK2NgY7xlNCUPs288FqHB",
-	"SSBu0EHA614f0tWVH0DagyALYAtlfNUUXueTomuNKczVO0Ru7N8c62jt9JRZrlaGWvkBihSr2q376vRe",
-	"PH1n6p6NVgvF+JKd/Lez0bhGKOwsthnNeEv6KWUMgSpyqJ4pNEO6F8YS3YzbctZEHocJvGolWxViFL1W",
-	"xprmesJ8vGRzxPOamhL5lLvWXaFh/uZtGClPqMkZOSYaPcyazwix181HhC5OScudklQVqC13R+OJIXYX",
-	"WVSjGQF5T5oLCT1KNm577XiQkPMWxDGyEoe4zyVLeZ4311Uh9OZt71RpQ/lbodUlpqzmAqgMEuxBWTxj",
-	"WSzjpfF8zPu4+nj1/wMAAP//",
+	"7H3rdtu2uuCrYDR7rabdtOw4SS/OjxnvND312UmTFSfTPVN7LIiEJGxTAAuAVnSyPGueZh5snuQsfB9A",
+	"giQoUY6dOO3uj8aSeAE+fPfrh1Eql4UUTBg9OvowWjCaMQV/nmRsWUjDhHnDipyuWWa/zZhOFS8Ml2J0",
+	"NJoYVbIJWS2YYsQsGKFCr5giXBOzoIbIGaGCMKpyzhRR7PeSaUNW3Czgak2XjFTvSdd7f2fr8SgZ6XTB",
+	"ltS+jolyOTr6bWTfMzpPRmZdsNHRSBvFxXx0fZ2M3uBDT37sru4XumR2IVxXr+aCyFKRXM5180XtB18n",
+	"o4IqumTGgeM4TWUpzM8AoO673trN4yXESEJTQ2ZSjckxKTVTX2lSMKWloHl1FQKNGwusnM0MkaV5Sii5",
+	"ZGv71VSWIrOP4kYTuRL+PnuJZuqKp8xeeiYWVNvLhIWlFGx8JkbJiNs14WGOkpH9bXQ0OqVUX3Kz57bS",
+	"2P9MqiU1o6NRWfJsFAP0s1JpGdn5RLD35iKFXyf2xO3JFnTOyJTNpGJjv5zfS6bW9WrwjsYilvT9Cybm",
+	"ZjE6evLwMBktufCfH8aWFKDO39m6u7SX9JJpQoliRq2JpjM2Ju8KC63DJ09IobgwdJozcnz67OSEpAuq",
+	"aGrPOyFTiyyUKCoyuSTv3p38OO6Dagt/+zZ0+ORJe0MFNYYp+8z//dt/2fs/53/9SxTwf2drxG54fUHN",
+	"on75JVtfwHlZBOfK0qglld1O9gVfclO9oHVMOfwYPjBjM1rmZnR0eJDYHfKlpdGHBwewP/epeg8Xhs2Z",
+	"QpJSTBdSaAYU9VrJac6W9s9UCsto7J+0KHKeUnuC+wVe8dd/anucH4I1/EWx2eho9F/3a/a1j7/qff9c",
+	"eGMTIY6JYrNS05w8ePPTM/LD4yfffT0eXSejU6Y1x5f0rGW3NfjnRdZwyueCZYQLePFbps0bpgGet/Tu",
+	"4JGR158YspLqUo/h6N09wOBenzgiKpQsmDIcj4nmuVyx7IIX8JEbttQRjlkdOFWKru3nVDFqWHZBTQMN",
+	"M2rYnuFL1sXFZMTeF1wxvdM9PBuA5skop9pclLpaUBMsyBYoWXJRGkZyaoBxDVsBkkoEJDqVBWuCbSPW",
+	"2MtjoNSGqsii/8bmXAgu5p7tapYqZqmVvafLIofFXF48mv2bZRlGEsPy3EoNTWhBlRmPjkSZ5zGeUPOT",
+	"30YAT9hjtSO/pMYp1/JZTv/JUmNXjlj1gmvTxayMGjoYNg49I8AJ5E9Mkjf3Au/sX+i7wh40oH2WcQtm",
+	"mr8OFj2juWbA58JvLS8fRDOBPHj8KIJIS/r+BK99ctDaaDJ6vzeXe/a7PX3Jiz1Z4PL2Cml5rHKLG0ZE",
+	"9tit6PPiohelgxV7Dt8vkm+O8PXGD7sbLwX/vWTud1zvQFhcxw7aaT9dRpemTOsulf26YGbBlNW7ymn1",
+	"A5nzK9Aua72PkoLyjBir6wq5GtesYiplzqi4KVccyOEuuchCpdmrnPZaRpcR/XkD61IyZ3E1N6V5blVa",
+	"y2bcm+RKgEq0ZMspU90XJaPaRMDbrYpLQTd2TMgeFY9q1hacq4XUjMwYNaWyKp3ICCgmmixknrWgvYmN",
+	"AYwqbgZvTPzJb2dmeNDP3xdSxRHIY9ZGTuYuu05GtOAXlh3fAhekZcbNRS7nw59l73gujFr3SG/7QKOo",
+	"0DS1ZzF8lc/g3rf1rbEXcHEleboDszjBG6LyMSDMHbhPcFfsqTfa+5Zdl5rO2eCHvbNXv5WG5t1ntbCb",
+	"VkZdhVRtuAQwb20uftx+tSFyRcnCSjsq0gi/QExw3oBULllt/Fvas0TboqGlJ6GK3XFhvn086hoUyYhd",
+	"WVMl4HhLKcwiyueUzHN5FeMvnr2bBVtbGzznV8CouCLwuBgbb8N+6UCPC4rCqCa2CN8wzvao1TZ3iGPk",
+	"SDFuT1Mj1YXn+Z2f71DOGKrmzFzwbLu6BQ9w+2sseTuvLc3ine5ztVjBQagmp2VBp1QzYi8nl0KuQCQv",
+	"x2TCswn6oZiV2/axXktGdk+MvGQiIUIa+BYeyTO8iGty/Pqki543smmWlOfRM4JfLlIpZlwt7+as7K4u",
+	"lsxQr2xvZjdMvfTXRo5y0zndkua8+zIDAG+66TlcBG49rVdSZVvdCP66qBb5bMHSS1mawHHQ3MjNLdmW",
+	"u8AoXrCvdIWa1sqDd46j563ygVRpr2zYCuebtmmoKXV3l05sFDS9jHOhUikm0vVWjcFf91E+gO7X1hi4",
+	"ovl21cJdd52Mfi+pMNysB8ogXUGmUoYLZpmdfU3OgHfjjizQZ5TnLItKKK/9dn9QnOYXGV2HbpdgBe7I",
+	"O1INvcspFWTK0DKhmuRSzO2/6He2Sx2oOLt9BkcagCqKOrlEpNjID5roJORq6Jm31mjv7F3FS3m1nTM1",
+	"4fdvVguQgnmaMyvZlQaapVJkEZPxZ7kiM6oaHiSPQpXH9NtHB98dHmxzmyYjI/uO18inhBqylNrYBZI1",
+	"o0oTumA0G+q8ivI2FEjge3xTwbhD+jJjIdqnwV0X1dGc7yAQW0cKL/BXn8fXqcslcxGgHVHN6csXMZ77",
+	"k1RhjEUnhAtS5DSt0GHSiqVMCIYFGmDvk8kbdNzQnV7/tw1DGqtvhlEODmLKMJsxS8MRhf1/ylJBuAni",
+	"STOpUBnSBRMZF/OnBJ0xFiCh68NeaJXfMe5hQ9Bj85k70Gw8be8s/wjDgV5R7vxfbQAcA29cUU0Uny8M",
+	"oTPDHBAC4yhK2RHSre+4GKSwtcDRuj+pLY16B1FYoZpau/Rpnr+ajY5+G+hd+NBldIpFHNCvRL72qDDj",
+	"ShsXAB6TE5A8VreeMqIYzQidUx4RNsno/Z5/vFFlzGd3jjvKuHkhTVQH+SRxhrmiwrBsIIoN1M+VZW/C",
+	"fhiobshSpQ2+Syvr2+q26eXIrTQeLu/KdXxguJJ6q1utNDyW1079i+mGeqgt70/E0lul7bQC+pbFNALn",
+	"dKqZMOMNJ7DRAZSXm52ghdrJQ/VSiphzbkM4xcOoetVmIN9CHCU4sW0L7Y2VdP17G9hx+wjn1FjdCk/R",
+	"7Z+s3CkOQJQpzS22I6IMRK6bsIiWUO2ykNmMpXYrn8KVjxRtjQoQgpVNEfd1heJ9uE+8ki1NCDeg19r2",
+	"IOS4NaTd4lq9nTjgs5prtTC6X2f4FbybaGhZTcn4gMRwdI7k1VQvnEC8Y7JgeTYhRs7BXznw8famgUSS",
+	"S7Ori9/K462O6QpubjX1nt07o8cQOA5aCQynr8jjw4ffJSSXK6ZISjWE6mvfKSvVqJldQ/f+4/zDo+u/",
+	"xEjtubdGAueroP/dfRqnchlCGq2RlpL7uKHkxgK7P2HkKuLekUtmFlzM0UXuHeMklcJQLvRTMrmieZ1k",
+	"h2JvKSGYRgWhZM101zK9BdkHrx3IQeAhsWM8CRwwTSd9MrLWapR/+UBPj1C5yHBdgySxu6Wg2yHSvqeh",
+	"mg26ccrznIv5hWJU90iNm0iihdT2Fhe8uYi7+Db4wPC2IptFrJ0sU0xrb9a+/vGnqFcx52L3QN0LLlgv",
+	"ny7oesmEubBEuix2AIYoIcQc1dYo3w2wcIMszYWcXUxpI5ASROwDD1/FIQCfYvkPQcDtoudAdDk1ENIb",
+	"rE3ucPVG1x0+qEkUSUhVW/X98Gg36HyDtrVNweoBX8EUl9kFE9kOB433VGlUA+9SUlG/vHjQkBuimTE5",
+	"pJkWVGHKM8H3xRNAdvIvt7WWYBGBwlY9MlzzxuP7aI1sQzD+dvSwF3J+Im7m2vsE8aBwC14lqB7Us51X",
+	"pbnZfiCpqpF5O8plCpTsZar/PM/lFP6QFj113AfQWRySZFc4CIIo5l083vX/lSZLLqQipeAmgTgsRKkI",
+	"OAM14eYjA/u7h436IvLVk2KH8gtbBS6yHXzHzfS+qEhlmkhFBDOQbUsePDv58c3XqOQt6ZqUGrOhLtn6",
+	"KaFi3VDvrESEQojbSBy8LwmB7UzsS7aGZBBZGoJXAWAySYQEjbgBgDvIIuyEkPqU2F/YKhLu3QFfUmvt",
+	"5F5x27SVNyzjiqXm3ZsXQRKWD68O0edvEnH92DBpxZceJltDGttiGbqE7IwbAMsHULdDqR1oqiOa4duT",
+	"8Nx68OK1VIbmN8MKxUypxM4bbS0+eEpsja8D6dayPBupMxlLecY0WcgV0UZJMbe8yNUWTVkrrvPdluKc",
+	"jlO/Xsgbppn5FHJdOaBdYPz0pvDtDz++RhPmxzIWRSLOwEGOb+EopMuA42JMJtThmTA8r6qmGvnFhuU5",
+	"nkfuTgMzjl32kmOdmwTtMGMXDbChbvq4LTog92C6Jgsqsqh56Z/Wo/H3GYydtwqvhxjFLaTmlAv7Ym40",
+	"y2dPXbSgFrWZZHAuwys9jMxkj/8PFSRt5BKcUoJkckzeaUaoAGWMpFRlXpMqgG9YDaGgayIFmXQBO3lq",
+	"f3dhdVdV53GKYV1dK/bugWSlHaRjVVBbMrOQ2YCQUH0SYbDR44gDQJQaMED8bEHFPEoQKfyC9LCi3GgI",
+	"Gtt/3SLH5J2lBrs70SWHuT0rKarclS7iN7WcCHKgcmWpSJCyGH7oN8b5+vhYH+LfeX5ST1pRO9CMifAb",
+	"E3o6sq4J/kGZZ71iSrErzlYse7agat5TeGD5AHGnULtLHV7ljGZWWPUxxN28hkWRc5ZdBM75QfelsPod",
+	"40xcpztx7Ft1xu3ujKLvP4XjKoBksMgAWriSwKfVOrKWXwuBFkc9LlJe4EJbmEPzWIKILpV9BcnZFcsj",
+	"SZlBIIHmD+O522Hy0faEoWzJxcbMdWKXDX4fZKtwB9dGUSOVJlTBFcIqc3UNTtw/5UqKbxKlLDWW02Du",
+	"uj04TKKKevn7LMNXMyyCf4pmMG7HVQolO5SfugO52CVR+iY5Oi566rYTx7Cq0DmeQtfO+LWG+FNSKDlX",
+	"dKmdbo6KTBO/uNDlbMZTbmV8nUsQiWUbpzpHFJcFLQomWEZAhFGRkRXIaFnm9ru8iIouppRU0Wo5ni7A",
+	"FVpFFXzzBYuFK2taDLbsHeSe23fFztg9OZrE95bluRXIRhJdFlbhiu6j9u5XhuqTH34IrNTHQQpdQ66a",
+	"vgI57VPnoByEyNQZmCy6APyiE/31xe96H8O/QLYyY9vTdeFXv8AwcRfzKQOYbUBWBHkHY3OZ9njEJ1OZ",
+	"rceThEyggQD8VVCzGE+sGjRx6ZH1XgRdtsK28IBK5+y6uJj2tVOb91+tsb4nttHQ6IsyIUGcn49Ixee8",
+	"mfNXKt6KAh88/j6y6jdspphe3MzgVXjzBVSq7NogI5ZY13QchA+PQ0gzkd1nWz2kHu8a13wuyiIwjuov",
+	"sNwGLZStplC/4f9GGmpumHYsr5jKaXHRSB13Sz9IImnkYPyDhM8z8Jl6Q2gl1aXzktYp5QePv2+42A6i",
+	"IaXOjk7TBcvKHNTvAeabgb4qmAlU29cRi+xmKVJfklF0WsdmOoIVe/mgUzu01p32d6QYzeocwPbHleJQ",
+	"PAI1mP5H/IA/ncco3r5j74oqy161fZlLUH+D97vspuanX92boNrU/QR/4w/nzf4osaL5mkNt9QN6Kz2m",
+	"0J4iUQxMbepwx63vhisvPMsIJA+jCo46qhVur6N2lYqRktwaNu31NlbTAIt7axTb+Fy8K27Gee5jZd0t",
+	"e2m3xGDB+R/tElYFOKmhuZyXoJm0E8js/w72frg4/3CQfHsYTyZrlJTv3GGi8vGGpRVQPr2xpUToS+4+",
+	"/LmoCgfniqaMrBY8Z5CugN5EromVSlm5Q8cbFxnpdbVRglfkFH3Zlh1yTUqRMUVWdN0QITd47UUzCyTS",
+	"ZkPmOcPCiYKWOta8zkrXyl/MqNHet6QdiOpn2LXjY5oq65WMG5M3CcLhPe2dDYRL894d81yYyG5UfNxb",
+	"qHprvk7vvh7guwuiMZDwA95or+xtu7fhu75BDahXnwa+r61uNczQHqharuY85glYVEIKNmm5m0DZGm0o",
+	"Lu0aq8BanKd9yjKsKcQ4CZYkeOZR8UaiF3JFqCaTUlwKuRKTuF0LZas7oHFc+6rM17pJS4wJRPl9wIyf",
+	"wU07iszVgommcRG8MQn77NRfNgtRN2XdNJZX4c1HVc/fiMYgY6ynLRo44wp0zntEyKk25PeSKsOU6/C5",
+	"kKUazsU3UteO6QI7Bf03HoELQUS8dFVIYrOrqhnBuE5GWckuXEXzIHd5ZS6FPlX7gKSNYpAfE6+t/WQm",
+	"VwtvbuHob2qn1XBr7b9q8FTtr5Er6c8nxjuafRlbNvxlXOcowkjCZlzxF7a3Ii/jq3Fw6C2w22ifVAWC",
+	"A5JufYutwfElX9kQ6/A0uAgBe3ltba3EmXqBV2Ky10UzCamt3C2pWFsGxU27d5u1yRf0inVTAqwyLNhA",
+	"C3RA3WBLF68iGlAxq1jdBmlYcynO1GvVk3erqLiMAILPF9hubema8cbKlMMOE+0ekzPpOrdhha/TyRIi",
+	"RYpubho2Jw7haRCqmghJ4B3j7SnOYXVkM90Z9lfBNkDVCn/6SOdFhV4teyxov9bc9Qt+haX/TsC5/cXB",
+	"Ny2VjshOZ6brOukT0n+oAciNe3waeI9VbS6wF2ms6UfHldu9yy8r6AfWD56PTgcHBnXjetIarQfXkb6s",
+	"8o+Huos+TWJkJ5+mEjzDUpIHFtXukI3Ql1U1rPxia9x0S+5WpydllaGk2KwEdSbjuihNPEjsYme7KRmx",
+	"gh1I7GQZy3ZqE1kbH/7wwgVtOb/bIKuPqXh1uRE3al04rOdgP0G3n9Q1LK6YIjTPw6Yavk0gtVxyKksr",
+	"Y2bQhMceB0QOuYDPnoSe+r8g3U8xIqBDAM0ylrkUr4+joB1qFj4K0+M5BTXL6O2K8s7HRD8Cy9DXz0Um",
+	"VzEsgxkI/fjVPdsfDg8fPfru8ODRt98/efzdd0++P/iOaENFpp3qY8VhmS6IVJVSMgDAK1zhls34fbQg",
+	"ipuoHlLnDfXiMEDlOE1ZYWLtj2jwS0vJu7IL8i0vS2EayX9h254SW7xHNcXgIatal6K5YjRbD9CjqvU1",
+	"3tO7UXjfrhEFvmRCR7MBjqtiOKs4AvATou2ZU00oWcqMQfYrJYrNXdpUu7JkkNex6ldUt8djV66ZxE6N",
+	"iAI8H2KxtARTK6QgDZF5BqlZVJBHT4jVrYlw+O4rtzO63q1Z126uk27zqINh2renlcBU3ib2ahzSX04f",
+	"LlatdzibRDpp1Bo99ED2n7dITffaXjBWErMJqH42jAX1N/LBfALG3cOIfReAjdH1UDJ1O2zuEiGpz3qA",
+	"pPnEEArmO9zAT+4HMaBvMKDZjXgW8ydtIsW3C9YZYTSIyG7UeofrIqfri17/yuCWunFH3UDTptvaswqw",
+	"ZFzTaY7SleXMYMIB/LmlvWekub2fmdSeEFW16aycmjs0uvcR8eBQk05MZUu1v0WTLc3ud2hd32iefx2t",
+	"UpVqV1QZkqARTc4I35ZUmct+U33QuAWbDlez1Zhr6VPoVpOijsAUdD4gGXSDehukevSKbCwG7ql2go7Z",
+	"2mo2YK1B423N8iumxwRbtZUaIoo+g3nl7gyToqILw3bDA1tKt3Mmfe+V5qr/zoqqjh3a2ZNczltaYrxb",
+	"5hA2cD6AS9uH9J3EbXXPbjHORn7qwaCo5P9gis/WQ1OM2uMA5SUTE+zxPwEONMFgNeY6LaheTAjNnYf9",
+	"YzJGYymxW5X83pQwu7DbeJjPLItmnoInIJVXOF5tSec8zTm4tLm4wgy83TJU4dcYRtUaUx25zqAI3q9s",
+	"IaFHFn7ZNzUBiijSUnGzPrXwbzjN+0r6ncfGqwjkbVic8pUmk/d7UCoxgQxw15/ffuGShAwRjGV6TI5z",
+	"LSFNCGr+/gYpetizv3cU3z/2jl+fuCF8nr0W3A1McYbEprVXNWW4YKvDQZoS4rNGUwPDAig5yd6ee+wE",
+	"Wp5irwcf3/Fy3K7OV36eiT6ThTyQyjOoqczWX9snagebiYv1TQggkK6+gMRQ1yCukTk6SeBLLYkUG2ZC",
+	"bgYZJJ9cWDSu2pfFJ0vChXun1YWRh3lJjcmWP3np/u+/vh11xvQFAxosQjVK1au5nbHMzYUxBU6942Im",
+	"42rslKaXhGFWHCWnlJ4eEbvFPS4Scvz6xJmaRU6FTnyGWGOSSlL1rbQghpzc8Zk4E9988+tCWoUtpdAI",
+	"bPzNN+TY6XVEM2sltOdPdLZHHkzsP1Lx/wCSOfKo////7/+bfP0U0jGgLsg9kIoz4RZNHkyq4zyC64H5",
+	"ujYjbSr6ekyOQ+s6QF4q1rUSKjJHqdxsxeExqYJeVDEc0cQyC4HqeZguDmHPp8TAWCc4h3Al0zWheDOG",
+	"b2EAqoPwGxzgqL/5Bl7hq2SCgY5IrtTaZdPcko7M2OQpmWQy1VVVzXiZTaAsH9o20bmixQJrdmi6qF4F",
+	"deT2FE8ZOKDJpDXt08k6LPR5/er0LcDr9fHbZz+HqfJSsISsoDKKghcvJ7I02upEk/2rh/u0NIv9bybO",
+	"Zwjs/0zoqjWgnJG1LJU+qqfmxmfpWuDh7dp3USFmxVOLnieArn48r3IzfWHPh48hg8czunry754f/XtE",
+	"YNIvMpKcp0xo4AaO/o8Lmi7Y3uH4wA2WQErUR/v7q9VqTOHnsVTzfXev3n9x8uz5L6fP4Z66nGrkmOwo",
+	"GVk2h0R7MH6IF8mCCVrw0dHo0fhg/AhzdBcglQCK9fytOXarrgTPSTY6sl/Wo2/D6b49bbHrS/ab03+v",
+	"z1ujTA8PDm5tfGc1Hqw7uzMYMgzDQx//4x99T6uWV49DTWptYPA9gQoAYEIm/tv5dRIoAvixIV9/O7cw",
+	"0uVySdW6PR65qtzGSXA0xV4AUNI71+Ewq3NQsrDEolk2YVcGZ17wPR/Cjx56zrXBJk/6Y0892XoDTtId",
+	"cKEbpny3iFSP3ozg0i9sZfkH5HQkRLErecky1G38NOrPjWN9GPSVJm6+WYUvHgvOr5NRIWPZGG+r8aiW",
+	"/YEg4xVDBCGHocM55eKISGhsb7QVEQt7wyUrjBWYyDdbbLcjFc4EPlg3WbNvdzXBhTh22sRXVCxdW7I7",
+	"R9jWBG3ER5Asf5PZ+tZQsW60dt00Ypzh1KKBh7f24uYghB6W6o8GDhyPZgzNiiOz8PfCYfixN7u79iPj",
+	"8+H194WeXtJLhhVqUTpC61ZojvmovoA0ZLn7H7BVwDUSG8w6iiRBzcAJNFNy2SA5CZ15LHlwoQ30UwDB",
+	"MKdXDHLcoRCdWx0GtMNUCmgiBLoTNDccd2gHuVhFOy2sehxbHbC9e8XocE07Hk3Sr/H0QOO25cwG4koq",
+	"xhcS2D0C+SvBeqF9vSsPxnH9A3hvV6csqEkX3VPEXk43FAmfiMM3xmcPYvKfCgHRHgLV5o/P1bGOBAz2",
+	"xHXVTAjUlq4h3cI1NKC+R+lH8/59BcXwEBP5ZGTSq+AJtgJpDn0LveYVBYaVLh1oOG9lnoELE/0hpe9J",
+	"RlzpPmEi0wmh5kxABnSYOn4Q0+gQQvebfJstDa4dAX9Opcwf5Z9OMYNVpU4BQFeYhYUUbGdiLc1iP5dz",
+	"LLX3VNMyj+X8RIzuBqkaLbyHy4TN0PSdCD7DiTWO6ZTPhTUj0f+3t6Q8B6ZSVaAHh1Waxei8fSqyNOGx",
+	"RD09tZsYXHZ3p0qfiQm2Dp8Ae3MOTddCyycoWHxNyARvmbSumUIA2JXPRLhgDg3Q7w7Tgu7qUfYV0f7t",
+	"EbLs3nk6nrsOSQ6ymxHJo9ueYpptQKjjtj9iFTSPcwIQ/BxCrgR0Lse2qG0DCyDc6OV7R0ca7Rc8iIkc",
+	"xsJ7QJ+AnSBMVnRN+Cy6+fHnZy0QbMAlY/c7KwCGMRbXZKSf4bsLTivkuhN1otn16o/G+5+/d92QKHHg",
+	"dFy6Pq1BxKugwdbdE619y/MqBeEujjtsFPYnIlJsylfPPcYdgA9588m7zJCtJ089IkEk9/DgsK6srJQO",
+	"B5qqV3vdcxi9+12M0NBG6I6Qodmj6A5I3yHP7ZgisVHXPRYJpLux91y7uL8DeNigu3UkU6ydteDmYk74",
+	"PUBbtL1cQ9UbKq8+k2Ozu8p3xbojf5N7/GfyONUtv/pRhepWZoflXMDMl/dK33Q+I0SDpMIBy3BgH0uX",
+	"JUqoaW5oM5ZcQSJhvyKCv9+lWGqmMv7RlJA3LGNsSSh0hbWHlXNxicYh6o6bj2e1kHTJe8Pmq4U8Xp7c",
+	"5zyJsIlG3PHrmlx/UYkSvy5ch27FMiYMp67BONj/mPIzZbkUcyt7OiccpksIKViVJuEmU+6nbo7RnlMr",
+	"dL8K8hPostAeCloukAcT+2GSkImvard/+1LcyddYz4eZcaSg6SV5MAkGGDUvRlcrKrVcL0gQLz8T3qfg",
+	"28Zpw/McGpg/raZpwF2+9zoE2LnIiGujSLjLbBiT10ouJehmlk60n8/A7Bas8e/mcdA5G5Nj2O6ZcAlk",
+	"0LKCTNmcC+39kNG2F/1x/PbcqD9QQL+9tU8d2Y+9vt1O1KvofiyLkWRSqnzyx/civyqgC6PLXvXAAjwP",
+	"uIZjCxu9yL2sY/9D3WL/OhAkXTbiKSxI/aoG5cgl05iSayTkUOdSXmrQNXDt0DAcsii5cJ3pqSZTWc4X",
+	"JiFa4kMb7X3sLS5D90zQqnh65YbAeF4zsYDOGeRKe8u66rcH1XOg40PXFmdcRwh9zsztUzlkWRcUdCyX",
+	"YxnMM2jTWRLQzOYShrCn6fHe//IdTf8aaWZ6p8K7ghiWxfSGbvGqe6Uu/+oHek0ZYsbMSj230hvSFo6D",
+	"GiCUccwQDejHZfv6Zq446AkN1BkXWd3UFCWuN02DZG+iF1IZYvgSic1+uVpISIdbQA0ikBmj6eJMeCUE",
+	"CyO8MO7x+aMMbM4Nug2N8k7kWXOZn1iaRV4+XJbdN7FT8dBqrYjfOxIHcvA9qztuTu/FNuav4bq75FnV",
+	"a/pyak+X1uTwWbX3wtnjdXFwqmqah9LfdXStDcOgoWBfOtmzasjMvTUM/RIjB/SrMyhAH0h8RyEszMil",
+	"0WPyQla1K9pUVVtEqoyp+lqoYbVX6YJ9ybn4X2kSTA3yaOG+aViTjSEFLXzZT6XQJVac9oSzQVpMsJ/R",
+	"xEqX3KtUVtOjeU4ePD44tJZld6DRBCqVJorNGEzRmWAncf57WU/Z8eHtoOzu6EwE1TLu3lbithtvHSZr",
+	"Y5PDoCsVuvOTStb5kdhVQD4q+RAit0Qt98bse4bb2t2ldrtvh7asfTqjr8yrqfOPY+vtQuanBavNoKHk",
+	"jZNF2vQd9mgbIInfhpf/uWpuOgAYVn5jdeuaNbkRhoTODAyF+ALlS86yed3Z5HakjTdkNmLgib/oz4V3",
+	"1ZTPIdiWKTozX0SZF69Ps2M5eLTQrZErUS/Ur+1+xIIlZIJNOUCfwHEKWEcPbu66Q7PrVtFRhRuzXu6x",
+	"PtxYZ4/UbE4et1qyHwjve7ZU5ZtLuialZlVpeU6NxS2A0hesB+vmacYN1WglalC3Ebc2PKERbaBZjp9g",
+	"Td4V5AElC+zQbbEuAYiuGVWQyslo1dQQenQkhJI5+FQU8Y2+vm5OY3PdpS0inwlsAIx6bcZnXgf2/SkU",
+	"nFvVfIrL7GkwFsgHXzKW5lywjOSMXjGXGoql5biTFdVoSkmBHl5UvKdUXJIVFUYHCSnuGZRMmhNaJmPy",
+	"o1yJ5l5WfhA4Lq5aEczWdlOLzsSDSXv8CrRJ0Jd2hejLoiYk/ZV7CzxuStPLMTkRVbgHs1r9tLsIaGPq",
+	"PqY83CZDuDcqf2RKySdW+3fmX7Xe9Ccp90HW4aOyljEHbQB3cbmFYNxPq5E5PTlqKBdYPV8sQqcJKUXO",
+	"tCYTS81e1K4mT6v+FJ6gsS0Lx+AuXVubP5w5uaKaVIROuD4TmZJF0WN+w9L/+PSIJ/Qverx3qftDlIkB",
+	"JFgEM4miNPis2ewFYzww6x4cIJUnXq7EmPwM2m0wt2dSFbCYqlCyLhTpjnhK6unglgDdjH50qHJdDZdn",
+	"8YwIt5lbV5v/6DLPD6aK+rOdhhTRV5Jq1LazoqoGazmjmT2t+xdWpRUSwvB5N3lroPFn373RC32scZoy",
+	"qq0LCmTjWsy5SZTkOGIKcXehBFnXUuJj6fbl8j7ogv9i/5/ceYE9NRqjT61as6MIsPa0r7Tu9Wj8yK5Y",
+	"LgsM+kMGqMjXCXl88JiwXDMoE+gip3307fSWOb9J7mwwVe3e+8/rEgzfcM+lBTY7RViI4mlm7GrPHoLP",
+	"yelJxcTTLc2CCQNTGbK7OOPG87/Eo4pTWFAXA8Wbe1wQ17t524E04J/mMr3slxSDAE9eSj+rGR5XZaMy",
+	"dWXtMf8RW0uihwS/cpltbFnm0GXUyDlknyVnwl41VVzMfVNlmJFjpdCM5rkmWcl8zuqKro+IYoKtaK4T",
+	"orBboX2Hc+HoxPUqgKxYznSCLQ8se9Jj8pYvGVGl0ESKM+GqiiG9qOqGhd6RsB2nJtTpiIQb7JtplUiI",
+	"kTpOT1HKLuUVG5NXIl+7ccroWYG5IFwTtpyyLGPZ0zPx+OAHMkmlmOU8heiwXYQUzl2DPWSrOXKdXltH",
+	"0AiTTIyc+B6LSzwYuz8pUmi9aB+wlqVTLCys1jEd1d75DHDjjgKo9tkWbz557BQ21SOuAVLeN7awSs1n",
+	"IfmN7NgCzR9pD7XTzFo+o6NvDzazY5otuWjy46Kc5jy9A0b8Gh/85XHgONsV66klhx24LXfqXm/E7i1c",
+	"cYeoX404jGD/SZjeg9yZK6KouPz82VsAGD8SDYoWFjTblL4FsN7/YP+53pTD9RanQLTUv0jKsRsX0Z9s",
+	"PGDq8vkdn2w/T/tMtT+dzmIOiv3HNjS74k+cV7FjRsU9Dml73WyTV6P0Q/3isWzo7q+rpnpwNeYs+og+",
+	"mVh1zoez5QR+XfGMCZzHgQl4K/egB+/ePvs6GuLG6YK3VM7we4mTDxxz8YOgPoq79Dzb7n7jo4fNWYrN",
+	"deMizcuMZWPyi1w1mn/V+RRJdFFQr7f7EmKPqqYYDgNWNRPxLkkUcSVCmK/yDDuV20X4HBRqFSltyMOD",
+	"gwOPiF9Y/gBs2M+7AGyGiDTxR+moG4m5kT8AXzWTm+Cr/XpKWV9bCFeXhGOKnHXjWupPuB8EEUzrc+YR",
+	"BNqMM9O4JguqlhCWgxRoaAcP05BwPGM1MDLazo6lUmW3xRnuR1AtHF84vH3J7b26GjPao8wgXmBOq5EK",
+	"B4r+GZNa3wDyociL05i1T/ZgdsTo6OHB4++ffPdtl/Saaa6WAWzWvN5ptFFa2N6elD/nQrh5DVS0moEk",
+	"WB6Nkhf6KvCsT1L4jz1VfY+3jDL90pS7arDaPdfqtmZcM6rSBSkdstTIaT8DcqLnYYtDAq7fX7JNbbUx",
+	"8q87wea6btb39Pe9/GACjMjqfkJmwQRRDH1lGNOFjgMz7pyaOLcGvG9nok7oDUffeGW27pC/qXEhThex",
+	"27twkxInsWaGMaGD179koyGNpOwacCqjFK5Sc14KXxLJ9YJpJzNZPrtXpsKPsM2q2WIciYb3/o7B63bJ",
+	"tk9gFUrOeM7unR3WGzVw8L3e0oT7JbuvHXw/XzOkTXjgm29X+PBnyciraSCCZC1Gv8+qGatRSsaf756Y",
+	"/WjWiAknGPn301e/kEym5fIelDw2s67qjGSfr2GFUT2VdCvZN+MHjw4Omkf0AWRWs8tFxFfi3Bmfgczs",
+	"+u67dmRxqB/6mzWjIc5qd0bD3D7xkc+NGQzt5pR+1qtT3ptqTdhZWQqncvluzEmdYwfzlXrmPY970sod",
+	"Yt1bqdMY1nsPZQ8Sxx9Q8GyjuB8RY63hyQT8RW9MgY4frth0IeWl3sfRoJsbmFtTHJJDIcNuujZYemL/",
+	"OKrYMswL9VNNuRmTw4MDsmRU6LpbEPq8oBGYVODBxnyJmq7+Kaeu9GTF89yKXjBBuOnxYDF+xdBOAq/P",
+	"NtP+re+N8vPL42eefu32xuSVYJXUWXKtXUq7Zw45v2RVYQzJJObqkhk3vVNsI8NUa2KINunpo+tv9r8Z",
+	"HX0YTJGtZhYAa3BbAHuynM57u1dU+1yRXDGarT9XxkBnQG00JQ+ybxwWgcGJIA7owON1rw/p+tqNEO5B",
+	"kAUjC6ld1RRc55Kia43JT8bcB27s3hzrSW/1lFkuVxqbcboudbLZfLNO74XTt6bu2Wi1kIQuycl/OxuN",
+	"a4SC3oDdaMZr1E8xY4jJImfVM7kiQPdcG6SbcVPO6sjjIIFXrkSjQgyj11IbHa7HT7hMukPa19iUyKXc",
+	"Ne7yIy+6t0GkPME2hTro/oWdT4Jn+Nhr9xG+IVXScKckVQVqw90RPNHH7iKLCpoRoPckXIjvUdK57aXl",
+	"QVzMGxCHyEoc4i6XLKV5Hq6rQujubW9kaXz5W6HkFaSs5pxhGSQze2XxlGSxjJfg+ZD3cX1+/Z8BAAD/",
+	"/w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -109,7 +109,7 @@ func (s *Service) continueWith(ctx context.Context, q *db.Queries, o order, a db
 
 // same tells whether the attempt is for the same wish.
 func (o order) same(a db.CheckoutAttempt) bool {
-	return a.StripePriceID == o.price.StripePriceID && a.SuccessURL == o.SuccessURL && a.CancelURL == o.CancelURL
+	return a.StripePriceID == o.price.StripePriceID && a.Quantity == o.Quantity && a.SuccessURL == o.SuccessURL && a.CancelURL == o.CancelURL
 }
 
 // begin writes the intent: all that Stripe will be told, so that a second process tells it the same.
@@ -119,22 +119,43 @@ func (s *Service) begin(ctx context.Context, q *db.Queries, o order) (decision, 
 		ID: postgres.NewID(), AccountID: o.AccountID, Kind: o.kind, PriceLookupKey: o.price.LookupKey,
 		StripePriceID: o.price.StripePriceID, Currency: o.price.Currency, SuccessURL: o.SuccessURL, CancelURL: o.CancelURL,
 		Status: attemptCreating, LeaseUntil: new(now.Add(checkoutLease)), ExpiresAt: new(now.Add(sessionLife)), CreatedBy: o.UserID,
+		Quantity: o.Quantity,
 	}
 	if o.kind == KindSubscription {
 		a.TierID, a.Interval = &o.price.TierID, &o.price.Interval
+		trial, err := trialDays(ctx, q, o)
+		if err != nil {
+			return decision{}, err
+		}
+		a.TrialDays = trial
 	} else {
 		a.PackID, a.Credits = &o.price.PackID, &o.price.Credits
 	}
 	err := q.InsertAttempt(ctx, db.InsertAttemptParams{
 		ID: a.ID, AccountID: a.AccountID, Kind: a.Kind, PriceLookupKey: a.PriceLookupKey, StripePriceID: a.StripePriceID,
 		Currency: a.Currency, TierID: a.TierID, Interval: a.Interval, PackID: a.PackID, Credits: a.Credits,
-		SuccessURL: a.SuccessURL, CancelURL: a.CancelURL, LeaseUntil: a.LeaseUntil, ExpiresAt: a.ExpiresAt,
+		SuccessURL: a.SuccessURL, CancelURL: a.CancelURL, Quantity: a.Quantity, TrialDays: a.TrialDays, LeaseUntil: a.LeaseUntil, ExpiresAt: a.ExpiresAt,
 		CreatedBy: a.CreatedBy, CreatedAt: now,
 	})
 	if err != nil {
 		return decision{}, fmt.Errorf("write attempt: %w", err)
 	}
 	return decision{move: create, attempt: a}, nil
+}
+
+// trialDays gives the tier's trial to an account that has never had a subscription.
+func trialDays(ctx context.Context, q *db.Queries, o order) (int32, error) {
+	if o.tier.TrialDays == 0 {
+		return 0, nil
+	}
+	had, err := q.HadSubscription(ctx, o.AccountID)
+	if err != nil {
+		return 0, fmt.Errorf("look for earlier subscriptions: %w", err)
+	}
+	if had {
+		return 0, nil
+	}
+	return int32(o.tier.TrialDays), nil //nolint:gosec // the catalogue bounds it
 }
 
 func (s *Service) lease(ctx context.Context, q *db.Queries, a db.CheckoutAttempt, status string, then move) (decision, error) {

@@ -29,6 +29,8 @@ type Config struct {
 	Accounts *account.Service
 	Origins  origin.List // where customers may be sent back to
 	AppEnv   string      // stamped on everything that is made at Stripe
+	// AutomaticTax lets Stripe add the tax to what is sold by Checkout, and asks business customers for their tax id.
+	AutomaticTax bool
 	// Sync looks at an object of Stripe's now and stores it, by the way that events take. Without it our rows follow by events alone.
 	Sync func(ctx context.Context, kind, id string) error
 	Now  func() time.Time

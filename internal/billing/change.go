@@ -45,7 +45,12 @@ type Change struct {
 	ProratedAt *time.Time
 	Key        idempotency.Key
 	Actor      audit.Actor
+
+	move *priceMove // of a migration
 }
+
+// A priceMove takes one subscription from a price to another.
+type priceMove struct{ subscription, from, to string }
 
 // A wish is a change as it is written down. Two that are equal are the same change.
 type wish struct {
@@ -53,13 +58,18 @@ type wish struct {
 	Interval   string `json:"interval,omitempty"`
 	Quantity   int64  `json:"quantity,omitempty"`
 	ProratedAt int64  `json:"prorated_at,omitempty"`
-	Price      string `json:"price,omitempty"` // of a migration
+	// Of a migration.
+	Subscription string `json:"subscription,omitempty"`
+	Price        string `json:"price,omitempty"`
 }
 
 func (c Change) wish() wish {
 	w := wish{Tier: c.Tier, Interval: c.Interval, Quantity: c.Quantity}
 	if c.ProratedAt != nil {
 		w.ProratedAt = c.ProratedAt.Unix()
+	}
+	if c.move != nil {
+		w.Subscription, w.Price = c.move.subscription, c.move.to
 	}
 	return w
 }
@@ -182,6 +192,10 @@ func sameChange(row db.SubscriptionChange, kind string, w wish) (bool, error) {
 }
 
 func (s *Service) intendChange(ctx context.Context, q *db.Queries, kind string, c Change) (db.SubscriptionChange, error) {
+	if c.move != nil {
+		row := db.SubscriptionChange{AccountID: c.AccountID, SubscriptionID: c.move.subscription, Kind: kind}
+		return s.insertChange(ctx, q, row, c.wish())
+	}
 	sub, err := q.GetLiveSubscription(ctx, c.AccountID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return db.SubscriptionChange{}, errNoSubscription()
@@ -259,7 +273,10 @@ func (s *Service) work(ctx context.Context, c Change, row db.SubscriptionChange,
 		s.yieldChange(ctx, row)
 		return State{}, err
 	}
-	state, err := s.State(ctx, row.AccountID)
+	var state State
+	if c.move == nil { // an operator's command shows no state
+		state, err = s.State(ctx, row.AccountID)
+	}
 	if err != nil {
 		s.yieldChange(ctx, row)
 		return State{}, err

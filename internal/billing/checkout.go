@@ -35,6 +35,7 @@ const (
 	lookEvery   = 50 * time.Millisecond
 	maxTurns    = 8 // of the state machine, waiting not counted
 	runningWait = 2 * time.Second
+	maxPacks    = 100 // in one checkout
 )
 
 // A Wish is what somebody wants to buy: a tier at an interval, or a credit pack.
@@ -45,6 +46,7 @@ type Wish struct {
 	Interval   string
 	CreditPack string
 	Currency   string
+	Quantity   int64 // 0 is one
 	SuccessURL string
 	CancelURL  string
 	Key        idempotency.Key
@@ -125,6 +127,7 @@ type order struct {
 	Wish
 	kind  string
 	price catalog.Price
+	tier  catalog.Tier
 }
 
 func (s *Service) order(ctx context.Context, w Wish) (order, error) {
@@ -134,17 +137,33 @@ func (s *Service) order(ctx context.Context, w Wish) (order, error) {
 	tier, pack := w.Tier != "" && w.Interval != "", w.CreditPack != ""
 	var err error
 	o := order{Wish: w}
+	o.Quantity = max(w.Quantity, 1)
 	switch {
 	case tier && !pack:
 		o.kind = KindSubscription
-		o.price, err = s.Catalog.TierPrice(ctx, w.Tier, w.Interval, w.Currency)
+		if o.price, err = s.Catalog.TierPrice(ctx, w.Tier, w.Interval, w.Currency); err == nil {
+			o.tier, err = s.tierFor(ctx, w.Tier, o.Quantity)
+		}
 	case pack && w.Tier == "" && w.Interval == "":
 		o.kind = KindCreditPack
+		if o.Quantity > maxPacks {
+			return order{}, problem.InvalidRequest.Errorf("credit packs are sold up to %d at a time", maxPacks).
+				In("body.quantity", fmt.Sprintf("is above %d", maxPacks))
+		}
 		o.price, err = s.Catalog.PackPrice(ctx, w.CreditPack, w.Currency)
 	default:
 		return order{}, badWish(w)
 	}
 	return o, err
+}
+
+// tierFor is the tier where so many of it are sold.
+func (s *Service) tierFor(ctx context.Context, id string, quantity int64) (catalog.Tier, error) {
+	offer, err := s.Catalog.Tier(ctx, id)
+	if err != nil {
+		return catalog.Tier{}, err
+	}
+	return offer.Tier, withinQuantity(offer.Tier, quantity)
 }
 
 func badWish(w Wish) error {

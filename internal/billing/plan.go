@@ -135,6 +135,8 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 			p.Action = actResume
 		}
 		return p, nil
+	case changeMigrate:
+		return planMigration(c, sub, p, ending)
 	}
 	switch sub.Status {
 	case stripe.SubscriptionStatusActive, stripe.SubscriptionStatusTrialing:

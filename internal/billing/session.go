@@ -44,13 +44,18 @@ func (s *Service) sessionParams(ctx context.Context, a db.CheckoutAttempt, custo
 	stamp := map[string]string{metaAccount: a.AccountID.String(), metaAttempt: a.ID.String(), metaEnv: s.AppEnv}
 	params := &stripe.CheckoutSessionParams{
 		Customer: stripe.String(customer), ClientReferenceID: stripe.String(a.AccountID.String()),
-		LineItems:  []*stripe.CheckoutSessionLineItemParams{{Price: stripe.String(a.StripePriceID), Quantity: stripe.Int64(1)}},
+		LineItems:  []*stripe.CheckoutSessionLineItemParams{{Price: stripe.String(a.StripePriceID), Quantity: stripe.Int64(a.Quantity)}},
 		SuccessURL: stripe.String(a.SuccessURL), CancelURL: stripe.String(a.CancelURL), ExpiresAt: stripe.Int64(a.ExpiresAt.Unix()),
+		AllowPromotionCodes: stripe.Bool(true),
 	}
+	s.setTax(params)
 	if a.Kind == KindSubscription {
 		stamp[metaTier] = *a.TierID
 		params.Mode = stripe.String(string(stripe.CheckoutSessionModeSubscription))
 		params.SubscriptionData = &stripe.CheckoutSessionSubscriptionDataParams{Metadata: stamp}
+		if a.TrialDays > 0 {
+			params.SubscriptionData.TrialPeriodDays = stripe.Int64(int64(a.TrialDays))
+		}
 	} else {
 		stamp[metaPack] = *a.PackID
 		params.Mode = stripe.String(string(stripe.CheckoutSessionModePayment))
@@ -60,6 +65,16 @@ func (s *Service) sessionParams(ctx context.Context, a db.CheckoutAttempt, custo
 	params.Context = ctx
 	params.SetIdempotencyKey("checkout:" + a.ID.String())
 	return params
+}
+
+// setTax lets Stripe work out the tax, and the customer give a tax id. Both need what the customer enters on the page.
+func (s *Service) setTax(params *stripe.CheckoutSessionParams) {
+	if !s.AutomaticTax {
+		return
+	}
+	params.AutomaticTax = &stripe.CheckoutSessionAutomaticTaxParams{Enabled: stripe.Bool(true)}
+	params.TaxIDCollection = &stripe.CheckoutSessionTaxIDCollectionParams{Enabled: stripe.Bool(true)}
+	params.CustomerUpdate = &stripe.CheckoutSessionCustomerUpdateParams{Address: stripe.String("auto"), Name: stripe.String("auto")}
 }
 
 // recordSession hands the session out only where the attempt is still ours.

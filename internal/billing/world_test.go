@@ -94,7 +94,7 @@ func (w *world) api() *client.API {
 	return api
 }
 
-func (w *world) instance(api *client.API) *billing.Service {
+func (w *world) instance(api *client.API, change ...func(*billing.Config)) *billing.Service {
 	w.t.Helper()
 	origins, err := origin.Parse([]string{"https://app.example.com"})
 	if err != nil {
@@ -108,10 +108,14 @@ func (w *world) instance(api *client.API) *billing.Service {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return billing.New(billing.Config{
+	config := billing.Config{
 		Pool: w.pool, Stripe: api, Catalog: catalog.New(w.pool), Accounts: accounts, Origins: origins,
 		AppEnv: "test", Sync: hook.Sync, Now: w.Now, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	return billing.New(config)
 }
 
 func (w *world) accounts() *account.Service {

@@ -109,6 +109,20 @@ func PriceByStripeID(ctx context.Context, q *db.Queries, stripePriceID string) (
 	}, true, nil
 }
 
+// TierPriceByName reads the tier price with this lookup key or id at Stripe, archived or not, in the transaction of q. It reports
+// false where there never was one.
+func TierPriceByName(ctx context.Context, q *db.Queries, name string) (Price, bool, error) {
+	id, err := q.GetStripePriceOfTierPrice(ctx, name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		id, err = name, nil
+	}
+	if err != nil {
+		return Price{}, false, fmt.Errorf("read tier price: %w", err)
+	}
+	price, known, err := PriceByStripeID(ctx, q, id)
+	return price, known && price.TierID != "", err
+}
+
 // MeterExists tells in the transaction of q whether usage may be recorded on the meter.
 func MeterExists(ctx context.Context, q *db.Queries, id string) (bool, error) {
 	ok, err := q.MeterExists(ctx, id)

@@ -28,6 +28,8 @@ func (p *planner) diffTier(t TierSpec) {
 	diff(p.plan, what+" api_keys", before.Limits.APIKeys, t.Limits.APIKeys)
 	diff(p.plan, what+" credits a month", before.Allowance.Amount, t.Credits.Amount)
 	diff(p.plan, what+" credits roll over", before.Allowance.Rollover, t.Credits.Rollover)
+	diff(p.plan, what+" trial days", before.TrialDays, t.TrialDays)
+	diff(p.plan, what+" greatest quantity", before.MaxQuantity, max(t.MaxQuantity, 1))
 	diff(p.plan, what+" features", featureList(before.Features), featureList(t.Features))
 }
 

@@ -17,7 +17,9 @@ type TierSpec struct {
 	Features    []Feature   `json:"features"`
 	Limits      Limits      `json:"limits"`
 	Credits     Allowance   `json:"credits"`
-	Prices      []PriceSpec `json:"prices"` // none for the free tier
+	TrialDays   int         `json:"trial_days,omitempty"`   // 0 is none
+	MaxQuantity int64       `json:"max_quantity,omitempty"` // 0 is one
+	Prices      []PriceSpec `json:"prices"`                 // none for the free tier
 }
 
 // A PackSpec is one credit pack of the document.

@@ -13,10 +13,12 @@ import (
 
 // What Stripe and our tables take.
 const (
-	maxAmount  = 99_999_999 // eight digits
-	maxCredits = 1_000_000_000_000
-	maxName    = 100
-	maxText    = 500
+	maxAmount   = 99_999_999 // eight digits
+	maxCredits  = 1_000_000_000_000
+	maxName     = 100
+	maxText     = 500
+	maxTrial    = 730
+	maxQuantity = 100_000
 )
 
 // Load reads and checks a catalog.yaml. Where it cannot be used the error is [Mistakes], with all of them.
@@ -81,7 +83,7 @@ func (r *reader) currencies(f fields) []string {
 }
 
 func (r *reader) tier(n ast.Node, currencies []string, u uniques) TierSpec {
-	f := r.open(n, "a tier", "id", "name", "description", "rank", "features", "limits", "credits", "prices")
+	f := r.open(n, "a tier", "id", "name", "description", "rank", "features", "limits", "credits", "trial_days", "max_quantity", "prices")
 	t := TierSpec{ID: f.id(u, "tier")}
 	f.what = fmt.Sprintf("tier %q", t.ID)
 	t.Name, t.Description = f.text("name", maxName), f.text("description", maxText)
@@ -101,6 +103,12 @@ func (r *reader) tier(n ast.Node, currencies []string, u uniques) TierSpec {
 		if every := c.text("every", maxName); every != Month && every != "" {
 			r.fail(c.lineOf("every"), "credits of %s come every month, not every %s", f.what, every)
 		}
+	}
+	if f.has("trial_days") {
+		t.TrialDays = int(f.number("trial_days", 0, maxTrial))
+	}
+	if f.has("max_quantity") {
+		t.MaxQuantity = f.number("max_quantity", 1, maxQuantity)
 	}
 	t.Prices = r.tierPrices(f, t.ID, currencies, u)
 	return t

@@ -56,6 +56,7 @@ func writeTier(ctx context.Context, q *db.Queries, now time.Time, t TierSpec, pr
 		ID: t.ID, Name: t.Name, Description: t.Description, Rank: int32(t.Rank),
 		RequestsPerMinute: int32(t.Limits.RequestsPerMinute), Burst: int32(t.Limits.Burst), APIKeys: int32(t.Limits.APIKeys),
 		AllowanceAmount: t.Credits.Amount, AllowanceRollover: t.Credits.Rollover,
+		TrialDays: int32(t.TrialDays), MaxQuantity: max(t.MaxQuantity, 1),
 		StripeProductID: orNull(product), UpdatedAt: now,
 	})
 	if err != nil {

@@ -44,6 +44,8 @@ type Config struct {
 	StripeAPIBase        string
 	StripeWebhookSecrets []Secret
 	PastDueGrace         time.Duration
+	PauseEndsAccess      []string
+	AutomaticTax         bool
 
 	CORSOrigins     []string
 	RedirectOrigins []string
@@ -87,6 +89,9 @@ func Load(getenv func(string) string) (Config, error) {
 		StripeAPIKey:  r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
 		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
 		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+
+		PauseEndsAccess: r.list("PAUSE_ENDS_ACCESS", "void", "ways of pausing collection (void, keep_as_draft, mark_uncollectible) under which access ends with the paid period, by comma"),
+		AutomaticTax:    r.flag("AUTOMATIC_TAX", "let Stripe add the tax in Checkout, and ask for tax ids; Stripe Tax has to be set up"),
 
 		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
 		RedirectOrigins: r.origins("REDIRECT_ORIGINS", "origins that success_url, cancel_url and redirect_to may have, by comma"),
@@ -141,6 +146,11 @@ func (c Config) refuseUnsafeStripe(r *reader) {
 	for _, s := range c.StripeWebhookSecrets {
 		if !strings.HasPrefix(s.Reveal(), "whsec_") || len(s) < 16 {
 			r.fail("STRIPE_WEBHOOK_SECRET", "has a value that does not begin with whsec_ or is too short")
+		}
+	}
+	for _, behavior := range c.PauseEndsAccess {
+		if behavior != "void" && behavior != "keep_as_draft" && behavior != "mark_uncollectible" {
+			r.fail("PAUSE_ENDS_ACCESS", "takes void, keep_as_draft and mark_uncollectible")
 		}
 	}
 	key := c.StripeAPIKey.Reveal()

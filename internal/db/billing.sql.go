@@ -108,12 +108,12 @@ func (q *Queries) GetAccountOwnerEmail(ctx context.Context, accountID uuid.UUID)
 }
 
 const getCustomer = `-- name: GetCustomer :one
-SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 `
 
 // GetCustomer
 //
-//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeCustomer, error) {
 	row := q.db.QueryRow(ctx, getCustomer, accountID)
 	var i StripeCustomer
@@ -128,6 +128,7 @@ func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeC
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.ToldEmail,
 	)
 	return i, err
 }
@@ -306,6 +307,43 @@ func (q *Queries) GetRunningChange(ctx context.Context, accountID uuid.UUID) (Su
 	return i, err
 }
 
+const getSessionAttempt = `-- name: GetSessionAttempt :one
+SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts WHERE account_id = $1 AND stripe_session_id = $2::text
+`
+
+// GetSessionAttempt
+//
+//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts WHERE account_id = $1 AND stripe_session_id = $2::text
+func (q *Queries) GetSessionAttempt(ctx context.Context, accountID uuid.UUID, stripeSessionID string) (CheckoutAttempt, error) {
+	row := q.db.QueryRow(ctx, getSessionAttempt, accountID, stripeSessionID)
+	var i CheckoutAttempt
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.Kind,
+		&i.PriceLookupKey,
+		&i.StripePriceID,
+		&i.Currency,
+		&i.TierID,
+		&i.Interval,
+		&i.PackID,
+		&i.Credits,
+		&i.SuccessURL,
+		&i.CancelURL,
+		&i.Status,
+		&i.StripeSessionID,
+		&i.URL,
+		&i.LeaseUntil,
+		&i.ExpiresAt,
+		&i.CreatedBy,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Quantity,
+		&i.TrialDays,
+	)
+	return i, err
+}
+
 const giveUpAttempt = `-- name: GiveUpAttempt :execrows
 UPDATE checkout_attempts SET status = 'failed', lease_until = NULL, updated_at = $1::timestamptz
 WHERE id = $2 AND account_id = $3 AND status = 'creating' AND lease_until IS NOT DISTINCT FROM $4
@@ -335,6 +373,20 @@ func (q *Queries) GiveUpAttempt(ctx context.Context, arg GiveUpAttemptParams) (i
 	return result.RowsAffected(), nil
 }
 
+const hadSubscription = `-- name: HadSubscription :one
+SELECT EXISTS (SELECT 1 FROM subscriptions WHERE account_id = $1 AND status NOT IN ('incomplete', 'incomplete_expired'))
+`
+
+// HadSubscription tells whether the account ever paid for one, or tried one.
+//
+//	SELECT EXISTS (SELECT 1 FROM subscriptions WHERE account_id = $1 AND status NOT IN ('incomplete', 'incomplete_expired'))
+func (q *Queries) HadSubscription(ctx context.Context, accountID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hadSubscription, accountID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const hasLiveSubscription = `-- name: HasLiveSubscription :one
 SELECT EXISTS (
     SELECT 1 FROM subscriptions
@@ -357,9 +409,9 @@ func (q *Queries) HasLiveSubscription(ctx context.Context, accountID uuid.UUID) 
 
 const insertAttempt = `-- name: InsertAttempt :exec
 INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits,
-    success_url, cancel_url, status, lease_until, expires_at, created_by, created_at, updated_at)
+    success_url, cancel_url, quantity, trial_days, status, lease_until, expires_at, created_by, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-    $11, $12, 'creating', $13, $14, $15, $16, $16)
+    $11, $12, $13, $14, 'creating', $15, $16, $17, $18, $18)
 `
 
 type InsertAttemptParams struct {
@@ -375,6 +427,8 @@ type InsertAttemptParams struct {
 	Credits        *int64
 	SuccessURL     string
 	CancelURL      string
+	Quantity       int64
+	TrialDays      int32
 	LeaseUntil     *time.Time
 	ExpiresAt      *time.Time
 	CreatedBy      *uuid.UUID
@@ -384,9 +438,9 @@ type InsertAttemptParams struct {
 // InsertAttempt
 //
 //	INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits,
-//	    success_url, cancel_url, status, lease_until, expires_at, created_by, created_at, updated_at)
+//	    success_url, cancel_url, quantity, trial_days, status, lease_until, expires_at, created_by, created_at, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-//	    $11, $12, 'creating', $13, $14, $15, $16, $16)
+//	    $11, $12, $13, $14, 'creating', $15, $16, $17, $18, $18)
 func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) error {
 	_, err := q.db.Exec(ctx, insertAttempt,
 		arg.ID,
@@ -401,6 +455,8 @@ func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) er
 		arg.Credits,
 		arg.SuccessURL,
 		arg.CancelURL,
+		arg.Quantity,
+		arg.TrialDays,
 		arg.LeaseUntil,
 		arg.ExpiresAt,
 		arg.CreatedBy,
@@ -444,8 +500,8 @@ func (q *Queries) InsertChange(ctx context.Context, arg InsertChangeParams) erro
 }
 
 const insertCustomer = `-- name: InsertCustomer :exec
-INSERT INTO stripe_customers (id, account_id, email, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $4)
+INSERT INTO stripe_customers (id, account_id, email, told_email, created_at, updated_at)
+VALUES ($1, $2, $3, $3, $4, $4)
 `
 
 type InsertCustomerParams struct {
@@ -457,8 +513,8 @@ type InsertCustomerParams struct {
 
 // InsertCustomer
 //
-//	INSERT INTO stripe_customers (id, account_id, email, created_at, updated_at)
-//	VALUES ($1, $2, $3, $4, $4)
+//	INSERT INTO stripe_customers (id, account_id, email, told_email, created_at, updated_at)
+//	VALUES ($1, $2, $3, $3, $4, $4)
 func (q *Queries) InsertCustomer(ctx context.Context, arg InsertCustomerParams) error {
 	_, err := q.db.Exec(ctx, insertCustomer,
 		arg.ID,
@@ -545,6 +601,48 @@ func (q *Queries) ListCustomers(ctx context.Context, accountID uuid.UUID) ([]str
 			return nil, err
 		}
 		items = append(items, stripe_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listInvoiceLines = `-- name: ListInvoiceLines :many
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
+ORDER BY invoice_id, period_start NULLS FIRST, amount, id
+`
+
+// ListInvoiceLines are in Stripe's own order as far as it can be told: by period, then by amount, credits first.
+//
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
+//	ORDER BY invoice_id, period_start NULLS FIRST, amount, id
+func (q *Queries) ListInvoiceLines(ctx context.Context, accountID uuid.UUID, invoiceIds []string) ([]InvoiceLine, error) {
+	rows, err := q.db.Query(ctx, listInvoiceLines, accountID, invoiceIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []InvoiceLine{}
+	for rows.Next() {
+		var i InvoiceLine
+		if err := rows.Scan(
+			&i.ID,
+			&i.InvoiceID,
+			&i.AccountID,
+			&i.PriceID,
+			&i.SubscriptionItemID,
+			&i.Description,
+			&i.Amount,
+			&i.Currency,
+			&i.Quantity,
+			&i.Proration,
+			&i.PeriodStart,
+			&i.PeriodEnd,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -676,6 +774,57 @@ func (q *Queries) ListLiveAttempts(ctx context.Context, accountID uuid.UUID) ([]
 	return items, nil
 }
 
+const listSubscribersOfPrice = `-- name: ListSubscribersOfPrice :many
+SELECT DISTINCT s.id, s.account_id, s.status, i.quantity, s.current_period_end, 
+    (s.cancel_at_period_end OR s.cancel_at IS NOT NULL)::boolean AS ending
+FROM subscriptions s JOIN subscription_items i ON i.subscription_id = s.id AND i.account_id = s.account_id
+WHERE i.price_id = $1 AND s.ended_at IS NULL AND s.status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+ORDER BY s.account_id, s.id
+`
+
+type ListSubscribersOfPriceRow struct {
+	ID               string
+	AccountID        uuid.UUID
+	Status           string
+	Quantity         int64
+	CurrentPeriodEnd *time.Time
+	Ending           bool
+}
+
+// ListSubscribersOfPrice
+//
+//	SELECT DISTINCT s.id, s.account_id, s.status, i.quantity, s.current_period_end,
+//	    (s.cancel_at_period_end OR s.cancel_at IS NOT NULL)::boolean AS ending
+//	FROM subscriptions s JOIN subscription_items i ON i.subscription_id = s.id AND i.account_id = s.account_id
+//	WHERE i.price_id = $1 AND s.ended_at IS NULL AND s.status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+//	ORDER BY s.account_id, s.id
+func (q *Queries) ListSubscribersOfPrice(ctx context.Context, priceID string) ([]ListSubscribersOfPriceRow, error) {
+	rows, err := q.db.Query(ctx, listSubscribersOfPrice, priceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListSubscribersOfPriceRow{}
+	for rows.Next() {
+		var i ListSubscribersOfPriceRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.Status,
+			&i.Quantity,
+			&i.CurrentPeriodEnd,
+			&i.Ending,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listTransactions = `-- name: ListTransactions :many
 SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions
 WHERE account_id = $1 AND (occurred_at, id) < ($2::timestamptz, $3::uuid)
@@ -721,6 +870,66 @@ func (q *Queries) ListTransactions(ctx context.Context, arg ListTransactionsPara
 			&i.Description,
 			&i.OccurredAt,
 			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listUntoldEmails = `-- name: ListUntoldEmails :many
+SELECT c.id, c.account_id, c.stripe_id::text AS stripe_id, o.email, o.email_as_of
+FROM stripe_customers c
+JOIN accounts a ON a.id = c.account_id AND a.status = 'active'
+JOIN LATERAL (
+    SELECT u.email, u.email_as_of FROM memberships m JOIN users u ON u.id = m.user_id
+    WHERE m.account_id = c.account_id AND m.role = 'owner' AND u.status = 'active'
+    ORDER BY m.created_at, m.user_id LIMIT 1
+) o ON o.email <> c.told_email AND o.email <> ''
+WHERE c.stripe_id IS NOT NULL AND c.deleted_at IS NULL AND c.id > $1
+ORDER BY c.id LIMIT $2
+`
+
+type ListUntoldEmailsRow struct {
+	ID        uuid.UUID
+	AccountID uuid.UUID
+	StripeID  string
+	Email     string
+	EmailAsOf time.Time
+}
+
+// ListUntoldEmails are the customers whose account's first owner has another address than Stripe was told. The account has to be
+// open: of a deleted user nothing more is told.
+//
+//	SELECT c.id, c.account_id, c.stripe_id::text AS stripe_id, o.email, o.email_as_of
+//	FROM stripe_customers c
+//	JOIN accounts a ON a.id = c.account_id AND a.status = 'active'
+//	JOIN LATERAL (
+//	    SELECT u.email, u.email_as_of FROM memberships m JOIN users u ON u.id = m.user_id
+//	    WHERE m.account_id = c.account_id AND m.role = 'owner' AND u.status = 'active'
+//	    ORDER BY m.created_at, m.user_id LIMIT 1
+//	) o ON o.email <> c.told_email AND o.email <> ''
+//	WHERE c.stripe_id IS NOT NULL AND c.deleted_at IS NULL AND c.id > $1
+//	ORDER BY c.id LIMIT $2
+func (q *Queries) ListUntoldEmails(ctx context.Context, after uuid.UUID, maxRows int32) ([]ListUntoldEmailsRow, error) {
+	rows, err := q.db.Query(ctx, listUntoldEmails, after, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListUntoldEmailsRow{}
+	for rows.Next() {
+		var i ListUntoldEmailsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.StripeID,
+			&i.Email,
+			&i.EmailAsOf,
 		); err != nil {
 			return nil, err
 		}
@@ -829,6 +1038,73 @@ func (q *Queries) RecordCustomer(ctx context.Context, arg RecordCustomerParams) 
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const recordToldEmail = `-- name: RecordToldEmail :exec
+UPDATE stripe_customers SET told_email = $1, updated_at = $2::timestamptz WHERE id = $3 AND account_id = $4
+`
+
+type RecordToldEmailParams struct {
+	Email     string
+	Now       time.Time
+	ID        uuid.UUID
+	AccountID uuid.UUID
+}
+
+// RecordToldEmail
+//
+//	UPDATE stripe_customers SET told_email = $1, updated_at = $2::timestamptz WHERE id = $3 AND account_id = $4
+func (q *Queries) RecordToldEmail(ctx context.Context, arg RecordToldEmailParams) error {
+	_, err := q.db.Exec(ctx, recordToldEmail,
+		arg.Email,
+		arg.Now,
+		arg.ID,
+		arg.AccountID,
+	)
+	return err
+}
+
+const sumTransactions = `-- name: SumTransactions :many
+SELECT currency, kind, sum(amount)::bigint AS amount, count(*) AS number FROM transactions
+WHERE account_id = $1 AND status NOT IN ('pending', 'failed', 'canceled', 'requires_action')
+GROUP BY currency, kind ORDER BY currency, kind
+`
+
+type SumTransactionsRow struct {
+	Currency string
+	Kind     string
+	Amount   int64
+	Number   int64
+}
+
+// SumTransactions never adds up different currencies. What has not come about does not count.
+//
+//	SELECT currency, kind, sum(amount)::bigint AS amount, count(*) AS number FROM transactions
+//	WHERE account_id = $1 AND status NOT IN ('pending', 'failed', 'canceled', 'requires_action')
+//	GROUP BY currency, kind ORDER BY currency, kind
+func (q *Queries) SumTransactions(ctx context.Context, accountID uuid.UUID) ([]SumTransactionsRow, error) {
+	rows, err := q.db.Query(ctx, sumTransactions, accountID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SumTransactionsRow{}
+	for rows.Next() {
+		var i SumTransactionsRow
+		if err := rows.Scan(
+			&i.Currency,
+			&i.Kind,
+			&i.Amount,
+			&i.Number,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const yieldAttempt = `-- name: YieldAttempt :exec

@@ -163,6 +163,20 @@ func (q *Queries) GetLastApply(ctx context.Context) (CatalogApply, error) {
 	return i, err
 }
 
+const getStripePriceOfTierPrice = `-- name: GetStripePriceOfTierPrice :one
+SELECT stripe_price_id FROM tier_prices WHERE lookup_key = $1
+`
+
+// GetStripePriceOfTierPrice
+//
+//	SELECT stripe_price_id FROM tier_prices WHERE lookup_key = $1
+func (q *Queries) GetStripePriceOfTierPrice(ctx context.Context, lookupKey string) (string, error) {
+	row := q.db.QueryRow(ctx, getStripePriceOfTierPrice, lookupKey)
+	var stripe_price_id string
+	err := row.Scan(&stripe_price_id)
+	return stripe_price_id, err
+}
+
 const getTier = `-- name: GetTier :one
 
 SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at, trial_days, max_quantity FROM tiers WHERE id = $1
@@ -729,13 +743,14 @@ func (q *Queries) UpsertMeter(ctx context.Context, arg UpsertMeterParams) error 
 
 const upsertTier = `-- name: UpsertTier :exec
 INSERT INTO tiers (id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover,
-    stripe_product_id, updated_at)
+    trial_days, max_quantity, stripe_product_id, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-    $10, $11)
+    $10, $11, $12, $13)
 ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, description = excluded.description, rank = excluded.rank,
     requests_per_minute = excluded.requests_per_minute, burst = excluded.burst, api_keys = excluded.api_keys,
     allowance_amount = excluded.allowance_amount, allowance_rollover = excluded.allowance_rollover,
+    trial_days = excluded.trial_days, max_quantity = excluded.max_quantity,
     stripe_product_id = excluded.stripe_product_id, updated_at = excluded.updated_at, archived_at = NULL
 `
 
@@ -749,6 +764,8 @@ type UpsertTierParams struct {
 	APIKeys           int32
 	AllowanceAmount   int64
 	AllowanceRollover bool
+	TrialDays         int32
+	MaxQuantity       int64
 	StripeProductID   *string
 	UpdatedAt         time.Time
 }
@@ -756,13 +773,14 @@ type UpsertTierParams struct {
 // UpsertTier
 //
 //	INSERT INTO tiers (id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover,
-//	    stripe_product_id, updated_at)
+//	    trial_days, max_quantity, stripe_product_id, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-//	    $10, $11)
+//	    $10, $11, $12, $13)
 //	ON CONFLICT (id) DO UPDATE
 //	SET name = excluded.name, description = excluded.description, rank = excluded.rank,
 //	    requests_per_minute = excluded.requests_per_minute, burst = excluded.burst, api_keys = excluded.api_keys,
 //	    allowance_amount = excluded.allowance_amount, allowance_rollover = excluded.allowance_rollover,
+//	    trial_days = excluded.trial_days, max_quantity = excluded.max_quantity,
 //	    stripe_product_id = excluded.stripe_product_id, updated_at = excluded.updated_at, archived_at = NULL
 func (q *Queries) UpsertTier(ctx context.Context, arg UpsertTierParams) error {
 	_, err := q.db.Exec(ctx, upsertTier,
@@ -775,6 +793,8 @@ func (q *Queries) UpsertTier(ctx context.Context, arg UpsertTierParams) error {
 		arg.APIKeys,
 		arg.AllowanceAmount,
 		arg.AllowanceRollover,
+		arg.TrialDays,
+		arg.MaxQuantity,
 		arg.StripeProductID,
 		arg.UpdatedAt,
 	)

@@ -159,6 +159,21 @@ type Invoice struct {
 	NextPaymentAttempt *time.Time
 }
 
+type InvoiceLine struct {
+	ID                 string
+	InvoiceID          string
+	AccountID          uuid.UUID
+	PriceID            string
+	SubscriptionItemID *string
+	Description        string
+	Amount             int64
+	Currency           string
+	Quantity           int64
+	Proration          bool
+	PeriodStart        *time.Time
+	PeriodEnd          *time.Time
+}
+
 type Meter struct {
 	ID         string
 	Name       string
@@ -178,6 +193,7 @@ type StripeCustomer struct {
 	CreatedAt            time.Time
 	UpdatedAt            time.Time
 	DeletedAt            *time.Time
+	ToldEmail            string
 }
 
 type StripeEvent struct {

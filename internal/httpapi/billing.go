@@ -23,6 +23,19 @@ func (s *Server) CreateCheckoutSession(ctx context.Context, req api.CreateChecko
 	}, nil
 }
 
+// GetCheckoutSession answers GET /v1/billing/checkout-sessions/{session_id}.
+func (s *Server) GetCheckoutSession(ctx context.Context, req api.GetCheckoutSessionRequestObject) (api.GetCheckoutSessionResponseObject, error) {
+	accountID, err := callerOf(ctx).account(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	attempt, err := s.Billing.Checkout(ctx, accountID, req.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	return api.GetCheckoutSession200JSONResponse(toCheckoutStatus(attempt)), nil
+}
+
 // GetSubscription answers GET /v1/subscription.
 func (s *Server) GetSubscription(ctx context.Context, _ api.GetSubscriptionRequestObject) (api.GetSubscriptionResponseObject, error) {
 	accountID, err := callerOf(ctx).account(ctx, nil)
@@ -63,7 +76,13 @@ func (s *Server) ListTransactions(ctx context.Context, req api.ListTransactionsR
 	if err != nil {
 		return nil, err
 	}
-	answer := api.ListTransactions200JSONResponse{Data: make([]api.Transaction, len(list.Data)), NextCursor: optional(list.Next)}
+	totals, err := s.Billing.Totals(ctx, accountID)
+	if err != nil {
+		return nil, err
+	}
+	answer := api.ListTransactions200JSONResponse{
+		Data: make([]api.Transaction, len(list.Data)), NextCursor: optional(list.Next), Totals: toTotals(totals),
+	}
 	for i, row := range list.Data {
 		answer.Data[i] = toTransaction(row)
 	}
@@ -79,18 +98,55 @@ func toCheckout(ctx context.Context, req api.CreateCheckoutSessionRequestObject)
 	key, err := who.idempotencyKey("createCheckoutSession", req.Params.IdempotencyKey, accountID, body)
 	return billing.Wish{
 		AccountID: accountID, UserID: who.UserID, Tier: valueOr(body.Tier, ""), Interval: string(valueOr(body.Interval, "")),
-		CreditPack: valueOr(body.CreditPack, ""), Currency: body.Currency, SuccessURL: body.SuccessURL, CancelURL: body.CancelURL,
+		CreditPack: valueOr(body.CreditPack, ""), Quantity: valueOr(body.Quantity, 1), Currency: body.Currency, SuccessURL: body.SuccessURL, CancelURL: body.CancelURL,
 		Key: key, Actor: who.actor(),
 	}, err
 }
 
 func toInvoice(i billing.Invoice) api.Invoice {
 	money := func(amount int64) api.Money { return api.Money{Amount: amount, Currency: i.Currency} }
+	lines := make([]api.InvoiceLine, len(i.Lines))
+	for n, l := range i.Lines {
+		lines[n] = api.InvoiceLine{
+			ID: &i.Lines[n].ID, Description: l.Description, Amount: api.Money{Amount: l.Amount, Currency: l.Currency}, Quantity: l.Quantity,
+			Proration: l.Proration, PeriodStart: l.PeriodStart, PeriodEnd: l.PeriodEnd,
+		}
+	}
 	return api.Invoice{
-		ID: i.ID, Number: i.Number, Status: i.Status, BillingReason: optional(i.BillingReason), SubscriptionID: i.SubscriptionID,
+		Subtotal: new(money(i.Subtotal)), AmountRemaining: new(money(i.AmountRemaining)), NextPaymentAttempt: i.NextPaymentAttempt,
+		Lines: lines,
+		ID:    i.ID, Number: i.Number, Status: i.Status, BillingReason: optional(i.BillingReason), SubscriptionID: i.SubscriptionID,
 		Total: money(i.Total), AmountDue: money(i.AmountDue), AmountPaid: money(i.AmountPaid), PaidOutOfBand: &i.PaidOutOfBand,
 		HostedInvoiceURL: i.HostedInvoiceURL, InvoicePdf: i.InvoicePDF, CreatedAt: i.CreatedAt, PaidAt: i.PaidAt,
 	}
+}
+
+func toTotals(totals []billing.Total) []api.TransactionTotal {
+	list := make([]api.TransactionTotal, len(totals))
+	for i, t := range totals {
+		list[i] = api.TransactionTotal{
+			Kind: api.TransactionTotalKind(t.Kind), Amount: api.Money{Amount: t.Amount, Currency: t.Currency}, Count: t.Number,
+		}
+	}
+	return list
+}
+
+// toCheckoutStatus shows an address only where something can be paid there.
+func toCheckoutStatus(a billing.Attempt) api.CheckoutStatus {
+	answer := api.CheckoutStatus{
+		ID: *a.StripeSessionID, Status: api.CheckoutStatusStatus(a.Status), Tier: a.TierID, CreditPack: a.PackID,
+		Interval: toInterval(valueOr(a.Interval, "")), Currency: a.Currency, Quantity: a.Quantity, ExpiresAt: a.ExpiresAt,
+	}
+	if a.TrialDays > 0 {
+		answer.TrialDays = new(int(a.TrialDays))
+	}
+	switch answer.Status {
+	case api.CheckoutStatusStatusOpen:
+		answer.URL = a.URL
+	case "creating", "expiring":
+		answer.Status = api.CheckoutStatusStatusOpen
+	}
+	return answer
 }
 
 func toTransaction(t billing.Transaction) api.Transaction {

@@ -48,6 +48,12 @@ func toTier(o catalog.Offer) api.Tier {
 		Limits:   api.TierLimits{RequestsPerMinute: o.Limits.RequestsPerMinute, Burst: o.Limits.Burst, APIKeys: o.Limits.APIKeys},
 		Features: make([]api.Feature, len(o.Features)), Prices: make([]api.TierPrice, len(o.Prices)),
 	}
+	if o.TrialDays > 0 {
+		t.TrialDays = &o.TrialDays
+	}
+	if o.MaxQuantity > 1 {
+		t.MaxQuantity = &o.MaxQuantity
+	}
 	for i, f := range o.Features {
 		t.Features[i] = api.Feature{ID: f.ID, Name: f.Name, Value: optional(f.Value)}
 	}

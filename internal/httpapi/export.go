@@ -70,7 +70,7 @@ func writeAccount(out *jsonWriter, a account.ExportedAccount) {
 	}
 	out.raw(`{"account":`).value(toAccount(a.Account, a.Standing, a.Role)).raw(`,"subscriptions":`).value(subscriptions)
 	writeList(out, "api_keys", a.Keys, exportedKey)
-	writeList(out, "invoices", a.Invoices, toInvoice)
+	writeList(out, "invoices", a.Invoices, func(i account.ExportedInvoice) api.Invoice { return toInvoice(billing.Invoice{Invoice: i}) })
 	writeList(out, "transactions", a.Transactions, toTransaction)
 	writeList(out, "credit_transactions", a.CreditEntries, toCreditTransaction)
 	writeList(out, "usage", a.Usage, func(u account.ExportedUsage) api.UsageTotal {

@@ -63,6 +63,32 @@ func TestSubscriptionOperations(t *testing.T) {
 	}
 }
 
+// The page that the customer comes back to shows what was bought, and shows it to nobody else.
+func TestCheckoutStatus(t *testing.T) {
+	t.Parallel()
+	w := generous(t)
+	p, other := w.Person(t), w.Person(t)
+	me := by{token: p.Token}
+	opened := decoded(t, w.Do(t, me.post(checkout, changed(servetest.Pro(), "quantity", 1))).Want(http.StatusCreated, nil))
+	path := checkout + "/" + opened["id"].(string)
+	if s := decoded(t, w.Do(t, me.get(path)).Want(http.StatusOK, nil)); s["status"] != "open" || s["url"] != opened["url"] || s["tier"] != "pro" {
+		t.Errorf("before it is paid: %v", s)
+	}
+	w.Pay(t, opened["url"].(string))
+	if s := decoded(t, w.Do(t, me.get(path)).Want(http.StatusOK, nil)); s["status"] != "complete" || s["url"] != nil || s["quantity"] != 1.0 {
+		t.Errorf("after it was paid: %v", s)
+	}
+	if s := decoded(t, w.Do(t, me.get(subscription)).Want(http.StatusOK, nil)); s["tier"] != "pro" || s["access"] != true {
+		t.Errorf("the subscription is %v", s)
+	}
+	w.Do(t, by{token: other.Token}.get(path)).WantProblem(http.StatusForbidden, "account_forbidden")
+	w.Do(t, me.get(checkout+"/cs_test_unknown")).WantProblem(http.StatusForbidden, "account_forbidden")
+	in := walk(t, w, me, "/v1/invoices", 1)[0]
+	if line := in["lines"].([]any)[0].(object); line["amount"].(object)["amount"] != 2700.0 || line["proration"] != false {
+		t.Errorf("the invoice is %v", in)
+	}
+}
+
 func TestSubscriptionRefused(t *testing.T) {
 	t.Parallel()
 	w := generous(t)

@@ -92,6 +92,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	d.outbox = outbox.NewDelivery(pool, d.now, log)
 	d.billing = billing.New(billing.Config{
 		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: d.now, Log: log,
+		AutomaticTax: cfg.AutomaticTax,
 		// Events are taken in by those who know of billing; they come after it.
 		Sync: func(ctx context.Context, kind, id string) error { return d.stripe.Sync(ctx, kind, id) },
 	})
@@ -112,7 +113,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 // policy says what a subscription's status is worth.
 func policy(cfg config.Config) account.Policy {
 	p := account.DefaultPolicy()
-	p.Grace = cfg.PastDueGrace
+	p.Grace, p.PauseEndsAccess = cfg.PastDueGrace, cfg.PauseEndsAccess
 	return p
 }
 
@@ -141,7 +142,7 @@ func (d *domains) services() httpapi.Services {
 
 // workers are the packages with background work.
 func (d *domains) workers() []worker {
-	return []worker{d.accounts, d.stripe, d.credits, d.usage, d.outbox, d.cleaning}
+	return []worker{d.accounts, d.billing, d.stripe, d.credits, d.usage, d.outbox, d.cleaning}
 }
 
 // close flushes what is written in batches.

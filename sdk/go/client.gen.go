@@ -70,6 +70,30 @@ func (e AllowanceEvery) Valid() bool {
 	}
 }
 
+// Defines values for CheckoutStatusStatus.
+const (
+	CheckoutStatusStatusComplete CheckoutStatusStatus = "complete"
+	CheckoutStatusStatusExpired  CheckoutStatusStatus = "expired"
+	CheckoutStatusStatusFailed   CheckoutStatusStatus = "failed"
+	CheckoutStatusStatusOpen     CheckoutStatusStatus = "open"
+)
+
+// Valid indicates whether the value is a known member of the CheckoutStatusStatus enum.
+func (e CheckoutStatusStatus) Valid() bool {
+	switch e {
+	case CheckoutStatusStatusComplete:
+		return true
+	case CheckoutStatusStatusExpired:
+		return true
+	case CheckoutStatusStatusFailed:
+		return true
+	case CheckoutStatusStatusOpen:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ConfirmationRequiredCode.
 const (
 	ConfirmationRequiredCodeConfirmationRequired ConfirmationRequiredCode = "confirmation_required"
@@ -310,6 +334,27 @@ func (e TransactionKind) Valid() bool {
 	}
 }
 
+// Defines values for TransactionTotalKind.
+const (
+	TransactionTotalKindDispute TransactionTotalKind = "dispute"
+	TransactionTotalKindPayment TransactionTotalKind = "payment"
+	TransactionTotalKindRefund  TransactionTotalKind = "refund"
+)
+
+// Valid indicates whether the value is a known member of the TransactionTotalKind enum.
+func (e TransactionTotalKind) Valid() bool {
+	switch e {
+	case TransactionTotalKindDispute:
+		return true
+	case TransactionTotalKindPayment:
+		return true
+	case TransactionTotalKindRefund:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UserStatus.
 const (
 	UserStatusActive   UserStatus = "active"
@@ -523,6 +568,29 @@ type CheckoutSession struct {
 	URL string `json:"url"`
 }
 
+// CheckoutStatus defines model for CheckoutStatus.
+type CheckoutStatus struct {
+	CreditPack *string `json:"credit_pack,omitempty"`
+
+	// Currency ISO 4217, lower case.
+	//
+	// Example: eur
+	Currency  Currency             `json:"currency"`
+	ExpiresAt *time.Time           `json:"expires_at,omitempty"`
+	ID        string               `json:"id"`
+	Interval  *Interval            `json:"interval,omitempty"`
+	Quantity  int64                `json:"quantity"`
+	Status    CheckoutStatusStatus `json:"status"`
+	Tier      *string              `json:"tier,omitempty"`
+	TrialDays *int                 `json:"trial_days,omitempty"`
+
+	// URL Where it can be paid as long as it is open.
+	URL *string `json:"url,omitempty"`
+}
+
+// CheckoutStatusStatus defines model for CheckoutStatus.Status.
+type CheckoutStatusStatus string
+
 // Clock defines model for Clock.
 type Clock struct {
 	Now time.Time `json:"now"`
@@ -676,19 +744,29 @@ type Invoice struct {
 	AmountDue Money `json:"amount_due"`
 
 	// AmountPaid An amount in the currency's minor unit, as Stripe counts it.
-	AmountPaid       Money      `json:"amount_paid"`
-	BillingReason    *string    `json:"billing_reason,omitempty"`
-	CreatedAt        time.Time  `json:"created_at"`
-	HostedInvoiceURL *string    `json:"hosted_invoice_url,omitempty"`
-	ID               string     `json:"id"`
-	InvoicePdf       *string    `json:"invoice_pdf,omitempty"`
-	Number           *string    `json:"number,omitempty"`
-	PaidAt           *time.Time `json:"paid_at,omitempty"`
-	PaidOutOfBand    *bool      `json:"paid_out_of_band,omitempty"`
+	AmountPaid Money `json:"amount_paid"`
+
+	// AmountRemaining An amount in the currency's minor unit, as Stripe counts it.
+	AmountRemaining  *Money    `json:"amount_remaining,omitempty"`
+	BillingReason    *string   `json:"billing_reason,omitempty"`
+	CreatedAt        time.Time `json:"created_at"`
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	ID               string    `json:"id"`
+
+	// InvoicePdf Address of the PDF.
+	InvoicePdf         *string       `json:"invoice_pdf,omitempty"`
+	Lines              []InvoiceLine `json:"lines,omitempty"`
+	NextPaymentAttempt *time.Time    `json:"next_payment_attempt,omitempty"`
+	Number             *string       `json:"number,omitempty"`
+	PaidAt             *time.Time    `json:"paid_at,omitempty"`
+	PaidOutOfBand      *bool         `json:"paid_out_of_band,omitempty"`
 
 	// Status Example: paid
 	Status         string  `json:"status"`
 	SubscriptionID *string `json:"subscription_id,omitempty"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal *Money `json:"subtotal,omitempty"`
 
 	// Total An amount in the currency's minor unit, as Stripe counts it.
 	Total Money `json:"total"`
@@ -765,6 +843,7 @@ type NewCheckoutSession struct {
 	// Example: eur
 	Currency Currency  `json:"currency"`
 	Interval *Interval `json:"interval,omitempty"`
+	Quantity *int64    `json:"quantity,omitempty"`
 
 	// SuccessURL Of an allowed origin.
 	SuccessURL RedirectURL `json:"success_url"`
@@ -1080,13 +1159,19 @@ type Tier struct {
 	// ID Name in the catalogue.
 	ID     Slug       `json:"id"`
 	Limits TierLimits `json:"limits"`
-	Name   string     `json:"name"`
+
+	// MaxQuantity How many of it a subscription may have; absent where it is one.
+	MaxQuantity *int64 `json:"max_quantity,omitempty"`
+	Name        string `json:"name"`
 
 	// Prices Empty for the free tier.
 	Prices []TierPrice `json:"prices"`
 
 	// Rank Higher is more.
 	Rank int `json:"rank"`
+
+	// TrialDays Before the first payment, once for an account; absent where there is no trial.
+	TrialDays *int `json:"trial_days,omitempty"`
 }
 
 // TierLimits defines model for TierLimits.
@@ -1136,9 +1221,21 @@ type TransactionKind string
 
 // TransactionList defines model for TransactionList.
 type TransactionList struct {
-	Data       []Transaction `json:"data"`
-	NextCursor *string       `json:"next_cursor,omitempty"`
+	Data       []Transaction      `json:"data"`
+	NextCursor *string            `json:"next_cursor,omitempty"`
+	Totals     []TransactionTotal `json:"totals,omitempty"`
 }
+
+// TransactionTotal Over all transactions that came about, of one kind and in one currency; currencies are never added up.
+type TransactionTotal struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount Money                `json:"amount"`
+	Count  int64                `json:"count"`
+	Kind   TransactionTotalKind `json:"kind"`
+}
+
+// TransactionTotalKind defines model for TransactionTotal.Kind.
+type TransactionTotalKind string
 
 // Usage defines model for Usage.
 type Usage struct {
@@ -1360,6 +1457,13 @@ type CreateCheckoutSessionParams struct {
 
 	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetCheckoutSessionParams defines parameters for GetCheckoutSession.
+type GetCheckoutSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
 }
 
 // CreatePortalSessionParams defines parameters for CreatePortalSession.
@@ -1870,7 +1974,8 @@ type ClientInterface interface {
 	// CreateCheckoutSessionWithBody Open a Stripe Checkout page
 	//
 	// For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-	// session that is still open; another wish of the same kind expires it first.
+	// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+	// with a trial begins with it, once for an account.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1880,12 +1985,21 @@ type ClientInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	//
 	// For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-	// session that is still open; another wish of the same kind expires it first.
+	// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+	// with a trial begins with it, once for an account.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/billing/checkout-sessions (the `CreateCheckoutSession` operationId).
 	CreateCheckoutSession(ctx context.Context, params *CreateCheckoutSessionParams, body CreateCheckoutSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCheckoutSession What has become of a checkout
+	//
+	// For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
+	// are there when it answers `complete`, whether Stripe's event has come or not.
+	//
+	// Corresponds with GET /v1/billing/checkout-sessions/{session_id} (the `GetCheckoutSession` operationId).
+	GetCheckoutSession(ctx context.Context, sessionID string, params *GetCheckoutSessionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreatePortalSessionWithBody Open Stripe's customer portal
 	//
@@ -2655,7 +2769,8 @@ func (c *RawClient) WhoAmI(ctx context.Context, params *WhoAmIParams, reqEditors
 // CreateCheckoutSessionWithBody Open a Stripe Checkout page
 //
 // For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-// session that is still open; another wish of the same kind expires it first.
+// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+// with a trial begins with it, once for an account.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2675,13 +2790,32 @@ func (c *RawClient) CreateCheckoutSessionWithBody(ctx context.Context, params *C
 // CreateCheckoutSession Open a Stripe Checkout page
 //
 // For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-// session that is still open; another wish of the same kind expires it first.
+// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+// with a trial begins with it, once for an account.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/billing/checkout-sessions (the `CreateCheckoutSession` operationId).
 func (c *RawClient) CreateCheckoutSession(ctx context.Context, params *CreateCheckoutSessionParams, body CreateCheckoutSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateCheckoutSessionRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCheckoutSession What has become of a checkout
+//
+// For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
+// are there when it answers `complete`, whether Stripe's event has come or not.
+//
+// Corresponds with GET /v1/billing/checkout-sessions/{session_id} (the `GetCheckoutSession` operationId).
+func (c *RawClient) GetCheckoutSession(ctx context.Context, sessionID string, params *GetCheckoutSessionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCheckoutSessionRequest(c.Server, sessionID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4189,6 +4323,55 @@ func NewCreateCheckoutSessionRequestWithBody(server string, params *CreateChecko
 			}
 
 			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetCheckoutSessionRequest constructs an http.Request for the GetCheckoutSession method
+func NewGetCheckoutSessionRequest(server string, sessionID string, params *GetCheckoutSessionParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "session_id", sessionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/billing/checkout-sessions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SaaskitAccount != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Saaskit-Account", *params.SaaskitAccount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Saaskit-Account", headerParam0)
 		}
 
 	}
@@ -5849,7 +6032,8 @@ type ClientWithResponsesInterface interface {
 	// CreateCheckoutSessionWithBodyWithResponse Open a Stripe Checkout page
 	//
 	// For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-	// session that is still open; another wish of the same kind expires it first.
+	// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+	// with a trial begins with it, once for an account.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5859,12 +6043,23 @@ type ClientWithResponsesInterface interface {
 	// CreateCheckoutSessionWithResponse Open a Stripe Checkout page
 	//
 	// For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-	// session that is still open; another wish of the same kind expires it first.
+	// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+	// with a trial begins with it, once for an account.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/billing/checkout-sessions (the `CreateCheckoutSession` operationId).
 	CreateCheckoutSessionWithResponse(ctx context.Context, params *CreateCheckoutSessionParams, body CreateCheckoutSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCheckoutSessionResponse, error)
+
+	// GetCheckoutSessionWithResponse What has become of a checkout
+	//
+	// For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
+	// are there when it answers `complete`, whether Stripe's event has come or not.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/billing/checkout-sessions/{session_id} (the `GetCheckoutSession` operationId).
+	GetCheckoutSessionWithResponse(ctx context.Context, sessionID string, params *GetCheckoutSessionParams, reqEditors ...RequestEditorFn) (*GetCheckoutSessionResponse, error)
 
 	// CreatePortalSessionWithBodyWithResponse Open Stripe's customer portal
 	//
@@ -7122,6 +7317,61 @@ func (r CreateCheckoutSessionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateCheckoutSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetCheckoutSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CheckoutStatus
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCheckoutSessionResponse) GetJSON200() *CheckoutStatus {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r GetCheckoutSessionResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCheckoutSessionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCheckoutSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCheckoutSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCheckoutSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCheckoutSessionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9041,7 +9291,8 @@ func (c *ClientWithResponses) WhoAmIWithResponse(ctx context.Context, params *Wh
 // CreateCheckoutSessionWithBodyWithResponse Open a Stripe Checkout page
 //
 // For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-// session that is still open; another wish of the same kind expires it first.
+// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+// with a trial begins with it, once for an account.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9057,7 +9308,8 @@ func (c *ClientWithResponses) CreateCheckoutSessionWithBodyWithResponse(ctx cont
 // CreateCheckoutSessionWithResponse Open a Stripe Checkout page
 //
 // For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
-// session that is still open; another wish of the same kind expires it first.
+// session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+// with a trial begins with it, once for an account.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9068,6 +9320,22 @@ func (c *ClientWithResponses) CreateCheckoutSessionWithResponse(ctx context.Cont
 		return nil, err
 	}
 	return ParseCreateCheckoutSessionResponse(rsp)
+}
+
+// GetCheckoutSessionWithResponse What has become of a checkout
+//
+// For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
+// are there when it answers `complete`, whether Stripe's event has come or not.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/billing/checkout-sessions/{session_id} (the `GetCheckoutSession` operationId).
+func (c *ClientWithResponses) GetCheckoutSessionWithResponse(ctx context.Context, sessionID string, params *GetCheckoutSessionParams, reqEditors ...RequestEditorFn) (*GetCheckoutSessionResponse, error) {
+	rsp, err := c.GetCheckoutSession(ctx, sessionID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCheckoutSessionResponse(rsp)
 }
 
 // CreatePortalSessionWithBodyWithResponse Open Stripe's customer portal
@@ -10323,6 +10591,46 @@ func ParseCreateCheckoutSessionResponse(rsp *http.Response) (*CreateCheckoutSess
 			headers.IdempotentReplayed = &value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetCheckoutSessionResponse parses an HTTP response from a GetCheckoutSessionWithResponse call
+func ParseGetCheckoutSessionResponse(rsp *http.Response) (*GetCheckoutSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCheckoutSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CheckoutStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -10,8 +10,8 @@ ORDER BY m.created_at, m.user_id LIMIT 1;
 SELECT * FROM stripe_customers WHERE account_id = @account_id AND deleted_at IS NULL;
 
 -- name: InsertCustomer :exec
-INSERT INTO stripe_customers (id, account_id, email, created_at, updated_at)
-VALUES (@id, @account_id, @email, @created_at, @created_at);
+INSERT INTO stripe_customers (id, account_id, email, told_email, created_at, updated_at)
+VALUES (@id, @account_id, @email, @email, @created_at, @created_at);
 
 -- name: RecordCustomer :execrows
 -- RecordCustomer changes no row where the intent has another customer by now.
@@ -45,9 +45,9 @@ WHERE account_id = @account_id AND status IN ('creating', 'open', 'expiring') OR
 
 -- name: InsertAttempt :exec
 INSERT INTO checkout_attempts (id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits,
-    success_url, cancel_url, status, lease_until, expires_at, created_by, created_at, updated_at)
+    success_url, cancel_url, quantity, trial_days, status, lease_until, expires_at, created_by, created_at, updated_at)
 VALUES (@id, @account_id, @kind, @price_lookup_key, @stripe_price_id, @currency, @tier_id, @interval, @pack_id, @credits,
-    @success_url, @cancel_url, 'creating', @lease_until, @expires_at, @created_by, @created_at, @created_at);
+    @success_url, @cancel_url, @quantity, @trial_days, 'creating', @lease_until, @expires_at, @created_by, @created_at, @created_at);
 
 -- name: LeaseAttempt :exec
 -- LeaseAttempt is called under the lock of the row.
@@ -75,6 +75,24 @@ WHERE id = @id AND account_id = @account_id AND status = 'creating' AND lease_un
 -- EndAttempt writes down what Stripe says of the session. The event may have come first: then no row changes.
 UPDATE checkout_attempts SET status = @status, lease_until = NULL, updated_at = @now::timestamptz
 WHERE id = @id AND account_id = @account_id AND status IN ('creating', 'open', 'expiring');
+
+-- name: GetSessionAttempt :one
+SELECT * FROM checkout_attempts WHERE account_id = @account_id AND stripe_session_id = @stripe_session_id::text;
+
+-- name: HadSubscription :one
+-- HadSubscription tells whether the account ever paid for one, or tried one.
+SELECT EXISTS (SELECT 1 FROM subscriptions WHERE account_id = @account_id AND status NOT IN ('incomplete', 'incomplete_expired'));
+
+-- name: ListInvoiceLines :many
+-- ListInvoiceLines are in Stripe's own order as far as it can be told: by period, then by amount, credits first.
+SELECT * FROM invoice_lines WHERE account_id = @account_id AND invoice_id = ANY (@invoice_ids::text[])
+ORDER BY invoice_id, period_start NULLS FIRST, amount, id;
+
+-- name: SumTransactions :many
+-- SumTransactions never adds up different currencies. What has not come about does not count.
+SELECT currency, kind, sum(amount)::bigint AS amount, count(*) AS number FROM transactions
+WHERE account_id = @account_id AND status NOT IN ('pending', 'failed', 'canceled', 'requires_action')
+GROUP BY currency, kind ORDER BY currency, kind;
 
 -- name: ListInvoices :many
 -- ListInvoices leaves drafts out: they may still change. The first page begins at the end of time.
@@ -127,3 +145,27 @@ SELECT sqlc.embed(i), p.status AS payment_status
 FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
 WHERE i.account_id = @account_id AND i.subscription_id = @subscription_id::text AND i.status = 'open' AND i.amount_remaining > 0
 ORDER BY i.created_at DESC, i.id DESC LIMIT 1;
+
+-- name: ListUntoldEmails :many
+-- ListUntoldEmails are the customers whose account's first owner has another address than Stripe was told. The account has to be
+-- open: of a deleted user nothing more is told.
+SELECT c.id, c.account_id, c.stripe_id::text AS stripe_id, o.email, o.email_as_of
+FROM stripe_customers c
+JOIN accounts a ON a.id = c.account_id AND a.status = 'active'
+JOIN LATERAL (
+    SELECT u.email, u.email_as_of FROM memberships m JOIN users u ON u.id = m.user_id
+    WHERE m.account_id = c.account_id AND m.role = 'owner' AND u.status = 'active'
+    ORDER BY m.created_at, m.user_id LIMIT 1
+) o ON o.email <> c.told_email AND o.email <> ''
+WHERE c.stripe_id IS NOT NULL AND c.deleted_at IS NULL AND c.id > @after
+ORDER BY c.id LIMIT @max_rows;
+
+-- name: RecordToldEmail :exec
+UPDATE stripe_customers SET told_email = @email, updated_at = @now::timestamptz WHERE id = @id AND account_id = @account_id;
+
+-- name: ListSubscribersOfPrice :many
+SELECT DISTINCT s.id, s.account_id, s.status, i.quantity, s.current_period_end, 
+    (s.cancel_at_period_end OR s.cancel_at IS NOT NULL)::boolean AS ending
+FROM subscriptions s JOIN subscription_items i ON i.subscription_id = s.id AND i.account_id = s.account_id
+WHERE i.price_id = @price_id AND s.ended_at IS NULL AND s.status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+ORDER BY s.account_id, s.id;

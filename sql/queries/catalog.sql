@@ -32,6 +32,9 @@ SELECT p.*, t.allowance_amount, t.allowance_rollover
 FROM tier_prices p JOIN tiers t ON t.id = p.tier_id
 WHERE p.stripe_price_id = @stripe_price_id;
 
+-- name: GetStripePriceOfTierPrice :one
+SELECT stripe_price_id FROM tier_prices WHERE lookup_key = @lookup_key;
+
 -- name: GetCreditPackPriceByStripeID :one
 -- GetCreditPackPriceByStripeID finds archived prices too, with the credits that were sold under them.
 SELECT p.*, c.expires_after_days
@@ -57,13 +60,14 @@ UPDATE meters SET archived_at = @now::timestamptz WHERE archived_at IS NULL;
 
 -- name: UpsertTier :exec
 INSERT INTO tiers (id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover,
-    stripe_product_id, updated_at)
+    trial_days, max_quantity, stripe_product_id, updated_at)
 VALUES (@id, @name, @description, @rank, @requests_per_minute, @burst, @api_keys, @allowance_amount, @allowance_rollover,
-    @stripe_product_id, @updated_at)
+    @trial_days, @max_quantity, @stripe_product_id, @updated_at)
 ON CONFLICT (id) DO UPDATE
 SET name = excluded.name, description = excluded.description, rank = excluded.rank,
     requests_per_minute = excluded.requests_per_minute, burst = excluded.burst, api_keys = excluded.api_keys,
     allowance_amount = excluded.allowance_amount, allowance_rollover = excluded.allowance_rollover,
+    trial_days = excluded.trial_days, max_quantity = excluded.max_quantity,
     stripe_product_id = excluded.stripe_product_id, updated_at = excluded.updated_at, archived_at = NULL;
 
 -- name: DeleteTierFeatures :exec

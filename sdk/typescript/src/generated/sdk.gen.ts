@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.js';
-import type { CancelSubscriptionData, CancelSubscriptionErrors, CancelSubscriptionResponses, ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, CreatePortalSessionData, CreatePortalSessionErrors, CreatePortalSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MoveClockData, MoveClockErrors, MoveClockResponses, PreviewSubscriptionData, PreviewSubscriptionErrors, PreviewSubscriptionResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateSubscriptionData, UpdateSubscriptionErrors, UpdateSubscriptionResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
+import type { CancelSubscriptionData, CancelSubscriptionErrors, CancelSubscriptionResponses, ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, CreatePortalSessionData, CreatePortalSessionErrors, CreatePortalSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCheckoutSessionData, GetCheckoutSessionErrors, GetCheckoutSessionResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MoveClockData, MoveClockErrors, MoveClockResponses, PreviewSubscriptionData, PreviewSubscriptionErrors, PreviewSubscriptionResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateSubscriptionData, UpdateSubscriptionErrors, UpdateSubscriptionResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -352,7 +352,8 @@ export const listCreditPacks = <ThrowOnError extends boolean = false>(options?: 
  * Open a Stripe Checkout page
  *
  * For a tier price (`tier`, `interval`, `currency`) or a credit pack (`credit_pack`, `currency`). The same wish answers the
- * session that is still open; another wish of the same kind expires it first.
+ * session that is still open; another wish of the same kind expires it first. Promotion codes can be entered on the page. A tier
+ * with a trial begins with it, once for an account.
  *
  */
 export const createCheckoutSession = <ThrowOnError extends boolean = false>(options: Options<CreateCheckoutSessionData, ThrowOnError>): RequestResult<CreateCheckoutSessionResponses, CreateCheckoutSessionErrors, ThrowOnError> => (options.client ?? client).post<CreateCheckoutSessionResponses, CreateCheckoutSessionErrors, ThrowOnError>({
@@ -363,6 +364,19 @@ export const createCheckoutSession = <ThrowOnError extends boolean = false>(opti
         'Content-Type': 'application/json',
         ...options.headers
     }
+});
+
+/**
+ * What has become of a checkout
+ *
+ * For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
+ * are there when it answers `complete`, whether Stripe's event has come or not.
+ *
+ */
+export const getCheckoutSession = <ThrowOnError extends boolean = false>(options: Options<GetCheckoutSessionData, ThrowOnError>): RequestResult<GetCheckoutSessionResponses, GetCheckoutSessionErrors, ThrowOnError> => (options.client ?? client).get<GetCheckoutSessionResponses, GetCheckoutSessionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/billing/checkout-sessions/{session_id}',
+    ...options
 });
 
 /**

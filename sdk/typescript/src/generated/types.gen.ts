@@ -361,6 +361,14 @@ export type Tier = {
     features: Array<Feature>;
     limits: TierLimits;
     credits?: Allowance;
+    /**
+     * Before the first payment, once for an account; absent where there is no trial.
+     */
+    trial_days?: number;
+    /**
+     * How many of it a subscription may have; absent where it is one.
+     */
+    max_quantity?: number;
 };
 
 export type TierPrice = {
@@ -424,6 +432,7 @@ export type NewCheckoutSession = {
     tier?: Slug;
     interval?: Interval;
     credit_pack?: Slug;
+    quantity?: number;
     currency: Currency;
     success_url: RedirectUrl;
     cancel_url: RedirectUrl;
@@ -436,6 +445,22 @@ export type CheckoutSession = {
     id: string;
     url: string;
     expires_at: string;
+};
+
+export type CheckoutStatus = {
+    id: string;
+    status: 'open' | 'complete' | 'expired' | 'failed';
+    tier?: string;
+    interval?: Interval;
+    credit_pack?: string;
+    currency: Currency;
+    quantity: number;
+    trial_days?: number;
+    /**
+     * Where it can be paid as long as it is open.
+     */
+    url?: string;
+    expires_at?: string;
 };
 
 export type Subscription = {
@@ -604,7 +629,14 @@ export type Invoice = {
     amount_paid: Money;
     paid_out_of_band?: boolean;
     hosted_invoice_url?: string;
+    /**
+     * Address of the PDF.
+     */
     invoice_pdf?: string;
+    subtotal?: Money;
+    amount_remaining?: Money;
+    next_payment_attempt?: string;
+    lines?: Array<InvoiceLine>;
     created_at: string;
     paid_at?: string;
 };
@@ -612,6 +644,16 @@ export type Invoice = {
 export type TransactionList = {
     data: Array<Transaction>;
     next_cursor?: string;
+    totals?: Array<TransactionTotal>;
+};
+
+/**
+ * Over all transactions that came about, of one kind and in one currency; currencies are never added up.
+ */
+export type TransactionTotal = {
+    kind: 'payment' | 'refund' | 'dispute';
+    amount: Money;
+    count: number;
 };
 
 export type Transaction = {
@@ -1682,6 +1724,45 @@ export type CreateCheckoutSessionResponses = {
 };
 
 export type CreateCheckoutSessionResponse = CreateCheckoutSessionResponses[keyof CreateCheckoutSessionResponses];
+
+export type GetCheckoutSessionData = {
+    body?: never;
+    headers?: {
+        /**
+         * The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+         * has to name one.
+         *
+         */
+        'Saaskit-Account'?: string;
+    };
+    path: {
+        session_id: string;
+    };
+    query?: never;
+    url: '/v1/billing/checkout-sessions/{session_id}';
+};
+
+export type GetCheckoutSessionErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type GetCheckoutSessionError = GetCheckoutSessionErrors[keyof GetCheckoutSessionErrors];
+
+export type GetCheckoutSessionResponses = {
+    /**
+     * The checkout.
+     */
+    200: CheckoutStatus;
+};
+
+export type GetCheckoutSessionResponse = GetCheckoutSessionResponses[keyof GetCheckoutSessionResponses];
 
 export type CreatePortalSessionData = {
     body: NewPortalSession;
