@@ -117,6 +117,8 @@ const (
 	CreditTransactionKindConsume CreditTransactionKind = "consume"
 	CreditTransactionKindExpire  CreditTransactionKind = "expire"
 	CreditTransactionKindGrant   CreditTransactionKind = "grant"
+	CreditTransactionKindRestore CreditTransactionKind = "restore"
+	CreditTransactionKindRevoke  CreditTransactionKind = "revoke"
 )
 
 // Valid indicates whether the value is a known member of the CreditTransactionKind enum.
@@ -127,6 +129,10 @@ func (e CreditTransactionKind) Valid() bool {
 	case CreditTransactionKindExpire:
 		return true
 	case CreditTransactionKindGrant:
+		return true
+	case CreditTransactionKindRestore:
+		return true
+	case CreditTransactionKindRevoke:
 		return true
 	default:
 		return false
@@ -556,17 +562,19 @@ type CreditPackList struct {
 // CreditTransaction defines model for CreditTransaction.
 type CreditTransaction struct {
 	// Amount Negative where credits went.
-	Amount       int64                 `json:"amount"`
-	BalanceAfter int64                 `json:"balance_after"`
-	CreatedAt    time.Time             `json:"created_at"`
-	Description  *string               `json:"description,omitempty"`
-	EffectiveAt  time.Time             `json:"effective_at"`
-	ID           openapi_types.UUID    `json:"id"`
-	Kind         CreditTransactionKind `json:"kind"`
-	Reference    *string               `json:"reference,omitempty"`
+	Amount       int64              `json:"amount"`
+	BalanceAfter int64              `json:"balance_after"`
+	CreatedAt    time.Time          `json:"created_at"`
+	Description  *string            `json:"description,omitempty"`
+	EffectiveAt  time.Time          `json:"effective_at"`
+	ID           openapi_types.UUID `json:"id"`
+
+	// Kind `revoke` is what a refund or dispute took back, `restore` what it returned.
+	Kind      CreditTransactionKind `json:"kind"`
+	Reference *string               `json:"reference,omitempty"`
 }
 
-// CreditTransactionKind defines model for CreditTransaction.Kind.
+// CreditTransactionKind `revoke` is what a refund or dispute took back, `restore` what it returned.
 type CreditTransactionKind string
 
 // CreditTransactionList defines model for CreditTransactionList.
@@ -914,13 +922,16 @@ type TierPrice struct {
 // Transaction defines model for Transaction.
 type Transaction struct {
 	// Amount An amount in the currency's minor unit, as Stripe counts it.
-	Amount      Money              `json:"amount"`
-	ChargeID    *string            `json:"charge_id,omitempty"`
-	Description *string            `json:"description,omitempty"`
-	ID          openapi_types.UUID `json:"id"`
-	InvoiceID   *string            `json:"invoice_id,omitempty"`
-	Kind        TransactionKind    `json:"kind"`
-	OccurredAt  time.Time          `json:"occurred_at"`
+	Amount      Money   `json:"amount"`
+	ChargeID    *string `json:"charge_id,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// Fee What the bank charged for a dispute, in the same currency.
+	Fee        *int64             `json:"fee,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	InvoiceID  *string            `json:"invoice_id,omitempty"`
+	Kind       TransactionKind    `json:"kind"`
+	OccurredAt time.Time          `json:"occurred_at"`
 
 	// Status Example: succeeded
 	Status string `json:"status"`
@@ -6272,148 +6283,149 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rdhu3utiroOxeK07OiKJlORf5R6vtOI3OtmMvS653V6yS4MxHDrZmgAmAEc3jpa4+TR+sT3IWPgBz",
-	"I4YcKpIjJ/kRi+RcgO9+x6dRLPJCcOBajU4+jVKgCUj88yyBvBAauH4LRUbXkJhvE1CxZIVmgo9ORjMt",
-	"S5iRVQoSiE6BUK5WIAlTRKdUE7EglBOgMmMgiYTfSlCarJhO8WpFcyDVe+L1wT9gPR5FIxWnkFPzOuBl",
-	"Pjr5dWTeM7qMRnpdwOhkpLRkfDm6uYlGb+1Dz37cXN0vNAezEKaqVzNORClJJpaq/aLug2+iUUElzUE7",
-	"cJzGsSi5/hkBtPmuC7N5ewnRgtBYk4WQY3JKSgXyK0UKkEpwmlVXWaAxbYCVwUITUepnhJIrWJuv5qLk",
-	"iXkU04qIFff3mUsUyGsWg7n0A0+pMpdxA0vBYfyBj6IRM2uyyBxFI/Pb6GR0Tqm6YvrAbaW1/4WQOdWj",
-	"k1FZsmQUAvTzUioR2PmMw0c9jfHXmcG4wWxBl0DmsBASxn45v5Ug1/Vq7B2tReT040vgS52OTp4+PopG",
-	"OeP+8+PQkhqk8w9Yby7tFb0CRSiRoOWaKLqAMXlXGGgdPX1KCsm4pvMMyOn587MzEqdU0tjgOyJzQyyU",
-	"SMoTkZN3785+HPdBtUO/fRs6evq0u6GCag3SPPN///pfDv7P5b/9LQj4f8DaUje+vqA6rV9+Besp4ssQ",
-	"OJOGRw2r7IfZlyxnunpBB00Z/th8YAILWmZ6dHI0icwOWW549PFkgvtzn6r3MK5hCdKylARVCK4AOeqN",
-	"FPMMcvNnLLgRNOZPWhQZi6nB4GFhr/i3fymDzk+NNfxNwmJ0Mvqvh7X4OrS/qkP/XHxjmyBOiYRFqWhG",
-	"Hr396Tn54fjpd1+PRzfR6ByUYvYlPWvZbw3+eYE1nLMlh4Qwji++AKXfgkJ43tG7G48MvP5Mk5WQV2qM",
-	"qHf3oIB7c+aYqJCiAKmZRRPNMrGCZMoK/Mg05CogMSuEUynp2nyOJVANyZTqFhkmVMOBZjls0mI0go8F",
-	"k6D2uoclA8g8GmVU6WmpqgW1wWLFAiU546UGklGNgmvYCiyrBECiYlFAG2xbqcZcHgKl0lQGFv13WDLO",
-	"GV96sasglmC4FT7SvMhwMVfTjF3D9Mnifxi5oQXRkGVGdShCCyr1eHTCyywLCYZaqPw6QqDiRqtt+XW1",
-	"UF0raTH/F8TaLN+S1kum9CZ5JVTTwQByNBqAUEMJhdR5ey/4zv6FvisMtpH2k4QZWNPsTWPRC5opQGHX",
-	"/NYI9EGM01AKx08C1JTTj2f22qeTzkaj0ceDpTgw3x2oK1YciMIu76AQRtBKt7hhnGTQbvSf1xm9dN1Y",
-	"sRfz/Xr59lRfb/xoc+MlZ7+V4H636x0Ii5sQop0JtCnt4hiU2mS19ynoFKQxvsp59QNZsms0MWvjj5KC",
-	"soRoY/BysRrX8mIuRAaU31Y0DhRzV4wnTcvZ253mWqB5wIjeIr+kyCBs68Y0y4xda2SNe5NYcbSLcsjn",
-	"IDdfFI1qP8HebuxcigayE0IGVSxoXhtwrlKhgCyA6lIau44nBK0TRVKRJR1obxNjCKNKmuEbI4/53cLM",
-	"IvrFx0LIMAF5ytoqydxlN9GIFmxqxPEdSEFaJkxPM7Ec/ixzxwuu5bpHhZsHakm5orHBxfBVPsd7L+pb",
-	"Qy9g/FqweA9hcWZvCCrJBmPuIX0ad4Weequ979h1qegSBj/snbn6QmiabT6rQ9208uwqourCpQHzzubC",
-	"6ParbRJXkC2MtqM8DsgLSwkuJBCLHOoIgOE9w7QdHso9C1XijnH97fFo06uIRnBt/JWGxMsF12lQzkmR",
-	"ZeI6JF+8eNcprI0jbkwm84FJgo8LifEu7HMHerugIIxqZgvIDe0ckNp2c0gcW4kUkvY01kJOvczf+Pke",
-	"9Yymcgl6ypLd5hY+wO2vteTdsrbU6TvVF28xioNQRc7Lgs6pAmIuJ1dcrFAl52MyY8nMBqPA6G3zWG8q",
-	"W3FPtLgCHhEuNH6Lj2SJvYgpcvrmbJM8b+XY5JRlQRzhL9NY8AWT+f3gyuxqmoOm3tjeLm5AvvLXBlC5",
-	"DU93ZDnvv8wGgLfd9AIvwtieUishk52xBH9d0Ip8nkJ8JUrdiB60N3J7d7YTM9CSFfCVqkjTuHr4znEQ",
-	"3zIbyJXmypavEMLuc0ubGIt4Wz2hu9dYJNAUw3Hjrmn14ss9eKOzYHyBv7pnnarMwUWEd1Jh0G6bhsD/",
-	"k5DNmKuKCOOkyGgMHhuzTmx1RmyYsBVD6GPPLequGV6r/9seaOtEfNph1ckkpBdhARKCuvt/iVJi+Bnj",
-	"ywshrVxUBfCE8eUzYv0yA5CmF2QuNHpwbPewJQi6HecONFux7YNnv8OGoNeUOVe4C4BTRZgmK6qIZMtU",
-	"E7rQ4IDQsJNaeO5/T+OO6SDZ3QFH5/6oNjrqHQRhZTVWHeKjWfZ6MTr5daCj0QWuizNtAOs1z9aeFBZM",
-	"Ku0SQmNypklMuVGzcyASaELokrKA+DJuvX+8cfMDgvfS7ihh+qUIYP5zxR2XknINyUASG6iqpRFv3HwY",
-	"9lglShm35C6tDHGj5uKrkVtpOH22oRHcA5srqbe602CzaHljXhvCi3EDhpr1HiOG36YJXQeCMr8YEdNK",
-	"pNG5Aq7HWzCw1RfMyu3xkELu5ay+Ejzkp2+JrHoYVa/aDuQ7CKk2MLZrob1h001Xf4s47qJwSbVxtiwW",
-	"3f7JymFxAKHMaWao3RLKQOK6jYjoKNVNEbJYQGy28jmiepajI2NkGSVY2XBht7ep3oeHxyrd0oZwC3qd",
-	"bQ8ijjsj2h1RlrtJCTyvpVaHovtthvcY6KDc6DpjKWkfmxxOzoE8e/XCGYY+ZylkyYxoscTQxcDHm5sG",
-	"Mkkm9L7RPqOPd8aoKri51dR7du8MoqGUhoQDSf6z89fk+OjxdxHJxAokianC1F0dRoFSjtrZdnrwH5ef",
-	"ntz8LcRqL7w30ojDcPrf3adxLPImpK030jFyj1tGbijH85MNYgc8PZGDThlf2miZj5GRWHBNGVfPyOya",
-	"ZnXRjVV7ucC4OuWEkjWozZDFHeg+fO1ACYIPCaHxjGuQ1zTbjNdFozVQGZRfPubbo1SmiV3XIE3sbino",
-	"bohU98xZljG+nEqgqkf430ahpEKZW1w4dhp22r2G2Pza3VYki+DvvMQsTNCKoWy/leINotRTsZjOaSvW",
-	"2EhqKU11qdqcg3AOpQgbMelpzw41hryHISloydr1+Ae1cR81iWenWeso8A4015b8xd3oq5diecZvFwL5",
-	"DCG05ha86Kwe1LOd16W+3X4wD92qWBplIkZS8LLHf15mYo5/CKNLVdhX2licJb7NkAEnlri8Kxw75fWV",
-	"IjnjQpKSMx1h6BoDewSDJoow/TtzIXFDS27V1v663iRG9aQQUn6BVSOUsEeMrV0R0YFakkhQChQRknDQ",
-	"WKVEHj0/+/Ht11YZ5nRNSmUTyFewfkYoX7fUIOSFxgLSu6i1eCg1FN0KtitYY/5MlJrYqxAwiSBcoOXQ",
-	"AsA9FF50aaZX2f8Cq0CEfA96iY1VmHnNuG0rbyFhEmL97u3LRt66cHGIIXbP/qwTIed5a2a70HfXoebD",
-	"xNMtNuUrI3bvphs490tuvz1qwjeEvzcNCd+xUlsZtwRiloAiqVgRpaXgS8OPri55Dp0Y8Hc7Cns3AoD1",
-	"Qt6CAv05dJt0kJ9qsReSghouCFrJeMwKSzodIWm/7EahVSkNtkgG15AFkkANb4Vmj8O54maGY3dWIskZ",
-	"35opJ2bZmN9RGPDHO5jSkmohFaESr+CGCuqan3BBlKtjvk0opFS2fMfmyg2N20xN0JXoE6uvF7by/pnV",
-	"IXY7rjIp2qPm1SFkuk9i9jaJABeicdsJU1hVXR3O03UzjEaLPSOFFEtJc+WYmszXziqp6YtxVS4WLGbA",
-	"9bQOWAYCZtrxXCA6ktKiAA4JQfVNeUJW5uuVKDPzXVYEE5sgpZDB6jwWp6SgUivPGr7jw1DhysikwWrR",
-	"Qe6FeVcIx+7JwUzhBWSZEX5aEFUWhZA6uI/aVaoSfE9/+KGR1jtu5Oma+SOm+wrylM/PYfkJEbGT+hBc",
-	"gP1iI8TkK+7VoY0xIduKBHbX1eGvfoEN38slbRsw20KsFuQbFGuMdB927Sx4LpL1eBaRGXYt4F8F1el4",
-	"ZozImcvB1nsxpkqbmPEBldW7aR+C8rVa2/dfrbG+J7TRprYICiFOnJFMhGRL1k4slpJ1Qk2T4+8Dq34L",
-	"CwkqvZ2mlPbmKVbG7NuVE8reNcHUfngYQgp48pCVfJN7vF+p2JKXRcOxrL+w5T0p5UvYnYLrtxjeCk31",
-	"LWsbxDXIjBZTBbHgiWotfdJtEPlZrEgmMAAJRGQJOhxLYfwyjq0jzsWoJNe3k+PvWzUJAdEV8p7Pa/d8",
-	"Qz3YNjjr14wbYHU2zIkEmtTpsu7HlWRYLoeVi/5H+8H+dBmiW/OOg2sqjZBQ5mWuluOtvd8lAtqf3rs3",
-	"YY2m+wn/tj9ctluLQqXmNZ/tNIO9Oxoyy84tagdmATZ4fOe78cqpJ/yG/AQq0f4K2ja7q49dfV+gkLWG",
-	"TXe9rdW0wOLeGuKfc7bk74rb8c9DrEe7YydlRxgO/cpgg20V46KaZmJZon7t5lrM/yYHP0wvP02ib4/C",
-	"eZdWIfbefRlMB3oxsOh4ayOGo7OS65Cl+oJX5XZLSWMgq5RlgC0e6xw4xpyMbE3KPZrFnNMdakJ7nwIn",
-	"lNgrMrQnbOSLKVLyBCRZ0TXR2NVq8663eO20AMlEMoW+OP5tIiH2nu6zB66sfW/V6zawcocntyqa7S2w",
-	"DNrLt4n0/FZSrpleD63kqXyCnqUZ5kQLn+kIzVsuOMw6vj+m4oMWP+sro0YOcQmZOSREi2eujobYIhTP",
-	"AxWLE5WKFaGKzEp+xcWKz8JOhmQ024cWuj6FbcypfIm6QydEyyGx1e6u7RhFV2HyL5qhme1+or+wu3Bx",
-	"FV6NQ0FvWdRWVVmVdQ2oRfE9UoPTUj4fHWrRGZw6ts1YO3tjGMiX9sphpVYdmVzFZ7DIUELdRDKsNYeB",
-	"fCN7UnCS8qvNV/7MlqltVsvdPIOAedtX0dV8lHtBtbkGoiro9RHOywq4HcXY6B5rL/slu7blym4Mh9OK",
-	"4eK4eSlVQCM5e0nVCRjs36GaiHZooWVc2nsMc05tP3UDw30wC93ll9VoZ+oHz+9OzSJ73roGrqarwbVv",
-	"r6pc4FC7/fMkKbrU7H+IBqYHBxYCDqq9iFMql9BXIrBLDg4Mw/paip63bLTUWuvP+iUlBmITpopSh2PO",
-	"LhS3n5ESKqbA5A0kkOzV5VqrT4+85oJ24O8u2OpzVOm981G637FQ67cznohVaKE4Cmh7oUqbvX84Onry",
-	"5LujyZNvv396/N13T7+ffEeUpjxRTn0ZiVrGqbHlvGIZIANWdoU7NuP30QGg3UT1kLo2ZjtkT+MYCh3q",
-	"+qGNXzqK+tosyDd9llxDEtYXSWknnQS1feMhK9c8LoHQTAJN1gNUcbW+1nt6N4rv2zc6wHLgKhifPsWc",
-	"hLefEfgRUQbnVBFKcpFARjDVJGHpEnndQoFB/kvVplM3iMG1q6Heq/+mQedDTL6ObOuEB4QmIkswWUg5",
-	"efKUJHStCHf07gsWE7omNAWaDHdmt7pWO3umJsMMOM8r1ct2S86ahtSX034G1XqHi0nLJ63SkcceyP7z",
-	"DkvKvbYXjBdeqrYB1S+GbR3pYA3bpKHPILh7BLEvfq1W0wuP95Xc7yQ99om11LgeoGk+M4QaY45uESzw",
-	"o4gAjZ4Gz26ls5BDvo0VL1LYmOQ3iMlu1XHCVJHR9bTXRx7cVB6OdAy0jhumaJWFcVGmhCk6z6x2hQy0",
-	"TR7gnz29vlvGu/jRgd1BiVT58j7farLHqBcf3W4gNdoILO2o/jVksmPcyx7DW1rjY26CRYdC7ksqQ5It",
-	"wURL821RVUvjN9UHjTtwC+xqdvoDHXvKhiWFTTlkVGmcNLmbFraYt420Ta/KtrWdgTxlNTNCGcuGzkWJ",
-	"3+UKsmtQY2I7FEuFYVVfU7NydzYTnMGFnSOBDhyq0M3i+16F9qr/AUVVlowDXUgmlh0rMdwkPkQMXA6Q",
-	"0uYhfZi4q/kRHcHZqpiYDCrt/p8g2WI9NF3YnYorroDP7JSbGUqgmY3Y27xlSlU6IzQTHDbrvffLG4aK",
-	"NHYa+b3pXbOwu3iYzxIHayEwbBKLaztlNKdLFmcMo6KMX9ts+n41E/hriKJqi6ku1EiwptmvLBXYGma/",
-	"7JsbhGV9cSmZXp8b+Lfirn0V2mJBBK8ykWNy0SyX/EqR2ccDLN6bYU2Sm1BjvnAJP004QKLG5DRTAlN+",
-	"3CjCv2O63U6t6Z1I+8+D0zdnbhatF68FcyPDnCOxbe1V55ldsLHhMOVo6VlZV8NGlq3mJAcH7rEz7PS3",
-	"pfs+Ru/1uFld4mTPB97nspBHQnoBNRfJ+mvzROVgM3PJkhlBAlLVF1jk4foiW1Ugswi/VIIIvmU08naQ",
-	"YQZuasi46toLD1jGCw/OqwsDD/Oa2hZO/OS1+7+/vxhtTKttjCgyBNWquq7GV4eqMFKtCzv8lfGFCJux",
-	"cxpfEbAZbkrOKT0/IWaLB4xH5PTNmXM1i4xyFflGldYssahq1zYgxvqa8Qf+gX/zzftUGIMtptg4N/7m",
-	"G3Lq7DqiwHgJ3QlMG9sjj2bmHyHZfyDLnHjS////9//Nvn5GqK9UdQ+k/AN3iyaPZhU6T/B6FL6ua6TL",
-	"RV+PyWnTu24QL+Xr2gjlieNUpnfSsIPCWztrWH3zDVah+trKxuxhy1LU+E7zzJC3SGD2jMwSEauqFnOc",
-	"JzOspqekoJIuJS1SW+lJ47R6lZYMlIH0ucEp5WTWGUzt9JEtD33z+vwC9/Tm9OL5zyf1NPbwjHYDFyuO",
-	"le8yIXrFYoPvM8S/H/su3ax4XODRMTES1kuOeqL8gR8pf0JwgrzlzIzFwBWyl2Oo04LGKRwcjSduVpEl",
-	"bXVyeLharcYUfx4LuTx096rDl2fPX/xy/gLvqStmR05qjaKRkRuWCybjx/YiUQCnBRudjJ6MJ+MntoAl",
-	"RTF/eP34sDHScWmnnlSS/CwZnZgv65HqzanxPeNV6ksO21Plby47I7KPJpM7GwtdTZzcnAndGF6PQ6mP",
-	"//nPvqdVy6vHbEe1eh18T0OnIpisVPz18iZqaFb7saWwfr00MFJlnlO57o7d92rLDRelsUY+NmKRLlVz",
-	"PuIlWi22/rBdU2hWhjgv2IFPqwaRnjGlbROc+r1Yj3beYCe0D7jQDem/X0KqpzkHaOkXWBn5gdN/IiLh",
-	"WlxBYo0Ff8rBH01jfRT0lSJuZGZFL54KLm+iUSFCGfKLauy2EX+oGVglEFFroAuI045OiMABSVoZeZ6a",
-	"G66g0EYDWbnZEbsbIvwDtw9WbdHs2wFndiFOnLbp1Vpqrm3z3gm2czKDpUfULH8XyfrOSLFuRL1pewXO",
-	"E+nwwOM7e3F7oFaPSPWoQYRb1Ixx6EXgjJWD5iEroTe7uw4Dx7Lg6x8KP72iV2DLt4N8ZN1FrhiGDqoe",
-	"gabIPfxku8FuLLNloCFUmLLAqMpCirzFcoKT+RrZg3GlsWUOFcOSXgNWzmGvETM2DJ6kEguemDtolhHb",
-	"/D3e4B0rxSre6VDVcWh1KPYelKCza9oTNVG/xdMDjbvWM1uYK6oEX5PBHhDIX3PohfbNvjLYHgMzQPZu",
-	"2pQF1XG6icUSo223VAmfScK3TmQYJOQ/FwFafwhNmz+/VH+Om0UPOHJTByKCjRdrrF9wPWvUz3D43bL/",
-	"UGK/EyYZPhub9Bp4HFaozbGn3VteQWAY7bIBDRf+yxKMCdoAA7Yc2Cib7c4iwBMVEao/cMFjaA22mIQs",
-	"Oguhh82+7a61m81DoD67UeZR+ZczzHBVsTMA0OJBWAgOezNrqdPDTCxtH5rnmo57LJZnfHQ/RNUacTRc",
-	"J2yHZnVi1+fHWAtN52zJjRtpg3UHOWUZCpWqPauBrFKno8suVkSpm2gJRnrquCuG7O7PlP7AZ3a00gzF",
-	"m4s+uikJPuNv6DUiM3vLrHPNHDOqTNVnG24Q2utS3x+lNaZPBcVXwPp3J7w9tEjHC9cE7yC7nZA8uR1I",
-	"ULCFoE678YhVYz6IU4AY5+BixXGyk9AhBwsh3Jrzck8oDc6SGSREjkL5MuRPpE5UJiu6JmwR3Pz4jxct",
-	"mBmwS7YDTowCGCZYXAduv8B3F5xXxHUv5kR7sMGfTfa/+GidCqwHxp06KV1jaxDzSpyhcP9Ma97yosrp",
-	"3we6m7Mg/kJMaueu1Odn2B1gDHk75l2pxU7MU09ImBo9mhw1znD2RocDTTXHi1TlhDa6v0kRCnvs74kY",
-	"2g3898D6jnjuxhUJHZnS45Fg/Rh8ZMol0h3AHbRDKLEHK2O2nvGlP0r2DyVb63u5mVm3NF59acT2cJUf",
-	"GXFP8ab2SUafO+JUz8PoJ5VtJ16NHl7MyJJBVNGAETi4D38gFaG6vaHtVHKNlXn9hoj9/T7VUrs28M9m",
-	"hLyFBCAnFAd/GWRljF9Z59DajtvRs0oFzVlv2nyVitP87CHXSTTb+sOBXzfH8IsqlHifuiGMEhLgmtGs",
-	"OuPOl/zMIRN8aXTPBoab5RJccKjKJNxo9MPYzXk9cGaF6jdBfkJbFodOYBs8eTQzH2YRmflOY/O37zCe",
-	"fW0b5GypGSlofEUezRoDXtsX21CrNWqZSkkjX/6B+5iCn6miNMsynFH5jFCO8Qd7lx+viQl2xhPiZgwR",
-	"5iob+jPs3Ym3f6JUe3drnzvnHnp9dwqWN55LpUWONX5kVsps9ueP774ucHiQK9T0wML+iAY/O4bdGt+1",
-	"zHVgmGt7/VN9dpC6z0Rw57yjEN5zI5N92dGDsIa9sEKvU9GsiQQ3SKfWnI0ZMH359uf1yVAPVXP6JQYQ",
-	"9N5JXGzftoFjxskKx7ZmQqsxeSm0HRlsCKuqEydCJiDra7FrxlyFx+p8ucWKXynSmJzrycJ901K3rRGH",
-	"HXo59Mc/9cf7sXB/Zkc/zMgqFRm4gI4xu2mWkUfHkyOjejeH+s6wNnpWHR81s3PI8LxHP2nWx/8bhf4n",
-	"H3ijnNjd26lsc+cjNKvZ7HmBjRMObbwjqjSzP1OhylgElbCFyB1xy4PRvp2jTT+zW9o+arPPLPa9ADV3",
-	"/nlU7j5sfl4YK2RP9rZzSbv83T18focmvmgf3P5XKkoOnzK3sz4ZaJzWosmdQ+bOeGVfon7JIFnWvdR3",
-	"o23ceKTtFHjmL/pr0V3zZKid1JZIutBfRB08q7G54Tl4slCdga1LCI80rab2MEW44BCRmW0DRnvCTrG0",
-	"nXsYB6jn+rn+2A1TuDUp9gHbw6119mjNJhBtXMKfpuK7xKv+Fnf8UdXMllFtaAuh9AXbwaqNzbCjuq1V",
-	"x0DBFxD20uGPcA2ZKHBqb46BTZ6tI3I8OSaQKcDs1yaxmUffTcvE5W1Cwo3xpQ/e6qkzi74x0/U2tgug",
-	"DUQtThO4PjBI8NMVeiKMFrulToFrnN6V3AeOW8//ElEVFuqNdC/WJB0wTtyMj10IacG/KOcZi+8B8G/s",
-	"g788iIfBzNdz4/XtAV3mvKNeu+oCr7hHLVVNTw1oqLNmEMbalEwSSfnVHx9jQ8C48YL2qOWUJtuCbAjr",
-	"w0/mn5ttkbYLOx2oI+6x4b+gmJ103clujFDbD4+GGgf2pLbLe8Zsn91hZyb/0Th8ze1KtqJtqA/8F/Z+",
-	"9/R7H7Dj4WbrbnU8Sj/sNexx4NQXVfWG4dU2suz9LjJbSJF7p0PM7CFhLMEDybRwYdKVe9CjdxfPvw46",
-	"Inbq7O8nNZQteIJVLVz8gMDfJV16nm12v/XRw+bvheZ9Mh5nZQLJmPwiVq0eltrrjYKLwrTz/ksIPaqa",
-	"bjsMWNWs3PtkUUsrAcZ8nSV24IZZhI8UUGNIKU0eTyYTT4hfmJeHG/ZzkJCasdOJeFQ67i79WWm1/d84",
-	"tqnF8of19Mq+6kY79dafpyx4DJE9wlCRGfMDghpTXGcnOD+G2SNLMeFgaDWlMs9A2Xo8O9UEp+TZsb3V",
-	"IOFgVxbEQiZ3JRkeRvahOdZ2eBXu3b26Gj/dY8xYurCZBy2kHTT9V0w9vEXisyovzGPGPznAoyZGJ48n",
-	"x98//e7bTdZrJyOMANhueb1T1kfpUHsbUX+HJeNYr2qPo2jXtEa2ysdqXiwPtCfxhMS7/1hTUGtg3fGO",
-	"EddfmnFXDdx84FbdzrwYUBmnpHTEUhOnO3D/44E7crgbD7Jft8jxMIdt0yGe4wFBrsGhGWGl2hXI+NE0",
-	"viUNJ4PxpC6L1ylwIiEX1z4Wy7BwbsHctD47zwzrzT7wOu3SHInmjdl60Mu2/js7JAuPBHYTdGehnryQ",
-	"0rHXv4LRkH4IswY7rVdwLDafw7LkuOAF40yloJzOhGzxoFyFH3GbVc9gmIiGj7AIwetu2bZPYRVSLFgG",
-	"D84P640SOvje7Jgl8QoeaiP6H1fTv40O/AyJih7+InMkdM0DASLrCPpDqGZvBznZ/nz/zOxHdgdcOA7k",
-	"389f/0ISEZf5AyhMa3cVGgXnZja6MjyjjOpp1TvZ3savaZIxDqOTJ5NJG0Wf3DH2W6OqVc/OH8Bm9hz/",
-	"h20dGRrqh/52y2hIsNrhaFjYJ3wUQGuUULfH0s8Ad8Z726xpDggQ3JlcfqhAVBfg+NPqdM8xCyGd4wjr",
-	"wWqd1hD3B6h7LHP8CRXPLo770VKscTyB41/01hzo5OEK5qkQV+rQjozePofDuOJYE43DvedrbatqzR8n",
-	"lVjGOdJ+2jXTY3I0mZAcKFf1vFMb88J+FiExgr0E18vi+OpfYo6Xf+ArlmVG9aILwnRPBAvYNVg/yR70",
-	"s8O1v2A5oP/w86vT555/zfbGBDM8TuvkTCmMtNXCIWNXWOfjSl+EnS9MFkz3TjcPDNmumSEgsfr5+pvD",
-	"b0YnnwZzZPdYXgNrDFu4083qaPeKqu5BZX8IK2wOLt8w+ukVnuBNfeQUHU4L4gYfeLrujSHd3LjR8j0E",
-	"kgJJhXIzevE6Zd3a2mLyA54PURq7N4dGqxg7ZZGJlbI9pYAqRYt2D6ntMTB0iNg3ru6H0SoVhObk7L99",
-	"GI1rgsIWt81sxhtrn6I+KkAUGVTPZJIg3zOlLd+M23pWBR6HHRBixV3AoWGPxULZA0D9evyg5mjz8I61",
-	"nUzuSmxad/nJTZu3YaY88oc506o42fanNJ7hc6+bj/DtRFErnBJVdYKtcEfjiT53F1hUo2TcRk+aC/Gd",
-	"JBu3vTIyiPFlC+KYWQlD3LVDxTTLmuuqCHrztrei1OCkayHFtVELccbAFquBPiiLZyQJVbw0no91HzeX",
-	"N/8ZAAD//w==",
+	"5H3rdtu2uuCrYDR7raY9tOw4Ti/OjxnvNJ367KTJip3JntV4JIj8JGKLBFgAtKKT5VnzNPNg8yRn4QPA",
+	"m0CJcu3UafujsSQSlw/f/YZPo1jkheDAtRqdfhqlQBOQ+Od5AnkhNHD9FoqMriEx3yagYskKzQQfnY6m",
+	"WpYwJasUJBCdAqFcrUASpohOqSZiTignQGXGQBIJv5WgNFkxneLTiuZAqnni9cE/YD0eRSMVp5BTMx3w",
+	"Mh+d/joy84yuopFeFzA6HSktGV+Mbm6i0Vs76PmPm6v7heZgFsJUNTXjRJSSZGKh2hN1B76JRgWVNAft",
+	"wHEWx6Lk+mcE0OZcl2bz9hGiBaGxJnMhx+SMlArkV4oUIJXgNKueskBj2gArg7kmotTPCCVLWJuvZqLk",
+	"iRmKaUXEivv3zCMK5DWLwTz6gadUmce4gaXgMP7AR9GImTXZwxxFI/Pb6HR0QalaMn3gttLa/1zInOrR",
+	"6agsWTIKAfp5KZUI7HzK4aOexPjr1Jy4OdmCLoDMYC4kjP1yfitBruvV2Ddai8jpx5fAFzodnT59fByN",
+	"csb958ehJTVQ5x+w3lzaK7oERSiRoOWaKDqHMXlXGGgdP31KCsm4prMMyNnF8/NzEqdU0ticd0RmBlko",
+	"kZQnIifv3p3/OO6Dagd/+zZ0/PRpd0MF1RqkGfN///pfDv7P1b/9LQj4f8DaYjdOX1Cd1pMvYT3B8zII",
+	"zqShUUMq+53sS5YzXU3QOaYMf2wOmMCclpkenR4fRWaHLDc0+vjoCPfnPlXzMK5hAdKSlARVCK4AKeqN",
+	"FLMMcvNnLLhhNOZPWhQZi6k5wcPCPvFv/1LmOD811vA3CfPR6ei/Htbs69D+qg79uDhjGyHOiIR5qWhG",
+	"Hr396Tn54eTpd1+PRzfR6AKUYnaSnrXstwY/XmANF2zBISGM48SXoPRbUAjPO5q7MWRg+nNNVkIu1RiP",
+	"3r2DDO7NuSOiQooCpGb2mGiWiRUkE1bgR6YhVwGOWR04lZKuzedYAtWQTKhuoWFCNRxolsMmLkYj+Fgw",
+	"CWqvd1gyAM2jUUaVnpSqWlAbLJYtUJIzXmogGdXIuIatwJJKACQqFgW0wbYVa8zjIVAqTWVg0X+HBeOc",
+	"8YVnuwpiCYZa4SPNiwwXs5xk7BomT+b/w/ANLYiGLDOiQxFaUKnHo1NeZlmIMdRM5dcRAhU3Wm3Lr6t1",
+	"1LWQFrN/QazN8i1qvWRKb6JXQjUdDCCHowEINYRQSJy394Jz9i/0XWFOG3E/SZiBNc3eNBY9p5kCZHbN",
+	"bw1DH0Q4DaFw8iSATTn9eG6ffXrU2Wg0+niwEAfmuwO1ZMWBKOzyDgphGK10ixtGSebYjfzzMqMXrxsr",
+	"9my+Xy7fHuvrjR9vbrzk7LcS3O92vQNhcRM6aKcCbXK7OAalNkntfQo6BWmUr3JW/UAW7BpVzFr5o6Sg",
+	"LCHaKLxcrMY1v5gJkQHlt2WNA9nckvGkqTl7vdM8CzQPKNFb+JcUGYR13ZhmmdFrDa9xM4kVR70oh3wG",
+	"cnOiaFTbCfZ1o+dSVJAdEzJHxYLqtQHnKhUKyByoLqXR63hCUDtRJBVZ0oH2NjaGMKq4Gc4Y+ZPfzczs",
+	"Qb/4WAgZRiCPWVs5mXvsJhrRgk0MO74DLkjLhOlJJhbDxzJvvOBarntEuBlQS8oVjc1ZDF/lc3z3sn41",
+	"NAHj14LFezCLc/tCUEg2CHMP7tN4KzTqrfa+Y9elogsYPNg78/Sl0DTbHKuD3bSy7Cqk6sKlAfPO5sLH",
+	"7VfbRK4gWRhpR3kc4BcWE5xLIBY51B4AQ3uGaDs0lHsSqtgd4/rbk9GmVRGN4NrYKw2Olwuu0yCfkyLL",
+	"xHWIv3j2rlNYG0PcqEzmA5MEhwux8S7scwd6u6AgjGpiC/AN7QyQWndzhzi2HCnE7WmshZx4nr/x8z3K",
+	"GU3lAvSEJbvVLRzA7a+15N28ttTpO9XnbzGCg1BFLsqCzqgCYh4nSy5WKJLzMZmyZGqdUWDkthnWq8qW",
+	"3RMtlsAjwoXGb3FIltiHmCJnb8430fNWhk1OWRY8I/xlEgs+ZzK/n7Myu5rkoKlXtrezG5Cv/LOBo9x2",
+	"TnekOe+/zAaAt730Ah9C355SKyGTnb4E/1xQi3yeQrwUpW54D9obub052/EZaMkK+EpVqGlMPZxzHDxv",
+	"mQ2kSvNky1YIne5zi5voi3hbjdDdaywSaLLhuPHWpJr4ag/a6CwYJ/BP96xTlTk4j/BOLAzqbZMQ+H8S",
+	"sulzVRFhnBQZjcGfxrTjW50S6yZs+RD6yHOLuGu61+r/tjvaOh6ftlv16CgkF2EOEoKy+3+JUqL7Gf3L",
+	"cyEtX1QF8ITxxTNi7TIDkKYVZB40cnBs97DFCbr9zB1otp62d579Dh2CXlPmTOEuAM4UYZqsqCKSLVJN",
+	"6FyDA0JDT2qdc/88jTcmg3h3Bxyd96Na6ah3EISVlVi1i49m2ev56PTXgYZGF7jOz7QBrNc8W3tUmDOp",
+	"tAsIjcm5JjHlRszOgEigCaELygLsy5j1fnhj5gcY75XdUcL0SxE4+c/ld1xIyjUkA1FsoKiWhr1x82HY",
+	"sEqUMm7xXVop4kbMxcuRW2k4fLYhEdyAzZXUW92psNljeWOmDZ2LMQOGqvX+RAy9TRK6DjhlfjEsphVI",
+	"ozMFXI+3nMBWWzArt/tDCrmXsfpK8JCdvsWz6mFUTbUdyHfgUm2c2K6F9rpNN039Ley4e4QLqo2xZU/R",
+	"7Z+s3CkOQJQZzQy2W0QZiFy3YREdobrJQuZziM1W7tOr1wm9SrgWS0ATZ2WMa4rxLZ4QIUnCVFFqIFqI",
+	"JZnReBmRqQSlhcSIPdWGZCToUnJIxg0/nuUWkVHgjICt9EPkCWY+/AMHClvZTW1iuDeuEmXtA20dVgfK",
+	"g3Dxzmhkh1PnbiIQz2sm2SGgfhXlPfpVKDei1Shm2rtCh1NPALeqCafoaZ2mkCVTosUCPSUDhzcvDaTJ",
+	"TOh9nYtG/O90iVVwc6up9+zmDB5DKQ0KB3IKzi9ek5Pjx99FJBMrkCSmCiOFtdcGSjlqB/fpwX9cfXpy",
+	"87cQZb/wxk/D7cPpf3efxrHIm5C2xk9Hpz5p6dShkNJP1mceMCxFDjplfGGdc94lR2LBNWVcPSPTa5rV",
+	"OT5WyuYC3fiUE0rWoDY9JHcganHagRwEBwkd4znXIK9ptukejEZroDLIv7yLuUeGTRK7rkGC371S0N0Q",
+	"qd6ZsSxjfDGRQFWPrLmN/EqFMq847+8k7CPwAmnza/dakcyDv/MSgz5BpYmy/VaKL4hST8R8MqMt12Yj",
+	"hqY01aVqUw7CORSRbLjAJz071OhhH3ZIQcXZrscP1D77qIk8O7Voh4F3ILm2hEvuRl69FItzfjuPy2fw",
+	"2DW34FlnNVDPdl6X+nb7wbB3K0FqlIkYUcHzHv95kYkZ/iGMLFVh02xjcRb5Nj0UnFjk8pZ37ITXV4rk",
+	"jAtJSs50hJ5y9CMS9NEowvTvDL3EDSm5VVr753pjJtVIoUP5BVYNz8UeLr12AkYHakkiQSlQRlfmoDEp",
+	"ijx6fv7j26+tMMzpmpTKxquXsH5GKF+3xCDkhcZ81btI7XgoKRvdhLklrDFcJ0pN7FMImEQQLlBzaAHg",
+	"HvI8ujjTK+x/gVXAIb8HvsRGK8y8ZNy2lbeQMAmxfvf2ZSNMXji3xxC9Z3/SiZDyvDaznem751DyYZzr",
+	"FpvyiRi7d9P10/slt2ePmvANnd+bBofvaKmtAF8CMUtAkVSsiNJS8IWhR5cGPYOOy/m7HXnEG/7GeiFv",
+	"QYH+HLJNOshPtNjrkIISLghayXjMCos6HSZpv+w6vVUpzWmRDK4hC8ScGtYKzR6HQ9PNgMruIEiSM741",
+	"ME/MsjGcpDC+gG8wpSXVQipCJT7BDRbUKUbh/CuXNn2bfKpS2WwhG5o3OG4DQ0FToo+tvp7bRP9nVobY",
+	"7bhEqGiPFFt3IJN94sC3iTs4F43bThjDqmTucFiwG9A0UuwZKaRYSJorR9RktnZaSY1fjKtyPmcxA64n",
+	"tX804J/TjuYC3pGUFgVwSAiKb8oT6wFbiTIz32VFMI4KUgoZTAZkcUoKKrXypOELTAwWrgxPGiwWHeRe",
+	"mLlCZ+xGDgYmLyHLDPPTgqiyKITUwX3UplIVT3z6ww+NKOJJIyzYDFcx3Zf/p3w4ELNdiIgd14fgAuwX",
+	"Gy4mn+CvDq2PCclWJLA7jQ9/9Qts2F4uRtyA2RZktSDfwFijpHsvb2fBM5Gsx9OITLFIAv8qqE7HU6NE",
+	"Tl3It96LUVXayIwDVFrvpn4IyqeGbd9/tcb6ndBGm9IiyIQ4cUoyEZItWDuOWUrWcTUdnXwfWPVbmEtQ",
+	"6e0kpbQvTzARZ98ioFCwsAmm9uBhCCngyUMW8k3q8XalYgteFg3Dsv7CZhOllC9gd8SvX2N4KzTVt0yl",
+	"ENcgM1pMFMSCJ6q19KNuPcrPYkUygQ5IICJL0OBYCGOXcaxUcSZGxbm+PTr5vpUCEWBdIev5ojbPN8SD",
+	"rbqzdk0zFOJ0mFMJNKmjc92PK8kwOw8TJf2P9oP96SqEt2aOg2sqDZNQZjKXOvLWvu8CAe1P791MmBLq",
+	"fsK/7Q9X7UqmUGZ7TWc71WBvjobUsgt7tAOjABs0vnNufHLiEb/BP4FK1L+Cus3uZGeXThjIm61h011v",
+	"azUtsLhZQ/RzwRb8XXE7+nmI6W93bKTscMOhXRms5618XFTTTCxKlK/dWIv539HBD5OrT0fRt8fhuEsr",
+	"73vvMhCmA6UfmOO8te7D4VnJdUhTfcGr7L6FpDGQVcoywIqSdQ4cfU6GtyblHrVpzugO1by9T4ETSuwT",
+	"GeoT1vPFFCl5ApKs6JpoLKK1cddbTDspQDKRTKDPj38bT4h9pzv2wJW1361K6wYmCvHkVjm6vfmcQX35",
+	"Np6e30rKNdProYlDlU3QszRDnKjhMx2hessFh2nH9sdQfFDjZ31Z20ghLiAzg4Ro8cyl7RCb8+JpoCJx",
+	"olKxIlSRacmXXKz4NGxkSEazfXCha1PYOqDKlqgLgkK4HGJb7WLejlK0DKN/0XTNbLcT/YPdhYtleDXu",
+	"CHqzsLaKyiqLbEDqiy/JGhyW8vHoUEXQ4NCxrf3aWYrDQL60Tw7L7Orw5Mo/gzmNEuqalWGVQAzkG9kT",
+	"gpOULzen/JktUlsbl7v2CQH1ti+BrDmUm6DaXOOgKuj1Ic7LCrgdwdgoVmsv+yW7ttnRruuHk4rhXLxZ",
+	"KVVAIjl9SdUBGCwXopqItmuhpVzadwxxTmz5duOE+2AWessvq1E91Q+e3x2aRfK8dcpdjVeDU+1eVbHA",
+	"oXr75wlSdLHZ/xANDA8OzDsclHsRp1QuoC9FYDcf7DMwDfOYUb4kdoLEeXxdjl7ktVr0qvnNDjykgb5f",
+	"n8DRs7WNsmGrclpjqETvr1ts0NHt/H/7aUahDA6MGEECyV6VvLXM9hjTXNAOpLkLWv4cqYHvvGvwdyzU",
+	"OgsYT8QqtFBsd7Q9O6aN3D8cHz958t3x0ZNvv3968t13T78/+o4oTXminMw0bLyMU6NAemk2AKdXdoU7",
+	"NuP30QGg3UQ1SJ2Qsx2yZ3EMhQ5VNtHGLx3t4NosyBe2llxDEhZSSWm7uQRVjMYgK1cgL4HQTAJN1gPk",
+	"f7W+1jy9G8X59nVJsBy4CjrFzzAQ4pV2BH5ElDlzqggluUggI8jtJCxc9LCbnTDIaKpKkeoiOLh2eeJ7",
+	"1Rg18HyIntnhbR2fhNBEZAlGKCknT56ShK4V4Q7ffZZkQteEpkCT4Rb0VntuZ13Y0TCt0dNKNdluzlnj",
+	"kPpySuygWu9wNmnppJWv8tgD2X/eob65aXvBeOm5ahtQ/WzYJq8OlrBNHPoMjLuHEfuM22o1vfB4X/H9",
+	"TqRlHwdPfdYDJM1nhlCjldMtPBS+3RKg0tOg2a14FvICbCPFyxQ2uhUOIrJbVdUwVWR0Pek1zAcXzofd",
+	"KwO144YqWoV+nGsrYYrOMitdIQNtIxb4Z08985YWNr49YrcZJFU+p9DXt+zRzsa71BuHGm14s3akHBs0",
+	"2dHSZo8GNa0WOTfBTEch90WVIRGeYHSnOVtUJfD4TfVB4w7MAruanfZAR5+yvlBhLcKMKo3dNHfjwhb1",
+	"thEr6hXZNqG0x3bFvhjKaDZ0Jkr8LleQXYMaE1uFWSr05fpEnpV7sxlVDS7sAhF0YOOIbuqAL5Bor/of",
+	"UFS50Ni0hmRi0dESw4XwQ9jA1QAubQbpO4m76pHRYZytNI2jQfnk/xMkm6+Hxii7nX/FEvjUdvKZIgea",
+	"2jCBDZamVKVTQjPBYTPJfL9gZSgzZKeS3xtTNgu7i8F8aDqYgIFuk1hc206qOV2wOGPoimX82obw90vU",
+	"wF9DGFVrTHV2SIKJ1H5lqcB6NPtlX28kzCWMS8n0+sLAv+Xs7UsLF3MieBX+HJPLZo7mV4pMPx5gxuAU",
+	"E6FcFx7zhYsyasIBEjUmZ5kSGGfkRhD+HWP8tjNPb9fdfx6cvTl3/XY9ey2Ya4vmDIlta6/K3eyCjQ6H",
+	"cU6Lz8qaGtadbSUnOThww06xm4GtF/CBAS/HzeoSx3s+8D6ThTwS0jOomUjWX5sRlYPN1EVopgQRSFVf",
+	"YGaJK8ZspZ5MI/xSCSL4lvbP20GGYb+JQeOqVDDcRBofPLioHgwM5iW1zdb4yUv3f39/OdroyNtow2QQ",
+	"qpXqXbXoDqV+pFoXtsEt43MRVmNnNF4SsGF1Si4ovTglZosHjEfk7M25MzWLjHIV+eqYVr+0qCpJNyDG",
+	"pJ7xB/6Bf/PN+1QYhS2mWK03/uYbcub0OqLAWAndLlMb2yOPpuYfIdl/IMmcetT////3/02/fkaoT491",
+	"A1L+gbtFk0fT6jhP8Xlkvq5UpUtFX4/JWdO6biAv5etaCeWJo1Smd+Kwg8Jb209ZffMNpr76hM5Gf2VL",
+	"UtTYTrPMoLdIYPqMTBMRqyoBdJwnU0zhp6Sgki4kLVKbXkrjtJpKSwbKQPrCnCnlZNppvu3kkc1JffP6",
+	"4hL39Obs8vnPp7WDPdyH3sDFsmPlS1uIXrHYnPc5nr9vbS9dP3xc4PEJMRzWc466a/6Bb5t/SrBLvqXM",
+	"jMXAFZKXI6izgsYpHByPj1w/Jova6vTwcLVajSn+PBZycejeVYcvz5+/+OXiBb5Tp+mOHNcaRSPDNywV",
+	"HI0f24dEAZwWbHQ6ejI+Gj+xWTMpsvnD68eHjbaVC9vZpeLk58no1HxZt41vdsbvaSFTP3LY7px/c9Vp",
+	"A358dHRnra+rrpqbfa8bDfqx8fbJP//ZN1q1vLqVeFSL18HvNGQqgslyxV+vbqKGZLUfWwLr1ysDI1Xm",
+	"OZXr7tUCXmy5Bqo01kjHhi3ShWr2gLxCrcUmPbYTGc3K8MwLduBjucFDz5jStvJO/d5Tj3a+YLvQD3jQ",
+	"XURwv4hUd6wO4NIvsDL8AzscRcQ2xUissuBvcvijcawPg75SxLUFrfDFY8HVTTQqRCgsf1m1FjfsDyUD",
+	"qxgiSg00AbGj0ykR2ARKK8PPU/PCEgptJJDlmx22u8HCP3A7sGqzZl+DOLULcey0ja9WU3O1oveOsJ3b",
+	"Jyw+omT5u0jWd4aKdfXrTdsqcJZIhwYe39nE7aZhPSzVHw0euD2aMXbaCNwjc9C8SCY0s3vrMHD1DE7/",
+	"UOjpFV2CzRkP0pE1F7li6DqoChOaLPfwky1Bu7HEloGGUDbMHL0qcynyFskJTmZrJA/GlcY6PRQMC3oN",
+	"mK6HBU7M6DB4W0wseGLeoFlGbMX5eIN2LBeraKeDVSeh1SHbe1CMzq5pz6OJ+jWeHmjctZzZQlxRxfia",
+	"BPaAQP6aQy+0b/blwfaqmwG8d1OnLKiO081TLNHbdkuR8Jk4fOvWiUFM/nMhoLWHULX583P157hZtIAj",
+	"1+ogIljtscb8BVcoR33jiN/N+w8lFllhkOGzkUmvgsdhhdIcC+m95hUEhpEuG9Bw7r8sQZ+gdTBgnYP1",
+	"stmSMAI8URGh+gMXPIZWN42jkEZnIfSwybddKnezedHVZ1fK/FH+5RQzXFXsFADUeBAWgsPexFrq9DAT",
+	"C1v85qmmYx6LxTkf3Q9StfoqDZcJ26FZ3Ur2+U+sdUwXbMGNGWmddQc5ZRkylaomrHFYpU5HV91TEaVu",
+	"HkvQ01P7XdFld3+q9Ac+tf2cpsjenPfRtWbwEX+DrxGZ2lemnWdmGFFlqr6/cQPRXpf6/jCt0fIqyL4C",
+	"2r+7xe6heTpeuMp7B9ntiOTR7UCCgi0Iddb1R6waTUmcAEQ/Bxcrju2khA4ZWAjhVnOZezrSYAObQUzk",
+	"OBQvQ/pE7ERhsqJrwubBzY//eNaCkQG7ZJtjbwTAMMbiyn77Gb574KJCrntRJ9rdFP5svP/FR2tU2F7F",
+	"ZqeOS9enNYh4JTZuuH+iNbO8qGL693HczQYUfyEitc1e6jtC7A7Qh7z95F2qxc6Tpx6RMDR6fHTcuKfa",
+	"Kx0ONFXzMFKlE1rv/iZGKCzsvydkaHcNuAfSd8hzN6ZI6FqYHosE88fgI1MukO4A7qAdOhJ7eTRG6xlf",
+	"+Oty/1C0tbaXa9R1S+XVp0Zsd1f5PhX35G9q39b0uT1OdROOflTZdqvX6OH5jCwaRBUOGIaD+/CXbhGq",
+	"2xvajiXXmJnXr4jY3+9TLLVzA/9sSshbSAByQrHbmDmsjPGlNQ6t7rj9eFapoDnrDZuvUnGWnz/kPIlm",
+	"L4Gw49c1T/yiEiXep67zo4QEuGY0q+7x8yk/M8gEXxjZs3HCzXQJLjhUaRKuH/th7JrLHji1QvWrID+h",
+	"LoudLrD2njyamg/TiEx9ebP521f6Tr+2BXI21YwUNF6SR9NGV9n2w9bVapVaplLSiJd/4N6n4Bu5KM2y",
+	"DBtjPiOUo//BvuV7emKAnfGEuMZGhLnMhv4Ie7fN7p8o1N7d2ueOuYem77be8spzqbTIMcePTEuZTf/8",
+	"/t3XBXYscomaHlhYH9GgZ0ewW/27lrgODHFtz3+q70dS9xkI7tzpFDr33PBkn3b0ILRhz6zQ6lQ0ax6C",
+	"695TS85G45m+ePvz+varhyo5/RIDB/TecVws37aOY8bJCnvFZkKrMXkptO1TbBCryhMnQiYg62exasY8",
+	"hXf5fLnJil8p0mjX69HCfdMSt62+ih18OfTXUPX7+zFxf2pbP0zJKhUZOIeOUbtplpFHJ0fHRvRudhKe",
+	"Ym70tLqzamqbn+Gdlr69rff/NxL9Tz/wRjqxe7eT2eYuZWhms9k7ERu3OFp/R1RJZn+RQxWxCAphC5E7",
+	"opYHI30717d+ZrO0fZ1on1rsawFq6vzziNx9yPyiMFrInuRtm6F26bt7wf4OSXzZvpz+r5SUHL7abmd+",
+	"MtA4rVmTu/zM3WPLvkT5kkGyqGup70bauPZI2zHw3D/018K75nVUO7EtkXSuv4g8eFaf5obl4NFCdbrE",
+	"LiDcR7Xq2sMU4YJDRKa2DBj1Cds601buoR+gbibo6mM3VOFWe9oHrA+31tkjNZtAtH4Jf4WLrxKv6lvc",
+	"nUtVMVtGtcEthNIXrAer9mmGDdVtpToGCj6BsBcPf4RryESBrYJzdGzybB2Rk6MTApkCjH5tIpsZ+m5K",
+	"Jq5u4xJu9Ex98FpPHVn0hZmutrGdAG0gas80gesDcwi+u0KPh9GebqlT4Bq7dyX3ccat8b/Eowoz9Ua4",
+	"F3OSDhgnrsfHrgNpwb8oZxmL7wHwb+zAXx7Ew2Dm65mx+vaALnPWUa9edYlP3KOUqlq2BiTUedMJY3VK",
+	"JomkfPnH+9gQMK69oL3fOaXJNicbwvrwk/nnZpun7dJ2B+qweyz4LyhGJ111smsj1LbDo6HKgb0e7uqe",
+	"T7ZP77CNmv/oM3zN7Uq2HttQG/gvbP3uafc+YMPD9dbdaniUvtlr2OLAri+qqg3Dp61n2dtdZDqXIvdG",
+	"h5jam8lYgregaeHcpCs30KN3l8+/Dhoituvs70c15C14bVbNXHyDwN/FXXrGNrvfOvSw/nuhfp+Mx1mZ",
+	"QDImv4hVq4altnqj4KIw7Lz/EkJDVd1thwGr6pV7nyRqcSVAmK+zxDbcMIvwngJqFCmlyeOjoyOPiF+Y",
+	"lYcb9n2QEJux0on4o3TUXfoL2mr9v3FXVIvkD+vulX3Zjbbrrb/EWfAYIntvoiJT5hsENbq4Tk+xfwyz",
+	"96RiwMHgakplnoGy+Xi2qwl2ybNte6tGwsGqLIiFTO6KMzyM6EOzre3wLNy7m7pqP92jzFi8sJEHLaRt",
+	"NP1XDD28ReSzIi9MY8Y+OcD7LUanj49Ovn/63bebpNcORhgGsF3zeqesjdLB9vZB/R0WjGO+qr0Do53T",
+	"GtksHyt5MT3QXv8TYu/+Y41BrYZ1JztaXH9pyl3VcPOBa3U742JAZZyS0iFLjZzulv+PB+6e464/yH7d",
+	"QsfDHLZ1h3iOtxK5Aoemh5VqlyDjW9P4kjTsDMaTOi1ep8CJhFxce18sw8S5OXPd+mw/M8w3+8DrsEuz",
+	"JZpXZutGL9vq72yTLLyH2HXQnYZq8kJCxz7/CkZD6iHMGmy3XsEx2XwGi5LjgueMM5WCcjITsvmDMhV+",
+	"xG1WNYNhJBrewiIEr7sl2z6BVUgxZxk8ODus10vo4Huzo5fEK3ioheh/XE7/NjzwPSQqfPiL9JHQNQ0E",
+	"kKzD6A+h6r0dpGT78/0Ts2/ZHTDhOJB/v3j9C0lEXOYPIDGtXVVoBJzr2ejS8IwwqrtV7yR767+mScY4",
+	"jE6fHB21j+iTuzt/q1e1qtn5A8jMrO+ha0cGh/qhv10zGuKsdmc0zO0Tvgqg1UqoW2Ppe4A75b2t1jQb",
+	"BAjuVC7fVCCqE3D8FXm655qFkMxxiPVgpU6rifsDlD2WOP6EgmcXxf1oMdYYnsDxL3prCnT8cAWzVIil",
+	"OrQto7f34TCmOOZEY3Pv2VrbrFrzx2nFlrGPtO92zfSYHB8dkRwoV3W/U+vzwnoWIdGDvQBXy+Lo6l9i",
+	"ho9/4CuWZUb0ognCdI8HC9g1WDvJXvSzw7S/ZDmg/fDzq7Pnnn7N9sYEIzxO6uRMKfS01cwhY0vM83Gp",
+	"L8L2FyZzpnu7mweabNfEEOBY/XT9zeE3o9NPgymyexewgTW6LdztZrW3e0VV96KyP4QUNhuXbyj9dInX",
+	"hlPvOUWD04K4QQcer3t9SDc3rrV8D4KkQFKhXI9efE5Zs7bWmHyD50Pkxm7mUGsVo6fMM7FStqYUUKRo",
+	"0a4htTUGBg/x9I2p+2G0SgWhOTn/bx9G4xqhsMRtM5rxxuqnKI8KEEUG1ZhMEqR7prSlm3FbzqrAcFgB",
+	"IVbcORwa+lgslL111K/HN2qONi/vWNvO5C7FpvWW79y0+RpGyiN/gzStkpNtfUpjDB973RzClxNFLXdK",
+	"VOUJttwdjRF97C6wqEbKuPWeNBfiK0k2XntleBDjixbEMbIShrgrh4ppljXXVSH05mtvRanBcddCimsj",
+	"FuKMgU1WA31QFs9IEsp4aYyPeR83Vzf/GQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
