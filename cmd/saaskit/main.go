@@ -18,6 +18,9 @@ const usage = `usage: saaskit <command> [arguments]
   catalog plan|apply|show      compare catalog.yaml with what is on sale, put it on sale, print it
   keys create|list|revoke      service keys
   doctor ledger                prove every balance from its entries
+  events list|show|replay      Stripe's events as they came in, and working on them again
+  events sweep|reconcile       take in what no delivery has brought; look again at what may differ (-dry-run)
+  stripe setup|doctor          make the webhook endpoint at Stripe, find what is wrong with it
   config [-markdown]           show the effective settings
   version                      show the version
 
@@ -51,7 +54,7 @@ func main() {
 
 func run(ctx context.Context, p process, args []string) error {
 	commands := map[string]command{
-		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "doctor": runDoctor,
+		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "doctor": runDoctor, "events": runEvents, "stripe": runStripe,
 		"config": runConfig, "version": runVersion,
 	}
 	if len(args) == 0 {

@@ -244,6 +244,54 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for StripeEventSource.
+const (
+	StripeEventSourceReplay  StripeEventSource = "replay"
+	StripeEventSourceSweep   StripeEventSource = "sweep"
+	StripeEventSourceWebhook StripeEventSource = "webhook"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventSource enum.
+func (e StripeEventSource) Valid() bool {
+	switch e {
+	case StripeEventSourceReplay:
+		return true
+	case StripeEventSourceSweep:
+		return true
+	case StripeEventSourceWebhook:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventStatus.
+const (
+	StripeEventStatusDead        StripeEventStatus = "dead"
+	StripeEventStatusDone        StripeEventStatus = "done"
+	StripeEventStatusIgnored     StripeEventStatus = "ignored"
+	StripeEventStatusPending     StripeEventStatus = "pending"
+	StripeEventStatusQuarantined StripeEventStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventStatus enum.
+func (e StripeEventStatus) Valid() bool {
+	switch e {
+	case StripeEventStatusDead:
+		return true
+	case StripeEventStatusDone:
+		return true
+	case StripeEventStatusIgnored:
+		return true
+	case StripeEventStatusPending:
+		return true
+	case StripeEventStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TransactionKind.
 const (
 	TransactionKindDispute TransactionKind = "dispute"
@@ -358,6 +406,33 @@ func (e Window) Valid() bool {
 	}
 }
 
+// Defines values for ListStripeEventsParamsStatus.
+const (
+	ListStripeEventsParamsStatusDead        ListStripeEventsParamsStatus = "dead"
+	ListStripeEventsParamsStatusDone        ListStripeEventsParamsStatus = "done"
+	ListStripeEventsParamsStatusIgnored     ListStripeEventsParamsStatus = "ignored"
+	ListStripeEventsParamsStatusPending     ListStripeEventsParamsStatus = "pending"
+	ListStripeEventsParamsStatusQuarantined ListStripeEventsParamsStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the ListStripeEventsParamsStatus enum.
+func (e ListStripeEventsParamsStatus) Valid() bool {
+	switch e {
+	case ListStripeEventsParamsStatusDead:
+		return true
+	case ListStripeEventsParamsStatusDone:
+		return true
+	case ListStripeEventsParamsStatusIgnored:
+		return true
+	case ListStripeEventsParamsStatusPending:
+		return true
+	case ListStripeEventsParamsStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	AllowedIps []string           `json:"allowed_ips,omitempty"`
@@ -444,6 +519,32 @@ type AuditEntry struct {
 	CreatedAt time.Time          `json:"created_at"`
 	ID        openapi_types.UUID `json:"id"`
 	TargetID  *string            `json:"target_id,omitempty"`
+}
+
+// AuditLog defines model for AuditLog.
+type AuditLog struct {
+	Data       []AuditLogEntry `json:"data"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
+// AuditLogEntry defines model for AuditLogEntry.
+type AuditLogEntry struct {
+	AccountID *openapi_types.UUID `json:"account_id,omitempty"`
+
+	// Action Example: refund.create
+	Action  string `json:"action"`
+	ActorID string `json:"actor_id"`
+
+	// ActorKind Example: stripe
+	ActorKind  string                 `json:"actor_kind"`
+	After      map[string]interface{} `json:"after,omitempty"`
+	Before     map[string]interface{} `json:"before,omitempty"`
+	CreatedAt  time.Time              `json:"created_at"`
+	ID         openapi_types.UUID     `json:"id"`
+	IP         *string                `json:"ip,omitempty"`
+	RequestID  *string                `json:"request_id,omitempty"`
+	TargetID   string                 `json:"target_id"`
+	TargetKind string                 `json:"target_kind"`
 }
 
 // AuthUser The user as Supabase Auth knows them. `id` is the subject of the access token, not the user id of this API.
@@ -832,6 +933,55 @@ type SignUpRequest struct {
 // Slug Name in the catalogue.
 type Slug = string
 
+// StripeEvent defines model for StripeEvent.
+type StripeEvent struct {
+	APIVersion *string `json:"api_version,omitempty"`
+
+	// Attempts That have failed.
+	Attempts int32 `json:"attempts"`
+
+	// CreatedAt As Stripe says.
+	CreatedAt     *time.Time `json:"created_at,omitempty"`
+	CustomerID    *string    `json:"customer_id,omitempty"`
+	DeliveryCount int32      `json:"delivery_count"`
+	DoneAt        *time.Time `json:"done_at,omitempty"`
+
+	// ID Example: evt_1
+	ID         string  `json:"id"`
+	LastError  *string `json:"last_error,omitempty"`
+	Livemode   bool    `json:"livemode"`
+	ObjectID   *string `json:"object_id,omitempty"`
+	ObjectKind *string `json:"object_kind,omitempty"`
+
+	// Payload What came, of one event and as long as it is kept.
+	Payload map[string]interface{} `json:"payload,omitempty"`
+
+	// Reason Why it is ignored or in quarantine.
+	Reason     *string   `json:"reason,omitempty"`
+	ReceivedAt time.Time `json:"received_at"`
+	Replays    int32     `json:"replays"`
+
+	// RootID What is looked at: of a refund its charge, of a schedule its subscription.
+	RootID *string           `json:"root_id,omitempty"`
+	Source StripeEventSource `json:"source"`
+	Status StripeEventStatus `json:"status"`
+
+	// Type Example: invoice.paid
+	Type string `json:"type"`
+}
+
+// StripeEventSource defines model for StripeEvent.Source.
+type StripeEventSource string
+
+// StripeEventStatus defines model for StripeEvent.Status.
+type StripeEventStatus string
+
+// StripeEventList defines model for StripeEventList.
+type StripeEventList struct {
+	Data       []StripeEvent `json:"data"`
+	NextCursor *string       `json:"next_cursor,omitempty"`
+}
+
 // Subscription defines model for Subscription.
 type Subscription struct {
 	// Access Whether it gives the account its tier now.
@@ -1095,6 +1245,42 @@ type GetAccountParams struct {
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
 }
 
+// ListAuditLogParams defines parameters for ListAuditLog.
+type ListAuditLogParams struct {
+	AccountID *openapi_types.UUID `form:"account_id,omitempty" json:"account_id,omitempty"`
+	Action    *string             `form:"action,omitempty" json:"action,omitempty"`
+
+	// Target Id of what was changed.
+	Target *string `form:"target,omitempty" json:"target,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParams defines parameters for ListStripeEvents.
+type ListStripeEventsParams struct {
+	Status *ListStripeEventsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+	Reason *string                       `form:"reason,omitempty" json:"reason,omitempty"`
+	Type   *string                       `form:"type,omitempty" json:"type,omitempty"`
+
+	// Object Id at Stripe of what the events are about, or of what was looked at for them.
+	Object *string `form:"object,omitempty" json:"object,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParamsStatus defines parameters for ListStripeEvents.
+type ListStripeEventsParamsStatus string
+
+// ReplayStripeEventParams defines parameters for ReplayStripeEvent.
+type ReplayStripeEventParams struct {
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListAPIKeysParams defines parameters for ListAPIKeys.
 type ListAPIKeysParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1340,6 +1526,18 @@ type ServerInterface interface {
 	// GetAccount The account that the caller acts for
 	// (GET /v1/account)
 	GetAccount(ctx echo.Context, params GetAccountParams) error
+	// ListAuditLog Who changed what
+	// (GET /v1/admin/audit-log)
+	ListAuditLog(ctx echo.Context, params ListAuditLogParams) error
+	// ListStripeEvents Stripe's events as they came in
+	// (GET /v1/admin/stripe-events)
+	ListStripeEvents(ctx echo.Context, params ListStripeEventsParams) error
+	// GetStripeEvent One event, with its content as long as that is kept
+	// (GET /v1/admin/stripe-events/{event_id})
+	GetStripeEvent(ctx echo.Context, eventID string) error
+	// ReplayStripeEvent Work on an event again
+	// (POST /v1/admin/stripe-events/{event_id}/replay)
+	ReplayStripeEvent(ctx echo.Context, eventID string, params ReplayStripeEventParams) error
 	// ListAPIKeys The account's keys
 	// (GET /v1/api-keys)
 	ListAPIKeys(ctx echo.Context, params ListAPIKeysParams) error
@@ -1487,6 +1685,157 @@ func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetAccount(ctx, params)
+	return err
+}
+
+// ListAuditLog converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAuditLog(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditLogParams
+	// ------------- Optional query parameter "account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "account_id", ctx.QueryParams(), &params.AccountID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", ctx.QueryParams(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter action: %s", err))
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", ctx.QueryParams(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAuditLog(ctx, params)
+	return err
+}
+
+// ListStripeEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListStripeEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListStripeEventsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", ctx.QueryParams(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reason: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", ctx.QueryParams(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListStripeEvents(ctx, params)
+	return err
+}
+
+// GetStripeEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStripeEvent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStripeEvent(ctx, eventID)
+	return err
+}
+
+// ReplayStripeEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplayStripeEvent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplayStripeEventParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplayStripeEvent(ctx, eventID, params)
 	return err
 }
 
@@ -2556,6 +2905,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/usage/events", wrapper.RecordUsage, options.OperationMiddlewares["recordUsage"]...)
 	router.GET(options.BaseURL+"/v1/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/stripe", wrapper.ReceiveStripeEvent, options.OperationMiddlewares["receiveStripeEvent"]...)
+	router.GET(options.BaseURL+"/v1/admin/stripe-events", wrapper.ListStripeEvents, options.OperationMiddlewares["listStripeEvents"]...)
+	router.GET(options.BaseURL+"/v1/admin/stripe-events/:event_id", wrapper.GetStripeEvent, options.OperationMiddlewares["getStripeEvent"]...)
+	router.POST(options.BaseURL+"/v1/admin/stripe-events/:event_id/replay", wrapper.ReplayStripeEvent, options.OperationMiddlewares["replayStripeEvent"]...)
+	router.GET(options.BaseURL+"/v1/admin/audit-log", wrapper.ListAuditLog, options.OperationMiddlewares["listAuditLog"]...)
 	router.GET(options.BaseURL+"/v1/test/public", wrapper.TestPublic, options.OperationMiddlewares["testPublic"]...)
 	router.GET(options.BaseURL+"/v1/test/authenticated", wrapper.TestAuthenticated, options.OperationMiddlewares["testAuthenticated"]...)
 	router.GET(options.BaseURL+"/v1/test/api-key", wrapper.TestAPIKey, options.OperationMiddlewares["testAPIKey"]...)
@@ -2613,6 +2966,241 @@ type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLogRequestObject struct {
+	Params ListAuditLogParams
+}
+
+type ListAuditLogResponseObject interface {
+	VisitListAuditLogResponse(w http.ResponseWriter) error
+}
+
+type ListAuditLog200JSONResponse AuditLog
+
+func (response ListAuditLog200JSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLog4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditLog4XXApplicationProblemPlusJSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLogdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditLogdefaultApplicationProblemPlusJSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEventsRequestObject struct {
+	Params ListStripeEventsParams
+}
+
+type ListStripeEventsResponseObject interface {
+	VisitListStripeEventsResponse(w http.ResponseWriter) error
+}
+
+type ListStripeEvents200JSONResponse StripeEventList
+
+func (response ListStripeEvents200JSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEvents4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStripeEvents4XXApplicationProblemPlusJSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStripeEventsdefaultApplicationProblemPlusJSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEventRequestObject struct {
+	EventID string `json:"event_id"`
+}
+
+type GetStripeEventResponseObject interface {
+	VisitGetStripeEventResponse(w http.ResponseWriter) error
+}
+
+type GetStripeEvent200JSONResponse StripeEvent
+
+func (response GetStripeEvent200JSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEvent4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStripeEvent4XXApplicationProblemPlusJSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStripeEventdefaultApplicationProblemPlusJSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEventRequestObject struct {
+	EventID string `json:"event_id"`
+	Params  ReplayStripeEventParams
+}
+
+type ReplayStripeEventResponseObject interface {
+	VisitReplayStripeEventResponse(w http.ResponseWriter) error
+}
+
+type ReplayStripeEvent200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ReplayStripeEvent200JSONResponse struct {
+	Body    StripeEvent
+	Headers ReplayStripeEvent200ResponseHeaders
+}
+
+func (response ReplayStripeEvent200JSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEvent4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplayStripeEvent4XXApplicationProblemPlusJSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplayStripeEventdefaultApplicationProblemPlusJSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4823,6 +5411,18 @@ type StrictServerInterface interface {
 	// GetAccount The account that the caller acts for
 	// (GET /v1/account)
 	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
+	// ListAuditLog Who changed what
+	// (GET /v1/admin/audit-log)
+	ListAuditLog(ctx context.Context, request ListAuditLogRequestObject) (ListAuditLogResponseObject, error)
+	// ListStripeEvents Stripe's events as they came in
+	// (GET /v1/admin/stripe-events)
+	ListStripeEvents(ctx context.Context, request ListStripeEventsRequestObject) (ListStripeEventsResponseObject, error)
+	// GetStripeEvent One event, with its content as long as that is kept
+	// (GET /v1/admin/stripe-events/{event_id})
+	GetStripeEvent(ctx context.Context, request GetStripeEventRequestObject) (GetStripeEventResponseObject, error)
+	// ReplayStripeEvent Work on an event again
+	// (POST /v1/admin/stripe-events/{event_id}/replay)
+	ReplayStripeEvent(ctx context.Context, request ReplayStripeEventRequestObject) (ReplayStripeEventResponseObject, error)
 	// ListAPIKeys The account's keys
 	// (GET /v1/api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
@@ -4970,6 +5570,107 @@ func (sh *strictHandler) GetAccount(ctx echo.Context, params GetAccountParams) e
 		return err
 	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
 		return validResponse.VisitGetAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAuditLog operation middleware
+func (sh *strictHandler) ListAuditLog(ctx echo.Context, params ListAuditLogParams) error {
+	var request ListAuditLogRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAuditLog(ctx.Request().Context(), request.(ListAuditLogRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAuditLog")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAuditLogResponseObject); ok {
+		return validResponse.VisitListAuditLogResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListStripeEvents operation middleware
+func (sh *strictHandler) ListStripeEvents(ctx echo.Context, params ListStripeEventsParams) error {
+	var request ListStripeEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListStripeEvents(ctx.Request().Context(), request.(ListStripeEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListStripeEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListStripeEventsResponseObject); ok {
+		return validResponse.VisitListStripeEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStripeEvent operation middleware
+func (sh *strictHandler) GetStripeEvent(ctx echo.Context, eventID string) error {
+	var request GetStripeEventRequestObject
+
+	request.EventID = eventID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStripeEvent(ctx.Request().Context(), request.(GetStripeEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStripeEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStripeEventResponseObject); ok {
+		return validResponse.VisitGetStripeEventResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplayStripeEvent operation middleware
+func (sh *strictHandler) ReplayStripeEvent(ctx echo.Context, eventID string, params ReplayStripeEventParams) error {
+	var request ReplayStripeEventRequestObject
+
+	request.EventID = eventID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayStripeEvent(ctx.Request().Context(), request.(ReplayStripeEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayStripeEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplayStripeEventResponseObject); ok {
+		return validResponse.VisitReplayStripeEventResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6283,149 +6984,162 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rdtu2uuCrYDR7raY9tOw4Ti/OjxnvNJ367KTJip3JntV4JIj8JGKLBFgAtKKT5VnzNPNg8yRn4QPA",
-	"m0CJcu3UafujsSQSlw/f/YZPo1jkheDAtRqdfhqlQBOQ+Od5AnkhNHD9FoqMriEx3yagYskKzQQfnY6m",
-	"WpYwJasUJBCdAqFcrUASpohOqSZiTignQGXGQBIJv5WgNFkxneLTiuZAqnni9cE/YD0eRSMVp5BTMx3w",
-	"Mh+d/joy84yuopFeFzA6HSktGV+Mbm6i0Vs76PmPm6v7heZgFsJUNTXjRJSSZGKh2hN1B76JRgWVNAft",
-	"wHEWx6Lk+mcE0OZcl2bz9hGiBaGxJnMhx+SMlArkV4oUIJXgNKueskBj2gArg7kmotTPCCVLWJuvZqLk",
-	"iRmKaUXEivv3zCMK5DWLwTz6gadUmce4gaXgMP7AR9GImTXZwxxFI/Pb6HR0QalaMn3gttLa/1zInOrR",
-	"6agsWTIKAfp5KZUI7HzK4aOexPjr1Jy4OdmCLoDMYC4kjP1yfitBruvV2Ddai8jpx5fAFzodnT59fByN",
-	"csb958ehJTVQ5x+w3lzaK7oERSiRoOWaKDqHMXlXGGgdP31KCsm4prMMyNnF8/NzEqdU0ticd0RmBlko",
-	"kZQnIifv3p3/OO6Dagd/+zZ0/PRpd0MF1RqkGfN///pfDv7P1b/9LQj4f8DaYjdOX1Cd1pMvYT3B8zII",
-	"zqShUUMq+53sS5YzXU3QOaYMf2wOmMCclpkenR4fRWaHLDc0+vjoCPfnPlXzMK5hAdKSlARVCK4AKeqN",
-	"FLMMcvNnLLhhNOZPWhQZi6k5wcPCPvFv/1LmOD811vA3CfPR6ei/Htbs69D+qg79uDhjGyHOiIR5qWhG",
-	"Hr396Tn54eTpd1+PRzfR6AKUYnaSnrXstwY/XmANF2zBISGM48SXoPRbUAjPO5q7MWRg+nNNVkIu1RiP",
-	"3r2DDO7NuSOiQooCpGb2mGiWiRUkE1bgR6YhVwGOWR04lZKuzedYAtWQTKhuoWFCNRxolsMmLkYj+Fgw",
-	"CWqvd1gyAM2jUUaVnpSqWlAbLJYtUJIzXmogGdXIuIatwJJKACQqFgW0wbYVa8zjIVAqTWVg0X+HBeOc",
-	"8YVnuwpiCYZa4SPNiwwXs5xk7BomT+b/w/ANLYiGLDOiQxFaUKnHo1NeZlmIMdRM5dcRAhU3Wm3Lr6t1",
-	"1LWQFrN/QazN8i1qvWRKb6JXQjUdDCCHowEINYRQSJy394Jz9i/0XWFOG3E/SZiBNc3eNBY9p5kCZHbN",
-	"bw1DH0Q4DaFw8iSATTn9eG6ffXrU2Wg0+niwEAfmuwO1ZMWBKOzyDgphGK10ixtGSebYjfzzMqMXrxsr",
-	"9my+Xy7fHuvrjR9vbrzk7LcS3O92vQNhcRM6aKcCbXK7OAalNkntfQo6BWmUr3JW/UAW7BpVzFr5o6Sg",
-	"LCHaKLxcrMY1v5gJkQHlt2WNA9nckvGkqTl7vdM8CzQPKNFb+JcUGYR13ZhmmdFrDa9xM4kVR70oh3wG",
-	"cnOiaFTbCfZ1o+dSVJAdEzJHxYLqtQHnKhUKyByoLqXR63hCUDtRJBVZ0oH2NjaGMKq4Gc4Y+ZPfzczs",
-	"Qb/4WAgZRiCPWVs5mXvsJhrRgk0MO74DLkjLhOlJJhbDxzJvvOBarntEuBlQS8oVjc1ZDF/lc3z3sn41",
-	"NAHj14LFezCLc/tCUEg2CHMP7tN4KzTqrfa+Y9elogsYPNg78/Sl0DTbHKuD3bSy7Cqk6sKlAfPO5sLH",
-	"7VfbRK4gWRhpR3kc4BcWE5xLIBY51B4AQ3uGaDs0lHsSqtgd4/rbk9GmVRGN4NrYKw2Olwuu0yCfkyLL",
-	"xHWIv3j2rlNYG0PcqEzmA5MEhwux8S7scwd6u6AgjGpiC/AN7QyQWndzhzi2HCnE7WmshZx4nr/x8z3K",
-	"GU3lAvSEJbvVLRzA7a+15N28ttTpO9XnbzGCg1BFLsqCzqgCYh4nSy5WKJLzMZmyZGqdUWDkthnWq8qW",
-	"3RMtlsAjwoXGb3FIltiHmCJnb8430fNWhk1OWRY8I/xlEgs+ZzK/n7Myu5rkoKlXtrezG5Cv/LOBo9x2",
-	"TnekOe+/zAaAt730Ah9C355SKyGTnb4E/1xQi3yeQrwUpW54D9obub052/EZaMkK+EpVqGlMPZxzHDxv",
-	"mQ2kSvNky1YIne5zi5voi3hbjdDdaywSaLLhuPHWpJr4ag/a6CwYJ/BP96xTlTk4j/BOLAzqbZMQ+H8S",
-	"sulzVRFhnBQZjcGfxrTjW50S6yZs+RD6yHOLuGu61+r/tjvaOh6ftlv16CgkF2EOEoKy+3+JUqL7Gf3L",
-	"cyEtX1QF8ITxxTNi7TIDkKYVZB40cnBs97DFCbr9zB1otp62d579Dh2CXlPmTOEuAM4UYZqsqCKSLVJN",
-	"6FyDA0JDT2qdc/88jTcmg3h3Bxyd96Na6ah3EISVlVi1i49m2ev56PTXgYZGF7jOz7QBrNc8W3tUmDOp",
-	"tAsIjcm5JjHlRszOgEigCaELygLsy5j1fnhj5gcY75XdUcL0SxE4+c/ld1xIyjUkA1FsoKiWhr1x82HY",
-	"sEqUMm7xXVop4kbMxcuRW2k4fLYhEdyAzZXUW92psNljeWOmDZ2LMQOGqvX+RAy9TRK6DjhlfjEsphVI",
-	"ozMFXI+3nMBWWzArt/tDCrmXsfpK8JCdvsWz6mFUTbUdyHfgUm2c2K6F9rpNN039Ley4e4QLqo2xZU/R",
-	"7Z+s3CkOQJQZzQy2W0QZiFy3YREdobrJQuZziM1W7tOr1wm9SrgWS0ATZ2WMa4rxLZ4QIUnCVFFqIFqI",
-	"JZnReBmRqQSlhcSIPdWGZCToUnJIxg0/nuUWkVHgjICt9EPkCWY+/AMHClvZTW1iuDeuEmXtA20dVgfK",
-	"g3Dxzmhkh1PnbiIQz2sm2SGgfhXlPfpVKDei1Shm2rtCh1NPALeqCafoaZ2mkCVTosUCPSUDhzcvDaTJ",
-	"TOh9nYtG/O90iVVwc6up9+zmDB5DKQ0KB3IKzi9ek5Pjx99FJBMrkCSmCiOFtdcGSjlqB/fpwX9cfXpy",
-	"87cQZb/wxk/D7cPpf3efxrHIm5C2xk9Hpz5p6dShkNJP1mceMCxFDjplfGGdc94lR2LBNWVcPSPTa5rV",
-	"OT5WyuYC3fiUE0rWoDY9JHcganHagRwEBwkd4znXIK9ptukejEZroDLIv7yLuUeGTRK7rkGC371S0N0Q",
-	"qd6ZsSxjfDGRQFWPrLmN/EqFMq847+8k7CPwAmnza/dakcyDv/MSgz5BpYmy/VaKL4hST8R8MqMt12Yj",
-	"hqY01aVqUw7CORSRbLjAJz071OhhH3ZIQcXZrscP1D77qIk8O7Voh4F3ILm2hEvuRl69FItzfjuPy2fw",
-	"2DW34FlnNVDPdl6X+nb7wbB3K0FqlIkYUcHzHv95kYkZ/iGMLFVh02xjcRb5Nj0UnFjk8pZ37ITXV4rk",
-	"jAtJSs50hJ5y9CMS9NEowvTvDL3EDSm5VVr753pjJtVIoUP5BVYNz8UeLr12AkYHakkiQSlQRlfmoDEp",
-	"ijx6fv7j26+tMMzpmpTKxquXsH5GKF+3xCDkhcZ81btI7XgoKRvdhLklrDFcJ0pN7FMImEQQLlBzaAHg",
-	"HvI8ujjTK+x/gVXAIb8HvsRGK8y8ZNy2lbeQMAmxfvf2ZSNMXji3xxC9Z3/SiZDyvDaznem751DyYZzr",
-	"FpvyiRi7d9P10/slt2ePmvANnd+bBofvaKmtAF8CMUtAkVSsiNJS8IWhR5cGPYOOy/m7HXnEG/7GeiFv",
-	"QYH+HLJNOshPtNjrkIISLghayXjMCos6HSZpv+w6vVUpzWmRDK4hC8ScGtYKzR6HQ9PNgMruIEiSM741",
-	"ME/MsjGcpDC+gG8wpSXVQipCJT7BDRbUKUbh/CuXNn2bfKpS2WwhG5o3OG4DQ0FToo+tvp7bRP9nVobY",
-	"7bhEqGiPFFt3IJN94sC3iTs4F43bThjDqmTucFiwG9A0UuwZKaRYSJorR9RktnZaSY1fjKtyPmcxA64n",
-	"tX804J/TjuYC3pGUFgVwSAiKb8oT6wFbiTIz32VFMI4KUgoZTAZkcUoKKrXypOELTAwWrgxPGiwWHeRe",
-	"mLlCZ+xGDgYmLyHLDPPTgqiyKITUwX3UplIVT3z6ww+NKOJJIyzYDFcx3Zf/p3w4ELNdiIgd14fgAuwX",
-	"Gy4mn+CvDq2PCclWJLA7jQ9/9Qts2F4uRtyA2RZktSDfwFijpHsvb2fBM5Gsx9OITLFIAv8qqE7HU6NE",
-	"Tl3It96LUVXayIwDVFrvpn4IyqeGbd9/tcb6ndBGm9IiyIQ4cUoyEZItWDuOWUrWcTUdnXwfWPVbmEtQ",
-	"6e0kpbQvTzARZ98ioFCwsAmm9uBhCCngyUMW8k3q8XalYgteFg3Dsv7CZhOllC9gd8SvX2N4KzTVt0yl",
-	"ENcgM1pMFMSCJ6q19KNuPcrPYkUygQ5IICJL0OBYCGOXcaxUcSZGxbm+PTr5vpUCEWBdIev5ojbPN8SD",
-	"rbqzdk0zFOJ0mFMJNKmjc92PK8kwOw8TJf2P9oP96SqEt2aOg2sqDZNQZjKXOvLWvu8CAe1P791MmBLq",
-	"fsK/7Q9X7UqmUGZ7TWc71WBvjobUsgt7tAOjABs0vnNufHLiEb/BP4FK1L+Cus3uZGeXThjIm61h011v",
-	"azUtsLhZQ/RzwRb8XXE7+nmI6W93bKTscMOhXRms5618XFTTTCxKlK/dWIv539HBD5OrT0fRt8fhuEsr",
-	"73vvMhCmA6UfmOO8te7D4VnJdUhTfcGr7L6FpDGQVcoywIqSdQ4cfU6GtyblHrVpzugO1by9T4ETSuwT",
-	"GeoT1vPFFCl5ApKs6JpoLKK1cddbTDspQDKRTKDPj38bT4h9pzv2wJW1361K6wYmCvHkVjm6vfmcQX35",
-	"Np6e30rKNdProYlDlU3QszRDnKjhMx2hessFh2nH9sdQfFDjZ31Z20ghLiAzg4Ro8cyl7RCb8+JpoCJx",
-	"olKxIlSRacmXXKz4NGxkSEazfXCha1PYOqDKlqgLgkK4HGJb7WLejlK0DKN/0XTNbLcT/YPdhYtleDXu",
-	"CHqzsLaKyiqLbEDqiy/JGhyW8vHoUEXQ4NCxrf3aWYrDQL60Tw7L7Orw5Mo/gzmNEuqalWGVQAzkG9kT",
-	"gpOULzen/JktUlsbl7v2CQH1ti+BrDmUm6DaXOOgKuj1Ic7LCrgdwdgoVmsv+yW7ttnRruuHk4rhXLxZ",
-	"KVVAIjl9SdUBGCwXopqItmuhpVzadwxxTmz5duOE+2AWessvq1E91Q+e3x2aRfK8dcpdjVeDU+1eVbHA",
-	"oXr75wlSdLHZ/xANDA8OzDsclHsRp1QuoC9FYDcf7DMwDfOYUb4kdoLEeXxdjl7ktVr0qvnNDjykgb5f",
-	"n8DRs7WNsmGrclpjqETvr1ts0NHt/H/7aUahDA6MGEECyV6VvLXM9hjTXNAOpLkLWv4cqYHvvGvwdyzU",
-	"OgsYT8QqtFBsd7Q9O6aN3D8cHz958t3x0ZNvv3968t13T78/+o4oTXminMw0bLyMU6NAemk2AKdXdoU7",
-	"NuP30QGg3UQ1SJ2Qsx2yZ3EMhQ5VNtHGLx3t4NosyBe2llxDEhZSSWm7uQRVjMYgK1cgL4HQTAJN1gPk",
-	"f7W+1jy9G8X59nVJsBy4CjrFzzAQ4pV2BH5ElDlzqggluUggI8jtJCxc9LCbnTDIaKpKkeoiOLh2eeJ7",
-	"1Rg18HyIntnhbR2fhNBEZAlGKCknT56ShK4V4Q7ffZZkQteEpkCT4Rb0VntuZ13Y0TCt0dNKNdluzlnj",
-	"kPpySuygWu9wNmnppJWv8tgD2X/eob65aXvBeOm5ahtQ/WzYJq8OlrBNHPoMjLuHEfuM22o1vfB4X/H9",
-	"TqRlHwdPfdYDJM1nhlCjldMtPBS+3RKg0tOg2a14FvICbCPFyxQ2uhUOIrJbVdUwVWR0Pek1zAcXzofd",
-	"KwO144YqWoV+nGsrYYrOMitdIQNtIxb4Z08985YWNr49YrcZJFU+p9DXt+zRzsa71BuHGm14s3akHBs0",
-	"2dHSZo8GNa0WOTfBTEch90WVIRGeYHSnOVtUJfD4TfVB4w7MAruanfZAR5+yvlBhLcKMKo3dNHfjwhb1",
-	"thEr6hXZNqG0x3bFvhjKaDZ0Jkr8LleQXYMaE1uFWSr05fpEnpV7sxlVDS7sAhF0YOOIbuqAL5Bor/of",
-	"UFS50Ni0hmRi0dESw4XwQ9jA1QAubQbpO4m76pHRYZytNI2jQfnk/xMkm6+Hxii7nX/FEvjUdvKZIgea",
-	"2jCBDZamVKVTQjPBYTPJfL9gZSgzZKeS3xtTNgu7i8F8aDqYgIFuk1hc206qOV2wOGPoimX82obw90vU",
-	"wF9DGFVrTHV2SIKJ1H5lqcB6NPtlX28kzCWMS8n0+sLAv+Xs7UsLF3MieBX+HJPLZo7mV4pMPx5gxuAU",
-	"E6FcFx7zhYsyasIBEjUmZ5kSGGfkRhD+HWP8tjNPb9fdfx6cvTl3/XY9ey2Ya4vmDIlta6/K3eyCjQ6H",
-	"cU6Lz8qaGtadbSUnOThww06xm4GtF/CBAS/HzeoSx3s+8D6ThTwS0jOomUjWX5sRlYPN1EVopgQRSFVf",
-	"YGaJK8ZspZ5MI/xSCSL4lvbP20GGYb+JQeOqVDDcRBofPLioHgwM5iW1zdb4yUv3f39/OdroyNtow2QQ",
-	"qpXqXbXoDqV+pFoXtsEt43MRVmNnNF4SsGF1Si4ovTglZosHjEfk7M25MzWLjHIV+eqYVr+0qCpJNyDG",
-	"pJ7xB/6Bf/PN+1QYhS2mWK03/uYbcub0OqLAWAndLlMb2yOPpuYfIdl/IMmcetT////3/02/fkaoT491",
-	"A1L+gbtFk0fT6jhP8Xlkvq5UpUtFX4/JWdO6biAv5etaCeWJo1Smd+Kwg8Jb209ZffMNpr76hM5Gf2VL",
-	"UtTYTrPMoLdIYPqMTBMRqyoBdJwnU0zhp6Sgki4kLVKbXkrjtJpKSwbKQPrCnCnlZNppvu3kkc1JffP6",
-	"4hL39Obs8vnPp7WDPdyH3sDFsmPlS1uIXrHYnPc5nr9vbS9dP3xc4PEJMRzWc466a/6Bb5t/SrBLvqXM",
-	"jMXAFZKXI6izgsYpHByPj1w/Jova6vTwcLVajSn+PBZycejeVYcvz5+/+OXiBb5Tp+mOHNcaRSPDNywV",
-	"HI0f24dEAZwWbHQ6ejI+Gj+xWTMpsvnD68eHjbaVC9vZpeLk58no1HxZt41vdsbvaSFTP3LY7px/c9Vp",
-	"A358dHRnra+rrpqbfa8bDfqx8fbJP//ZN1q1vLqVeFSL18HvNGQqgslyxV+vbqKGZLUfWwLr1ysDI1Xm",
-	"OZXr7tUCXmy5Bqo01kjHhi3ShWr2gLxCrcUmPbYTGc3K8MwLduBjucFDz5jStvJO/d5Tj3a+YLvQD3jQ",
-	"XURwv4hUd6wO4NIvsDL8AzscRcQ2xUissuBvcvijcawPg75SxLUFrfDFY8HVTTQqRCgsf1m1FjfsDyUD",
-	"qxgiSg00AbGj0ykR2ARKK8PPU/PCEgptJJDlmx22u8HCP3A7sGqzZl+DOLULcey0ja9WU3O1oveOsJ3b",
-	"Jyw+omT5u0jWd4aKdfXrTdsqcJZIhwYe39nE7aZhPSzVHw0euD2aMXbaCNwjc9C8SCY0s3vrMHD1DE7/",
-	"UOjpFV2CzRkP0pE1F7li6DqoChOaLPfwky1Bu7HEloGGUDbMHL0qcynyFskJTmZrJA/GlcY6PRQMC3oN",
-	"mK6HBU7M6DB4W0wseGLeoFlGbMX5eIN2LBeraKeDVSeh1SHbe1CMzq5pz6OJ+jWeHmjctZzZQlxRxfia",
-	"BPaAQP6aQy+0b/blwfaqmwG8d1OnLKiO081TLNHbdkuR8Jk4fOvWiUFM/nMhoLWHULX583P157hZtIAj",
-	"1+ogIljtscb8BVcoR33jiN/N+w8lFllhkOGzkUmvgsdhhdIcC+m95hUEhpEuG9Bw7r8sQZ+gdTBgnYP1",
-	"stmSMAI8URGh+gMXPIZWN42jkEZnIfSwybddKnezedHVZ1fK/FH+5RQzXFXsFADUeBAWgsPexFrq9DAT",
-	"C1v85qmmYx6LxTkf3Q9StfoqDZcJ26FZ3Ur2+U+sdUwXbMGNGWmddQc5ZRkylaomrHFYpU5HV91TEaVu",
-	"HkvQ01P7XdFld3+q9Ac+tf2cpsjenPfRtWbwEX+DrxGZ2lemnWdmGFFlqr6/cQPRXpf6/jCt0fIqyL4C",
-	"2r+7xe6heTpeuMp7B9ntiOTR7UCCgi0Iddb1R6waTUmcAEQ/Bxcrju2khA4ZWAjhVnOZezrSYAObQUzk",
-	"OBQvQ/pE7ERhsqJrwubBzY//eNaCkQG7ZJtjbwTAMMbiyn77Gb574KJCrntRJ9rdFP5svP/FR2tU2F7F",
-	"ZqeOS9enNYh4JTZuuH+iNbO8qGL693HczQYUfyEitc1e6jtC7A7Qh7z95F2qxc6Tpx6RMDR6fHTcuKfa",
-	"Kx0ONFXzMFKlE1rv/iZGKCzsvydkaHcNuAfSd8hzN6ZI6FqYHosE88fgI1MukO4A7qAdOhJ7eTRG6xlf",
-	"+Oty/1C0tbaXa9R1S+XVp0Zsd1f5PhX35G9q39b0uT1OdROOflTZdqvX6OH5jCwaRBUOGIaD+/CXbhGq",
-	"2xvajiXXmJnXr4jY3+9TLLVzA/9sSshbSAByQrHbmDmsjPGlNQ6t7rj9eFapoDnrDZuvUnGWnz/kPIlm",
-	"L4Gw49c1T/yiEiXep67zo4QEuGY0q+7x8yk/M8gEXxjZs3HCzXQJLjhUaRKuH/th7JrLHji1QvWrID+h",
-	"LoudLrD2njyamg/TiEx9ebP521f6Tr+2BXI21YwUNF6SR9NGV9n2w9bVapVaplLSiJd/4N6n4Bu5KM2y",
-	"DBtjPiOUo//BvuV7emKAnfGEuMZGhLnMhv4Ie7fN7p8o1N7d2ueOuYem77be8spzqbTIMcePTEuZTf/8",
-	"/t3XBXYscomaHlhYH9GgZ0ewW/27lrgODHFtz3+q70dS9xkI7tzpFDr33PBkn3b0ILRhz6zQ6lQ0ax6C",
-	"695TS85G45m+ePvz+varhyo5/RIDB/TecVws37aOY8bJCnvFZkKrMXkptO1TbBCryhMnQiYg62exasY8",
-	"hXf5fLnJil8p0mjX69HCfdMSt62+ih18OfTXUPX7+zFxf2pbP0zJKhUZOIeOUbtplpFHJ0fHRvRudhKe",
-	"Ym70tLqzamqbn+Gdlr69rff/NxL9Tz/wRjqxe7eT2eYuZWhms9k7ERu3OFp/R1RJZn+RQxWxCAphC5E7",
-	"opYHI30717d+ZrO0fZ1on1rsawFq6vzziNx9yPyiMFrInuRtm6F26bt7wf4OSXzZvpz+r5SUHL7abmd+",
-	"MtA4rVmTu/zM3WPLvkT5kkGyqGup70bauPZI2zHw3D/018K75nVUO7EtkXSuv4g8eFaf5obl4NFCdbrE",
-	"LiDcR7Xq2sMU4YJDRKa2DBj1Cds601buoR+gbibo6mM3VOFWe9oHrA+31tkjNZtAtH4Jf4WLrxKv6lvc",
-	"nUtVMVtGtcEthNIXrAer9mmGDdVtpToGCj6BsBcPf4RryESBrYJzdGzybB2Rk6MTApkCjH5tIpsZ+m5K",
-	"Jq5u4xJu9Ex98FpPHVn0hZmutrGdAG0gas80gesDcwi+u0KPh9GebqlT4Bq7dyX3ccat8b/Eowoz9Ua4",
-	"F3OSDhgnrsfHrgNpwb8oZxmL7wHwb+zAXx7Ew2Dm65mx+vaALnPWUa9edYlP3KOUqlq2BiTUedMJY3VK",
-	"JomkfPnH+9gQMK69oL3fOaXJNicbwvrwk/nnZpun7dJ2B+qweyz4LyhGJ111smsj1LbDo6HKgb0e7uqe",
-	"T7ZP77CNmv/oM3zN7Uq2HttQG/gvbP3uafc+YMPD9dbdaniUvtlr2OLAri+qqg3Dp61n2dtdZDqXIvdG",
-	"h5jam8lYgregaeHcpCs30KN3l8+/Dhoituvs70c15C14bVbNXHyDwN/FXXrGNrvfOvSw/nuhfp+Mx1mZ",
-	"QDImv4hVq4altnqj4KIw7Lz/EkJDVd1thwGr6pV7nyRqcSVAmK+zxDbcMIvwngJqFCmlyeOjoyOPiF+Y",
-	"lYcb9n2QEJux0on4o3TUXfoL2mr9v3FXVIvkD+vulX3Zjbbrrb/EWfAYIntvoiJT5hsENbq4Tk+xfwyz",
-	"96RiwMHgakplnoGy+Xi2qwl2ybNte6tGwsGqLIiFTO6KMzyM6EOzre3wLNy7m7pqP92jzFi8sJEHLaRt",
-	"NP1XDD28ReSzIi9MY8Y+OcD7LUanj49Ovn/63bebpNcORhgGsF3zeqesjdLB9vZB/R0WjGO+qr0Do53T",
-	"GtksHyt5MT3QXv8TYu/+Y41BrYZ1JztaXH9pyl3VcPOBa3U742JAZZyS0iFLjZzulv+PB+6e464/yH7d",
-	"QsfDHLZ1h3iOtxK5Aoemh5VqlyDjW9P4kjTsDMaTOi1ep8CJhFxce18sw8S5OXPd+mw/M8w3+8DrsEuz",
-	"JZpXZutGL9vq72yTLLyH2HXQnYZq8kJCxz7/CkZD6iHMGmy3XsEx2XwGi5LjgueMM5WCcjITsvmDMhV+",
-	"xG1WNYNhJBrewiIEr7sl2z6BVUgxZxk8ODus10vo4Huzo5fEK3ioheh/XE7/NjzwPSQqfPiL9JHQNQ0E",
-	"kKzD6A+h6r0dpGT78/0Ts2/ZHTDhOJB/v3j9C0lEXOYPIDGtXVVoBJzr2ejS8IwwqrtV7yR767+mScY4",
-	"jE6fHB21j+iTuzt/q1e1qtn5A8jMrO+ha0cGh/qhv10zGuKsdmc0zO0Tvgqg1UqoW2Ppe4A75b2t1jQb",
-	"BAjuVC7fVCCqE3D8FXm655qFkMxxiPVgpU6rifsDlD2WOP6EgmcXxf1oMdYYnsDxL3prCnT8cAWzVIil",
-	"OrQto7f34TCmOOZEY3Pv2VrbrFrzx2nFlrGPtO92zfSYHB8dkRwoV3W/U+vzwnoWIdGDvQBXy+Lo6l9i",
-	"ho9/4CuWZUb0ognCdI8HC9g1WDvJXvSzw7S/ZDmg/fDzq7Pnnn7N9sYEIzxO6uRMKfS01cwhY0vM83Gp",
-	"L8L2FyZzpnu7mweabNfEEOBY/XT9zeE3o9NPgymyexewgTW6LdztZrW3e0VV96KyP4QUNhuXbyj9dInX",
-	"hlPvOUWD04K4QQcer3t9SDc3rrV8D4KkQFKhXI9efE5Zs7bWmHyD50Pkxm7mUGsVo6fMM7FStqYUUKRo",
-	"0a4htTUGBg/x9I2p+2G0SgWhOTn/bx9G4xqhsMRtM5rxxuqnKI8KEEUG1ZhMEqR7prSlm3FbzqrAcFgB",
-	"IVbcORwa+lgslL111K/HN2qONi/vWNvO5C7FpvWW79y0+RpGyiN/gzStkpNtfUpjDB973RzClxNFLXdK",
-	"VOUJttwdjRF97C6wqEbKuPWeNBfiK0k2XntleBDjixbEMbIShrgrh4ppljXXVSH05mtvRanBcddCimsj",
-	"FuKMgU1WA31QFs9IEsp4aYyPeR83Vzf/GQAA//8=",
+	"5H3rdhu31tiroNOzVi4fScmynYv8o9VxnEYnTuxl2c1pY5UEZzZJHA6BCYARzeOlrj5NH6xP0oUNYAYz",
+	"xJBDWbLlJD9ikZwLsLHv1/dJKlaF4MC1Sk7fJwugGUj88zyDVSE0cP0KipxuIDPfZqBSyQrNBE9Ok4mW",
+	"JUzIegESiF4AoVytQRKmiF5QTcSMUE6AypyBJBL+KEFpsmZ6gVcrugJSvSfdDH+GzSgZJCpdwIqa1wEv",
+	"V8np74l5T3I5SPSmgOQ0UVoyPk+urwfJK/vQ8x+2V/crXYFZCFPVqxknopQkF3PVfFH7wdeDpKCSrkA7",
+	"cJylqSi5/gkBtP2u12bz9hKiBaGpJjMhR+SMlArkF4oUIJXgNK+uskBj2gArh5kmotRPCCVL2JivpqLk",
+	"mXkU04qINff3mUsUyCuWgrn0LV9QZS7jBpaCw+gtTwYJM2uyh5kMEvNbcppcUKqWTA/dVhr7nwm5ojo5",
+	"TcqSZUkM0E9LqURk5xMO7/Q4xV8n5sTNyRZ0DmQKMyFh5JfzRwlyU6/G3tFYxIq+ew58rhfJ6eMHJ4Nk",
+	"xbj//CC2pAB1fobN9tJ+oUtQhBIJWm6IojMYkTeFgdbJ48ekkIxrOs2BnF08PT8n6YJKmprzHpCpQRZK",
+	"JOWZWJE3b85/GHVBtYW/XRs6efy4vaGCag3SPPN//f6fhv/78j/+FgX8z7Cx2I2vL6he1C9fwmaM52UQ",
+	"nElDo4ZUDjvZ52zFdPWC1jHl+GP4wAxmtMx1cnpyPDA7ZCtDow+Oj3F/7lP1HsY1zEFakpKgCsEVIEW9",
+	"lGKaw8r8mQpuGI35kxZFzlJqTvCosFf8x7+UOc73wRr+JmGWnCb/+ahmX0f2V3Xkn4tvbCLEGZEwKxXN",
+	"yZevfnxKvn/0+NuvRsn1ILkApZh9ScdaDluDf15kDRdsziEjjOOLX4PSr0AhPG/p3cEjI68/12Qt5FKN",
+	"8OjdPcjgXp47IiqkKEBqZo+J5rlYQzZmBX5kGlYqwjGrA6dS0o35nEqgGrIx1Q00zKiGoWYr2MbFQQLv",
+	"CiZBHXQPy3qg+SDJqdLjUlULaoLFsgVKVoyXGkhONTKufiuwpBIBiUpFAU2w7cQac3kMlEpTGVn032HO",
+	"OGd87tmuglSCoVZ4R1dFjotZjnN2BeOHs/9m+IYWREOeG9GhCC2o1KPklJd5HmMMNVP5PUGg4karbfl1",
+	"NY66FtJi+i9ItVm+Ra3nTOlt9Mqopr0B5HA0AqFACMXEeXMv+M7uhb4pzGkj7mcZM7Cm+ctg0TOaK0Bm",
+	"F35rGHovwgmEwqOHEWxa0Xfn9trHx62NDpJ3w7kYmu+GasmKoSjs8oaFMIxWusX1oyRz7Eb+eZnRidfB",
+	"ij2b75bLN8f6euMn2xsvOfujBPe7XW9PWFzHDtqpQNvcLk1BqW1S+20BegHSKF/ltPqBzNkVqpi18kdJ",
+	"QVlGtFF4uViPan4xFSIHym/KGnuyuSXjWag5e73TXAt0FVGid/AvKXKI67opzXOj1xpe494k1hz1ohWs",
+	"piC3XzRIajvB3m70XIoKsmNC5qhYVL024FwvhAIyA6pLafQ6nhHUThRZiDxrQXsXG0MYVdwM3zjwJ7+f",
+	"mdmDfvauEDKOQB6zdnIyd9n1IKEFGxt2fAtckJYZ0+NczPs/y9zxjGu56RDh5oFaUq5oas6i/yqf4r2v",
+	"61tjL2D8SrD0AGZxbm+ICsmAMA/gPsFdsafeaO97dl0qOofeD3tjrn4tNM23n9XCblpZdhVSteESwLy1",
+	"ufhx+9WGyBUlCyPtKE8j/MJignMJpGIFtQfA0J4h2hYNrTwJVeyOcf3No2TbqhgkcGXslYDjrQTXiyif",
+	"kyLPxVWMv3j2rhewMYa4UZnMByYJPi7GxtuwXznQ2wVFYVQTW4RvaGeA1LqbO8SR5Ugxbk9TLeTY8/yt",
+	"n+9Qzmgq56DHLNuvbuED3P4aS97Paw3Anlt29iFqo3tMJ5+7Je2x8ZouyTDuCeAYQhjrlWd78YHFsaGJ",
+	"LIGJoCUr4o+baUstcUW4oTbWcLB+n4Nvu0NkZUVcvbFewS547ULx6tcO2utPAtWRNR8Zvr4HnejFG9Xl",
+	"lzQKFqGKXJQFnVIFxFxOllysUXVdjciEZRPrtAWj35rHepPSqkVEiyXwAeFC47f4SJbZi5giZy/Pt9n4",
+	"jRwAK8ryKLzxl3Eq+IzJ1d2gidnVeAWaeu6yWyyD/MVfGznvXed0Sxbm4csMALzrpmd4EfrAlVoLme31",
+	"ufnrotbW0wWkS1HqwMvW3MjN3T4t3xpysi9UhZpAlH3nKHreMu9JuubKhk0dO92nFjfRZ/eqekJ7r6nI",
+	"IFRX0uCucfXiywNoo7VgfIG/umOdqlyBi5zsxcJdUqwJ/h+FDGMTakAYJ0VOU/CnMWnFICbEutMbvrZO",
+	"iditFoZu6Pq/3Q7plme0GX44Po7pjzADCVEd93+IUmKYBuMwMyEtX1QF8Izx+RNi/RcGIKG3wFxo9MWR",
+	"3cOOYMHuM3eg2Xna3sn8Abo2vaLMuYzaADhThGmypopINl9ogqqDBUJgTzTOufs9wR391KUWOFr3D2rl",
+	"vN5BFFZWYtWucJrnL2bJ6e89DfI2cJ0/dgtYL3i+8agwY1JpFzgdkXNNUsqNmJ0CkUAzQueURdjXIHk3",
+	"9I83ClWE8V7aHaFSGjn5j+Wfn0vKNWQ9UaynqJaGvXHzod9jlShl2uC7tDJYjZhLl4lbaTzMvCUR3APD",
+	"ldRb3auw2WN5aV4bOxdjLvc1f/2JGHobZ3QTcV7+alhMI+BMpwq4Hu04gZ0+k7zc7Tcs5EFOnV8Ej/mz",
+	"dkQgPIyqV+0G8i2EHoIT27fQTgNx2yW2gx23j3BONbsCd4pu/2TtTrEHokxpbrB9XNl0Pe65CYtoCdVt",
+	"FjKbQWq2cpfe71aKgoQrsQQ0cdYLipF9tKSJkCRjqig1EC3EkkxpuhyQiQSlhcTMFqoNyUjQpeSQjQJ/",
+	"t+UWA6PAGQFb6YfIE8z78A98UNwbFWoT/b3WlShrHmjjsFpQ7oWLt0Yje5yft+NreVozyRYBdasov6H/",
+	"kXIjWo1ipn3IoD/1RHCreuEEIxKTBeTZhGgxR49iz8ebm3rSZC70oU54I/73uo4ruLnV1Ht274weQykN",
+	"Ckdyb84vXpBHJw++HZBcrEGSlCqMqNduJyhl0kyCocN/X75/eP23GGU/88ZP4B7l9L+6T6NUrEJIW+On",
+	"pVM/aujUsdDrjza2FDEsxQr0gvG5dWJ71zVJBdeUcfWETK5oXufCWSm7EhjuopxQsgG17SG5BVGLr+3J",
+	"QfAhsWM85xrkFc233eiDZANURvmXD8V0yLBxZtfVS/C7Wwq6HyLVPVOW54zPxxKo6pA1N5FfC6HMLS5K",
+	"Mo77CLxA2v7a3VZks+jvvMTgaFRpouywleINotRjMRtPacMNGcSalaa6VE3KQTjHIvdBqKjT74mRqH6H",
+	"FFWc7Xr8g5pnPwiRZ68W7TDwFiTXjrDi7cir52J+zm/mcfkIHrtwC551Vg/q2M6LUt9sP5ge0kgkTHKR",
+	"Iip43uM/z3MxxT+EkaUqbpptLc4i37aHghOLXN7yTp3w+kKRFeNCkpIzPUBPOfoRCfpoFGH6A0OUaSAl",
+	"d0prf11nbLF6UuxQfoV14Lk4wKXXTFRqQS3LJCgFyujKHDQmD5Ivn57/8OorKwxXdENKZfM6lrB5Qijf",
+	"NMQgrAqNed23kQJ1X1Kb2omlS9hgWFuUmtirEDCZIFyg5tAAwB3kQ7VxplPY/wrriEP+AHxJjVaYe8m4",
+	"ayuvIGMSUv3m1fMgnaRwbo8+es/hpDNAyvPazG6m765DyYdxrhtsyics7d9N20/vl9x8+yCEb+z8XgYc",
+	"vqWlNgJ8GaQsA0UWYk2UloLPDT26coEptFzO3+7Jt9/yN9YLeQUK9MeQbdJBfqzFQYcUlXBR0ErGU1ZY",
+	"1GkxSftl2+mtSmlOi+RwBXkk5hRYKzR/EA/ZH5YWkK0Y35nAQsyyMZykML6AdzClJdVCKkIlXsENFtSp",
+	"ePE8RVdecJO8w1LZrDqbwmJw3AaGoqZEF1t9MbMFMU+sDLHbcQmDgwNS0d2BjA+JA98k7uBcNG47cQyr",
+	"ih7iYcF2QNNIsSekkGIu6Uo5oibTjdNKavxiXJWzGUsZcD2u/aMR/5x2NBfxjixoUQCHjKD4pjyzHrC1",
+	"KHPzXV5E46ggpZDRpFmWLkhBpVaeNHwhlsHCteFJvcWig9wz867YGTeTOVpZEJDnhvlpQVRZFELq6D5q",
+	"U6mKJz7+/vsgivgoCAuG4Sqmu/JklQ8HYlYYEanj+hBdgP1iy8XkC2HUkfUxIdmKDPanu+KvfoGB7eVi",
+	"xAHMdiCrBfkWxhol3Xt5WwueimwzmgzIBIuJ8K+C6sVoYpTIiQv51nsxqkoTmfEBlda7rR+C8imUu/df",
+	"rbG+J7bRUFpEmRAnTkkmQrI5a8YxS8larqbjR99FVv0KZhLU4maSUtqbx5iIc2ixXCxYGIKp+fA4hBTw",
+	"7D4L+ZB6vF2p2JyXRWBY1l/YbKIF5XPYH/Hr1hheCU31DVMpxBXInBZjBangmWos/bhdt/WTWJNcoAMS",
+	"iMgzNDjmwthlHCu6nIlRca5vjh9910iBiLCumPV8UZvnW+LBVqdauyYMhTgd5lQCzeroXPvjWjLMWsSE",
+	"Yv+j/WB/uozhrXnH8IpKwySUeZlLHXll73eBgOan39ybMHXa/YR/2x8umxV/sQqQms72qsHeHI2pZRf2",
+	"aHtGAbZofO+78cqxR/yAfwKVqH9FdZv9+bIunTCSX17Dpr3exmoaYHFvjdHPBZvzN8XN6Oc+pr/dspGy",
+	"xw2HdmW07r3ycVFNczEvUb62Yy3mf8fD78eX748H35zE4y7WFfbsCqLVUgUbX4FUXbFe875VoVVMN0Jt",
+	"8wrIjLLcBlZDCnl40iMgvZWB5Px2im5U/+rNtFRarKAzbTqDnBnlbZzGXH4dC80Ev0mAO4iOXenxg846",
+	"VvAq2fbP7ApWzpbYNugs6nTt1P3aWU5Q0E0uaLYvszsadV3BwNgAgoNRhblG5Y8qK9Oocq7CJRShal5j",
+	"eh3kaT99425lcy4kKmgG9/8oqaRcMx5XtCWkwK4OjAxJ7IOhemKAFCJujCBAmNm5WEJGqD7FPhk+JYFp",
+	"ha0I5hZglBhukZU54C9hhCZuw2wlOq1huhBiadT/NUCR+I3ELfE6WlQVEGIGY2Jx2lhrFtDJIKmBbD5l",
+	"Rs5e7rBqQlsVwy2jeBwqFjVyQqUyYCo0DzKxWoRaH1jAiJpHH+WpNcO7hcBSyD7vLLjUqGE7uKSV6UgZ",
+	"K9Zr7axhdbpAyXXMm/CMVxnYc0lTIOsFywGrYzcrQ/5MEaP/ZuUBdfbOMRpj/r8tgBNK7BU52nw2OsEU",
+	"KXkGkqzphmhsCGJzY27w2nEBkolsDF2x1pt4q+097Wf3FV2Ne6s2AT2TOXl2ozqKzpz7KEO6iTf+j9Kw",
+	"Fb3pm9xZMa2OpRkFCr0wTA/QBcEFh0nLP4vpUlGvDOuqrEEKcSx5ChnR4olLrSQ2L9HTQKWGEbUQayPv",
+	"JiVfcrHmk7gjSDKaH4ILbb+PrWmu2GVd3BzD5RhPaTYmaRmuyzj6F6H7fLcvz1/YXrhYxlfjjqAzU3an",
+	"OVNl+vZIT/Tl5b05vM8ZilU3907vsXXse8uKGcjn9sp+2bctnlz50DHvXEJdf9uvqpmBfCk70iQk5cvt",
+	"V/7E5gtb579yraAiLoiuJN/wUe4F1eaCg6qg14U4zyvgblsvvvC+uezn7MpWsLgOZk4qxvOlp6VUEYnk",
+	"bFpVB8mx9JlqIpru34YDwN5jiHNsW9EEJ9wFs9hdfllBJXg3eD5Yy0HyvHFadI1XvdOhf6nyNfr6Vj5O",
+	"ILmNzf6HQc8Ujp654b3y46wR0W3V7uODXU5AwzymlC+dlZK5qJzLox54zwNGPvxmex5S33Jel2TXsbWt",
+	"FihW5bQOqxIjdG6xUXPFxWgO04xiWXYY1YcMsoO6ktQy22NMuKA9SHMbtPwx0rff+PDNByzUOnQZz8Q6",
+	"tlBs3bg7g7GJ3N+fnDx8+O3J8cNvvnv86NtvH393/C1RmvJMOZlp2HiZLowC6aVZD5xe2xXu2YzfRwuA",
+	"dhPVQ+qkyd2QPUtTKHSs+pQGv7S0A2OjVk06Sq4hiwuprLSd6aIqRvCQtWv2I4HQXALNNj3kf7W+xns6",
+	"N1r5JQ9xG7MVcBUNXJ5hsNor7Qj8AVHmzKkilKxEBjlBbidh7jww7QyyXkZTVS5aFyqjV+zgOtAAz/vo",
+	"mS3e1vIbC01EnmEWCeXk4WOS0Y0i3OG7z2TP6IbQBdCsvwW9057bW7t73E9r9LRSvWw/56xxSH0+ZdBQ",
+	"rbc/m6wcUHVO4QMPZP95j/rmXtsJxteeqzYB1c2GbYFBbwkb4tBHYNwdjNhXRVSr6YTHbxXfb0XDD3Hw",
+	"1GfdQ9J8ZAgFbSlv4KHwrSOBZ02a3YlnMS/ALlJ8vYCtzsu9iOxGlY9MFTndjDsN897NTeLulZ7a8bYL",
+	"v3JtZUzRae689Tlo59c3f3b0nNjRjs+3em43tq6COVUN4gGt+XzYMzjUwZY3a09ZiEGTPe35Dmi212j3",
+	"dx3NRhfyUFTpE4WPRuDDtw2qJEu/qS5o3IJZYFez1x5o6VPWFyqsRZhTpbEz+H5c2KHeBvH8w+OQVe8i",
+	"ZTQbOhUlfrdSkF+BGhFbKV8q9OX6ZMu1uzPMfIku7AIRtGdzn3Z6Vzy++TMUVb0KNuAjuZi3tMR4s5I+",
+	"bOCyB5c2D+k6idvqY9RinI1UuuNeNT//HSSbbfrmkbSnGIgl8IntSjhBDjSxYQKb0LKgajEhNBc2mPwh",
+	"yW2x7L29Sn5n3o9Z2G08zMdno0lyNmQqrmxX+BWdszRn6Ipl/MqmWR2WTIe/xjCq1pjqDL4Mi138yhYC",
+	"a4btl119HjHfOy0l05sLA/+Gs7erdMelJngVgbwO8+i/UGTybohZ3RNMVnWd0swXLsqoCQfI1Iic5Upg",
+	"nJEbQfh3zMOy3dM6Jwj8c3j28tzNDvDstWCuxaszJHatvSpJtgs2OhzGOS0+K2tqWHe2lZxkOHSPnWDH",
+	"GVvT5QMDXo6b1WWO97zlXSYL+dImXKBXUGSbr8wTlYPNxEVoJgQRSFVfYPafK5hvpAdOBvilEkTwHaMs",
+	"doMMw35jg8ZVOXd8IAZeOLyoLow8zEtqm1H3o5fu//jtdbI1XSBolWcQqlGOU40biaXnLbQubLN+xmci",
+	"rsZOabokYMPqlFxQenFKzBaHjA/I2ctzZ2oWOeVqUGVChb1fB1XbEANiTLwcveVv+ddf/7YQRmFLKVZU",
+	"j77+mpw5vY4oMFZCuxPg1vbIlxPzj5Ds30gypx71/9//+b+Tr54Q6ksY3AMpf8vdosmXk+o4T/F6ZL6u",
+	"nLBNRV+NyFloXQfIS/mmVkJ55iiV6b047KDwys6GUF9/jeUJPuk+mBVhSYoa22maG/QWGUyekEkmUlUl",
+	"6Y9W2QTLrCgpqKRzSYuFLQGg6aJ6lZYMlIH0hTlTysmkNUjEySNbN/DyxcVr3NPLs9dPfzqtHezxmToG",
+	"LpYdK19+SPSapea8z/H8/Zge6Wb74AJPHhHDYT3nqCcADf0IoFOCE38sZeYsBa6QvBxBnRU0XcDwZHTs",
+	"euZZ1FanR0fr9XpE8eeRkPMjd686en7+9NmvF8/wnrqUInFcKxkkVX5hcjx6YC8SBXBasOQ0eTg6Hj20",
+	"mY0LZPNHVw+Oghbcc9t9q+Lk51lyar6sR+CEU3462nzVlxw1pwBdX7ZGmpwcH9/aGI+qQ/j2DI9g2BAO",
+	"EXn0z392Pa1aXj0WZVCL1973BDIVwWS54u+X14NAstqPDYH1+6WBkSpXKyo37TFJXmy5ZvA01UjH2Pp0",
+	"rsJ+1peotdjE9GayuVkZnnm2YvwINeSh638ePfucKV11Fd46/dgAnIYlesBYna6nuXB2dEjQN492zQii",
+	"w3+PRx1Tgrbar6CcsMVbVDlmkHXNYrKtZm99dNFecrKTh3pc6IZP3S3BebSIUNyvsDZcFnv13QOS20lj",
+	"Rpi780YECOkJi0eRmlwdqZ+kUREXft2kKqtPDWtfZCdlBdmOqh91VT6d7ZlvH5p42kWCztS+MQl2InuU",
+	"slzeauxVD06+2/Ou4+H3h1A81V7v87RfBZZs3S86PFC7CplDlYjsTYBVF59wttrN+MTZ8H/6eoM/A7to",
+	"5wl/5lyjypX06KKsyyu1xSS3y0SO3uO/Y5Zd79LSwuTpj3OSXdqWC87e7yN84WsrBlaBx0oCC6Cw0sKn",
+	"RS+huJFsiPP15lxCf7w7JxPehHUM47zjsheuHbnCh9P393ELg6QQSseTrtAtjaQoZsaitSMWBtbrY/v1",
+	"hxUldQyGi/WI/CpcLMbV9ytrDA6IErZDM1OE5mu6UXZIJlp3TWq0kGsS5GGmU2tY58fizTsp+gmZOC0j",
+	"aNy3plj8IMgU0LkAGbGZHtHhuMNwOm5sTe6uo8g8XVzafdYkhVwSwXGGr63ZmtMPEwUFG/qM227zDHtY",
+	"qQ+1zT8366OekbhHkxgQ2142sy5dPzv4U0unLjv/C0XcIKoKazwWGK4d53mvq2GWWNrHLZtybiv07SFH",
+	"RHw8JQLbqWtFFlQtqjJCcua8Wy3n2Jaj7S23D1ZNB5rv5jWxC5nE2KL1p7uua3eOsFEWiv6/v4tsc2uo",
+	"WPeRu27Gbly8qEUDD27txc32+x2M2x+NLYfEo/lTMucGPf1Cl2C7L0TpyAb1uGIY4K1afIQs9+i9beZ0",
+	"bYktBw2xmoUZxr5nUqwaJCc4mW6QPBhXGjteoRo5p1eARVXYKojpBeM4nzwVPDN30DwntnfjKKJSGC5W",
+	"0U4Lqx7FVods714xOrumA49m0O2X7oDGbcuZHcQ1qBhfSGD3COTGzOmC9vWhPNgOV+/Be7c9/wXV6WL7",
+	"FEvMibihSPhIHL4x57gXk/9YCOgdl0vY/Pm5+lPcLMYpB65p6IBg35QNZpm7llPUt2D9YN5/JLFdUcQA",
+	"vkMy6VTwOKxRmi9ooHlFgYG9ItrQcEkaeYaZGzYMjNXo1iq2zZUI8EwNCNVvueApNPrSHkcNXYTQ/Sbf",
+	"ZtOpa0fAn1Ip80f5l1PMcFWpUwBQ40FY2IDFYcRa6sVRLua2jZSnmpZ5LObnPLkbpGp0KO8vE3ZD03fZ",
+	"+gQn1vRuszk3ZqRNqRiuKMuRqVTdlYLDKvUiuWyfiih1eCzReHydHYOJFXenSr/lE9sZfYLszeWIuCan",
+	"Pi/b4OuATOwtk9Y1U8x7ZcogaowL5tjf/e4wLWgeH2VfEe3fHCFk987T8cz1sHSQ3Y1IHt2GEhTsQKiz",
+	"tj9iHbT3dQIQ/RxcrDk2Zhc6ZmAhhBttmu/oSKOtoHsxkZNYViPSJ2InCpM13RA2i25+9OlZC+Zv2SXb",
+	"SmgjAPoxFtdAr5vhuwsuKuS6E3Wi2Zf0z8b7n72zRoVtsWV26rh0fVq9iFdiC9S7J1rzlmdV5vVdHHfY",
+	"yvUvRKS2bXI9bdfuYCumsX3yLiF+78lTj0iYYnFyfOLMDczCcEqHA03Vhp9URV8+T6CNEQpbZN4RMjT7",
+	"b94B6TvkuR1TJDZgucMiwSofeMeUS3d2AHfQjh2JjaliTjXjc8LuAdpa28u1vL+h8uoT2He7q3zH1zvy",
+	"NzXnnn9sj1PdzrYbVXbNx0/un8/IosGgwgHDcHAffnw9JoOFG9qNJVdYP9WtiNjf71IsNSu4/mxKyCvI",
+	"AFaEYt9+c1g540trHFrdcffxrBeCrlhn2Hy9EGer8/uczR52fIs7ft0Yks8qnf23hZuhIiEDrhl1I2DQ",
+	"/reFGVPIBZ8b2bN1wmGeBBccqjQJN9nwKHVjmoZOrVDdKsiPqMtiP0LskEa+nJgPkwGZ+CZU5m/fj2ny",
+	"lW1jYguCSEHTJflyEsxnal5sXa1WqWVqQYJ4+VvufQo+r0xpluc4YuYJoRz9D/YuPx0HA+yMZ8S1CCfM",
+	"50h2RtjbA6v+RKH29tY+dsw99vp2E3uvPLtO2UaRmpQyn/z5/bsvCuwr69KqPbCwij2gZ0ewO/27lriG",
+	"hrh25z/Vk8bVXQaCW9PRY+e+Mjz5kyYwt7Vhz6zQ6lQ0Dw/B9VitJWfQHrQr3v60niN/XyWnX2LkgHwn",
+	"cWyyZR3HjJM1Tl3KhVYj8ly4zH+DWFU1LxEyA1lfi4ne5iqciv35lpR9oUgw+MqjhfumIW4bE0pa+HLk",
+	"B7p3+/uxvHpiG/RNyHohcnAOHUy+zXPy5aPjEyN6t2dyTbCCdVJNf5/YFtXsj7IeFOX9/0E59ulbHhR9",
+	"untbmW1uvGmYzYakS3Td08/6OwaVZPYjUauIRVQIW4jcErXcG+n71G7rcJvjdt+OTZa71GJfsV1T559H",
+	"5B5C5heF0UIOJG87VqhN3wE19JHEr8PL/1pJyVsA6JefDDRd1KxpSnOMctKZxmkDn6F8ySGb1x2vbkfa",
+	"uCa2uzHw3F/018K7cLD7XmzLJJ3pzyIPntWnuWU5eLRQrVkeDjW2pl1UvVWxyIfDgExsLS3qE3bAge2v",
+	"gn6AuuW762K0XWwXvvge68ONdXZIzRCI1i/hhyFXVbG+C4GbXl61HMmpNriFUPqM9WDVPM24obqroYKB",
+	"gk8g7MTDH+AKclHgQJcVOjZ5vhmQR8ePCOQKMPq1jWzm0bdTMnF5E5dwMNni3ms9dWTRt89xHWiaCdAG",
+	"ovZMM7gamkPYrsRqeBjt6ZZ6AVxjj+XsLs648fzP8ajiTD0I92JO0pBx4jox7juQBvyLcpqz9A4A/9I+",
+	"+PODeBzMfDM1Vt8B0GXOOurUq17jFXcoparBGhEJdR46YaxOySSRlC8/vY8NAeOawFNOpkAWNNvlZENY",
+	"H703/+ys5X9te7jur7t2zV67a6739zm/U/3DzjqJ6x12nM6nPsMX3K5k57H1tYH/wtbvgXbvPTY83ASU",
+	"nYZH6UdyxC0O7M2pqtowvNp6lr3dRSYzKVbe6BATO+OfZcBtN13rJl27B3355vXTr6KGiJ0N8uGoFmtg",
+	"49u4fxB36Xi22f3OR/frkh6bysB4mpcZZCPyq1g3alhqq7ejs5dIbrKE2KOqGST9gFVNNLlLErW4EiHM",
+	"F3lm2yKaRXhPATWKlNLkwfHxsUfEz8zKww37brWIzVjpRPxROuq2xNyw8oKp6w2SP6r7enVlN7ruD7bJ",
+	"OI4vG5CprbifMN/GNZi1MTnFLp+YReeaRhhcXVC5ykHZfDzbexJ7mdvhKtW4l3j7kVTI7LY4w/2IPoTD",
+	"R/pn4d7eq6shQbs6pLjIgxbSdg/8K4YeXiHyWZEXpzFjnwxxCmFy+uD40XePv/1mm/SawQjDAHZrXm+U",
+	"tVFa2N48qL/DnHHMV7WTCps5rQOb5WMlL6YHss4ekP5jR3OjR3sGEX1uyl01FuFz79sGVKYLUjpkqZHT",
+	"fO7fmQevP1rBru4QT3F2rCtwCD2sVd9B35rGl6Rh/2ae1WnxegGcSFiJK++LZZg4N2Oup7rtOo35Zm95",
+	"HXYJG1d7ZbZu9LKr/s62MjbbG7s5J5NYTV5M6Njrf4GkTz2EWYOdqSI4JptPYV5yXPCMcaYWoJzMhHx2",
+	"r0yFH3CbVc1gHIn6t7CIwet2ybZLYBVSzFgO984O6/QSOvhe7+kl8Qvc10L0T5fTvwsPfA+JCh/+In0k",
+	"dE0DESRrMfojqCYkRSnZ/nz3xOwHK0VMOA7kHxcvfiWZSMvVPUhMa1YVGgHnOusHDTXrmUJ7yd76r2mW",
+	"Mw7J6cPj4+YRvUeZtadDalWz8wnIzKzvc2iJ2g39D+9z6s6on9uno1N82EqoXWPpJzU55b2p1oQNAgR3",
+	"KpdvKjCoE3D8IHPdMQwvJnMcYt1bqdMYtXUPZY8ljr9gz9AfLMYawxM4/kVvTIGOH65huhBiqVxf3919",
+	"OIwpjjnROIJputE2q9b8cVqxZZz242cSMT0iJ8fHZAWUq3oqhfV5YT2LkOjBnoOrZXF09S8xxcvf8jXL",
+	"cyN60QRhusODBewKdnbQbQ9ZXAHaDz/9cvbU06/Z3ohghMdJnRVTCj1tNXPI2RLzfFzqi7BTYMiM6c4Z",
+	"VJFRSDUxRDhWN11/ffR1cvq+N0W2Sg4Q1ui2cDOow768qj1O+pOQwvZ4qS2lny6BsKBvLhqcFsQBHXi8",
+	"7vQhXV+7AWAdCLIAshDKTVLB65Q1a2uNyY/hOUJu7N4ca61i9JRZLtbK1pRi02OiRbOG1NYYGDzE0zem",
+	"7ttkvRCErsj5f3mbjIJBJ6VeJNvRjJdWP0V5VIAocqieySRBumdKW7oZNeWsijwOKyDEmjuHQ6CPpUJp",
+	"Ndoa4xJ5xs9GPBoe4VJsGnf5zk3bt2GkfGCr7axjIiimC5/hY6/bj/DlRIOGO2VQ5Qk23B3BE33sLrKo",
+	"IGXcek/ChfhKkq3bfjE8iPF5A+IYWYlD3JVDpTTPw3VVCN1xG+XhCeOUbIsJNK8Ukgb0nSK21QhUlBoc",
+	"qy6kuDIyJs0Z2Mw30MOyeEKyWPpM8HBMIrm+vP7/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -44,6 +44,7 @@ type Config struct {
 	StripeAPIBase        string
 	StripeWebhookSecrets []Secret
 	PastDueGrace         time.Duration
+	UpgradeCredits       string
 
 	CORSOrigins     []string
 	RedirectOrigins []string
@@ -86,6 +87,7 @@ func Load(getenv func(string) string) (Config, error) {
 		StripeAPIKey:  r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
 		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
 		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+		UpgradeCredits: r.oneOf("UPGRADE_CREDITS", "difference", "what an upgrade in the middle of a period grants: the difference of the two allowances, or none until the next period", "difference", "none"),
 
 		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
 		RedirectOrigins: r.origins("REDIRECT_ORIGINS", "origins that success_url, cancel_url and redirect_to may have, by comma"),

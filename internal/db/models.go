@@ -39,6 +39,21 @@ type Account struct {
 	UpdatedAt  time.Time
 }
 
+type AuditLog struct {
+	ID         uuid.UUID
+	AccountID  *uuid.UUID
+	ActorKind  string
+	ActorID    string
+	Action     string
+	TargetKind string
+	TargetID   string
+	Before     json.RawMessage
+	After      json.RawMessage
+	RequestID  string
+	IP         string
+	CreatedAt  time.Time
+}
+
 type CatalogApply struct {
 	ID           uuid.UUID
 	Catalog      json.RawMessage

@@ -12,6 +12,7 @@ import (
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/auth"
 	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/cache"
@@ -37,11 +38,12 @@ type domains struct {
 	credits  *credit.Service
 	usage    *usage.Service
 	outbox   *outbox.Delivery
+	audit    *audit.Log
 	cleaning cleaning
 }
 
 func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cache.Cache) (*domains, error) {
-	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool}}
+	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool}, audit: audit.New(pool)}
 	var err error
 	// An account is closed by those who know of its keys, its payments and its identity; they come after it.
 	d.accounts, err = account.New(account.Config{
@@ -92,7 +94,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	}
 	d.stripe, err = stripehook.New(stripehook.Config{
 		Pool: pool, Stripe: api, Secrets: secrets, Livemode: cfg.Live(), AppEnv: cfg.AppEnv, Now: time.Now, Log: log,
-		ForgetStanding: d.accounts.ForgetStanding,
+		ForgetStanding: d.accounts.ForgetStanding, NoUpgradeCredits: cfg.UpgradeCredits == "none",
 	})
 	if err != nil {
 		return fmt.Errorf("webhooks: %w", err)
@@ -119,7 +121,7 @@ func (cleaning) PeriodicJobs() []*river.PeriodicJob { return idempotency.Periodi
 func (d *domains) services() httpapi.Services {
 	return httpapi.Services{
 		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Billing: d.billing, Stripe: d.stripe,
-		Credits: d.credits, Usage: d.usage,
+		Credits: d.credits, Usage: d.usage, Audit: d.audit,
 	}
 }
 

@@ -32,6 +32,8 @@ type Config struct {
 	// ForgetStanding makes every instance derive an account's tier again. It is called in the transaction that changes its
 	// subscriptions, before the commit, and again after it. It may be nil.
 	ForgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
+	// NoUpgradeCredits lets an upgrade in the middle of a period grant nothing until the next one.
+	NoUpgradeCredits bool
 	// Failpoints are for tests.
 	Failpoints Failpoints
 }
@@ -49,6 +51,8 @@ type Service struct {
 	metrics *metrics
 	circuit circuit
 	fail    Failpoints
+	// noUpgrade is Config.NoUpgradeCredits.
+	noUpgrade bool
 
 	forgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
 }
@@ -74,5 +78,6 @@ func New(c Config) (*Service, error) {
 	return &Service{
 		pool: c.Pool, stripe: c.Stripe, secrets: secrets, live: c.Livemode, appEnv: c.AppEnv,
 		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
+		noUpgrade: c.NoUpgradeCredits,
 	}, nil
 }

@@ -140,6 +140,9 @@ func storeSubscription(ctx context.Context, t *settling, s *subscription) error 
 	if err := t.announceEnd(ctx, s, old); err != nil {
 		return err
 	}
+	if err := t.checkSeats(ctx, row, old); err != nil {
+		return err
+	}
 	return t.auditSubscription(ctx, old, row)
 }
 
@@ -235,9 +238,13 @@ func (t *settling) auditSubscription(ctx context.Context, old db.Subscription, r
 		Status string  `json:"status"`
 		Tier   *string `json:"tier,omitempty"`
 		Price  string  `json:"price"`
+
+		Quantity int64 `json:"quantity"`
+		Ends     bool  `json:"ends"`
 	}
-	was, is := state{old.Status, old.TierID, old.PriceID}, state{row.Status, row.TierID, row.PriceID}
-	if was.Status == is.Status && was.Price == is.Price {
+	was := state{old.Status, old.TierID, old.PriceID, old.Quantity, old.CancelAtPeriodEnd || old.CancelAt != nil}
+	is := state{row.Status, row.TierID, row.PriceID, row.Quantity, row.CancelAtPeriodEnd || row.CancelAt != nil}
+	if was.Status == is.Status && was.Price == is.Price && was.Quantity == is.Quantity && was.Ends == is.Ends {
 		return nil
 	}
 	entry := audit.Entry{
@@ -307,6 +314,21 @@ func (t *settling) announceEnd(ctx context.Context, s *subscription, old db.Subs
 		Payload: map[string]any{"subscription": s.ID, "ends_at": end},
 	})
 	return err
+}
+
+// checkSeats tells the operator, once for each number, where more people are members than seats were bought.
+func (t *settling) checkSeats(ctx context.Context, row db.UpsertSubscriptionParams, old db.Subscription) error {
+	if old.ID == "" || row.Quantity >= old.Quantity {
+		return nil
+	}
+	members, err := t.q.CountSeatsTaken(ctx, t.account)
+	if err != nil {
+		return fmt.Errorf("count members: %w", err)
+	}
+	if members <= row.Quantity {
+		return nil
+	}
+	return t.tellOperator(ctx, "over_seats", fmt.Sprintf("%s:%d", row.ID, row.Quantity), map[string]any{"members": members, "seats": row.Quantity})
 }
 
 // trialWillEnd announces the end of a trial, unless it is over by now.
