@@ -59,7 +59,11 @@ func run(ctx context.Context, reset bool) error {
 		case <-ctx.Done():
 		}
 	}()
-	err = serve.Run(ctx, cfg, boot, serve.Options{Listener: stack.Listener, Started: func() { stack.Greet(os.Stdout) }})
+	options := serve.Options{Listener: stack.Listener, Started: func() { stack.Greet(os.Stdout) }}
+	if clock := stack.Clock(); clock != nil {
+		options.Clock = clock
+	}
+	err = serve.Run(ctx, cfg, boot, options)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -30,8 +31,13 @@ func runEvents(ctx context.Context, p process, args []string) error {
 	commands := map[string]func(context.Context, process, *stripehook.Service, eventFlags, []string) error{
 		"list": listEvents, "show": showEvent, "replay": replayEvents, "sweep": sweepEvents, "reconcile": reconcile,
 	}
+	if len(args) == 1 && args[0] == "types" {
+		// What to register at Stripe: one type a line, for a script as well as for a person.
+		_, err := fmt.Fprintln(p.stdout, strings.Join(stripehook.EventTypes(), "\n"))
+		return err
+	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return p.wrongUsage("events takes list, show, replay, sweep or reconcile")
+		return p.wrongUsage("events knows: types, list, show, replay, sweep, reconcile")
 	}
 	var f eventFlags
 	flags := flag.NewFlagSet("events", flag.ContinueOnError)

@@ -17,6 +17,7 @@ const usage = `usage: saaskit <command> [arguments]
   migrate [up|status]          bring the database up to date, or show what it lacks
   catalog plan|apply|show      compare catalog.yaml with what is on sale, put it on sale, print it
   keys create|list|revoke      service keys
+  events types                 list the event types to register at Stripe
   doctor ledger                prove every balance from its entries
   events list|show|replay      Stripe's events as they came in, and working on them again
   events sweep|reconcile       take in what no delivery has brought; look again at what may differ (-dry-run)

@@ -91,8 +91,7 @@ func (s *Service) exportAccount(ctx context.Context, q *db.Queries, a Account, r
 	f, now := all[a.ID], s.now()
 	e := ExportedAccount{Account: a, Role: role, Standing: f.derive(s.cfg.Policy, now)}
 	for _, row := range f.Subscriptions {
-		state, _ := judge(row, s.cfg.Policy, now)
-		e.Subscriptions = append(e.Subscriptions, state)
+		e.Subscriptions = append(e.Subscriptions, judge(row, s.cfg.Policy, now))
 	}
 	e.Keys = walk(func(after uuid.UUID) ([]ExportedKey, error) { return q.ExportKeys(ctx, a.ID, after, exportPage) },
 		func(k ExportedKey) uuid.UUID { return k.ID })

@@ -191,16 +191,6 @@ func (s *Service) RecordEmail(ctx context.Context, issuer, subject, email string
 	return nil
 }
 
-// EmailConfirmed tells whether the person behind a personal account has a confirmed e-mail address, as Supabase Auth told us
-// when asked. It joins the transaction of q.
-func EmailConfirmed(ctx context.Context, q *db.Queries, accountID uuid.UUID) (bool, error) {
-	at, found, err := maybe(q.GetEmailState(ctx, accountID))
-	if err != nil {
-		return false, fmt.Errorf("read e-mail state: %w", err)
-	}
-	return found && at != nil, nil
-}
-
 // identityKey is the name of an identity in the cache. Issuers are addresses: they have no space in them.
 func identityKey(issuer, subject string) string { return issuer + " " + subject }
 

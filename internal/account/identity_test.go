@@ -179,21 +179,6 @@ func TestEmailCheckIsClaimedOnceAMinute(t *testing.T) {
 	if got := claims(); got != 0 {
 		t.Errorf("claims once confirmed: got %d, want 0", got)
 	}
-	yes, err := account.EmailConfirmed(t.Context(), db.New(w.pool), id.AccountID)
-	if err != nil || !yes {
-		t.Errorf("EmailConfirmed: got %t, %v, want true", yes, err)
-	}
-}
-
-func TestEmailConfirmedOfNobody(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	id := w.admitted(w.bearer())
-	for _, accountID := range []uuid.UUID{id.AccountID, uuid.New()} {
-		if yes, err := account.EmailConfirmed(t.Context(), db.New(w.pool), accountID); err != nil || yes {
-			t.Errorf("EmailConfirmed: got %t, %v, want false", yes, err)
-		}
-	}
 }
 
 func TestSignOut(t *testing.T) {

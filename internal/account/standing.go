@@ -43,7 +43,6 @@ type Standing struct {
 	AccessUntil  *time.Time         // when access ends by itself, where that is known: end of a grace or of a paid period
 	Rank         int32              // of the tier, where a subscription gives it
 	Subscription *SubscriptionState // the one that decides, or the latest
-	Alarms       []string           // what an operator has to look at
 }
 
 // A SubscriptionState is a subscription and what it is worth now.
@@ -135,10 +134,7 @@ func factsOf(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 func (f facts) derive(policy Policy, now time.Time) Standing {
 	standing := Standing{Tier: f.Lowest}
 	for i, row := range f.Subscriptions {
-		state, alarm := judge(row, policy, now)
-		if alarm != "" {
-			standing.Alarms = append(standing.Alarms, alarm)
-		}
+		state := judge(row, policy, now)
 		if i == 0 {
 			standing.Subscription = &state
 		}
@@ -151,31 +147,31 @@ func (f facts) derive(policy Policy, now time.Time) Standing {
 	return standing
 }
 
-// judge says what one subscription is worth. A price that the catalogue does not know gives no tier to have access to.
-func judge(row db.ListStandingFactsRow, policy Policy, now time.Time) (state SubscriptionState, alarm string) {
+// judge says what one subscription is worth. A price that the catalogue does not know gives no tier to have access to. Of that,
+// and of a status that is not known, package stripehook tells the operator when it comes in.
+func judge(row db.ListStandingFactsRow, policy Policy, now time.Time) (state SubscriptionState) {
 	state.Subscription = row.Subscription
-	state.Access, state.AccessUntil, alarm = access(row.Subscription, policy)
+	state.Access, state.AccessUntil = access(row.Subscription, policy)
 	if state.AccessUntil != nil && !now.Before(*state.AccessUntil) {
 		state.Access = false
 	}
 	if state.Access && (row.Subscription.TierID == nil || row.Rank == nil) {
 		state.Access = false
-		alarm = fmt.Sprintf("price %q of subscription %s is not in the catalogue", row.Subscription.PriceID, row.Subscription.ID)
 	}
-	return state, alarm
+	return state
 }
 
-// access is the table from status to access. until is when it ends by itself.
-func access(sub db.Subscription, policy Policy) (yes bool, until *time.Time, alarm string) {
+// access is the table from status to access. until is when it ends by itself. A status that is not known changes nothing.
+func access(sub db.Subscription, policy Policy) (yes bool, until *time.Time) {
 	switch sub.Status {
 	case "trialing", "active":
-		return true, pauseEnd(sub, policy), ""
+		return true, pauseEnd(sub, policy)
 	case "past_due":
-		return true, graceEnd(sub, policy), ""
+		return true, graceEnd(sub, policy)
 	case "unpaid", "paused", "incomplete", "incomplete_expired", "canceled":
-		return false, nil, ""
+		return false, nil
 	}
-	return sub.AccessKnown, nil, fmt.Sprintf("subscription %s has the status %q, which is not known", sub.ID, sub.Status)
+	return sub.AccessKnown, nil
 }
 
 // graceEnd counts from when the payment was first seen overdue. Where that was not written down the period in question began

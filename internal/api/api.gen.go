@@ -579,6 +579,20 @@ type CheckoutSession struct {
 	URL string `json:"url"`
 }
 
+// Clock defines model for Clock.
+type Clock struct {
+	Now time.Time `json:"now"`
+}
+
+// ClockMove Give one of the two.
+type ClockMove struct {
+	// Seconds How far.
+	Seconds *int64 `json:"seconds,omitempty"`
+
+	// To Where to; at most two years ahead.
+	To *time.Time `json:"to,omitempty"`
+}
+
 // ConfirmationRequired defines model for ConfirmationRequired.
 type ConfirmationRequired struct {
 	Code  ConfirmationRequiredCode `json:"code"`
@@ -1512,6 +1526,9 @@ type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
 
+// MoveClockJSONRequestBody defines body for MoveClock for application/json ContentType.
+type MoveClockJSONRequestBody = ClockMove
+
 // RecordUsageJSONRequestBody defines body for RecordUsage for application/json ContentType.
 type RecordUsageJSONRequestBody = UsageEvents
 
@@ -1610,6 +1627,9 @@ type ServerInterface interface {
 	// TestAuthenticated Answers a signed-in user
 	// (GET /v1/test/authenticated)
 	TestAuthenticated(ctx echo.Context) error
+	// MoveClock Move time on
+	// (POST /v1/test/clock)
+	MoveClock(ctx echo.Context) error
 	// TestPublic Answers anybody
 	// (GET /v1/test/public)
 	TestPublic(ctx echo.Context) error
@@ -2477,6 +2497,15 @@ func (w *ServerInterfaceWrapper) TestAuthenticated(ctx echo.Context) error {
 	return err
 }
 
+// MoveClock converts echo context to params.
+func (w *ServerInterfaceWrapper) MoveClock(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MoveClock(ctx)
+	return err
+}
+
 // TestPublic converts echo context to params.
 func (w *ServerInterfaceWrapper) TestPublic(ctx echo.Context) error {
 	var err error
@@ -2912,6 +2941,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/test/public", wrapper.TestPublic, options.OperationMiddlewares["testPublic"]...)
 	router.GET(options.BaseURL+"/v1/test/authenticated", wrapper.TestAuthenticated, options.OperationMiddlewares["testAuthenticated"]...)
 	router.GET(options.BaseURL+"/v1/test/api-key", wrapper.TestAPIKey, options.OperationMiddlewares["testAPIKey"]...)
+	router.POST(options.BaseURL+"/v1/test/clock", wrapper.MoveClock, options.OperationMiddlewares["moveClock"]...)
 
 }
 
@@ -4603,6 +4633,62 @@ func (response TestAuthenticateddefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type MoveClockRequestObject struct {
+	Body *MoveClockJSONRequestBody
+}
+
+type MoveClockResponseObject interface {
+	VisitMoveClockResponse(w http.ResponseWriter) error
+}
+
+type MoveClock200JSONResponse Clock
+
+func (response MoveClock200JSONResponse) VisitMoveClockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MoveClock4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MoveClock4XXApplicationProblemPlusJSONResponse) VisitMoveClockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MoveClockdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MoveClockdefaultApplicationProblemPlusJSONResponse) VisitMoveClockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type TestPublicRequestObject struct {
 }
 
@@ -5495,6 +5581,9 @@ type StrictServerInterface interface {
 	// TestAuthenticated Answers a signed-in user
 	// (GET /v1/test/authenticated)
 	TestAuthenticated(ctx context.Context, request TestAuthenticatedRequestObject) (TestAuthenticatedResponseObject, error)
+	// MoveClock Move time on
+	// (POST /v1/test/clock)
+	MoveClock(ctx context.Context, request MoveClockRequestObject) (MoveClockResponseObject, error)
 	// TestPublic Answers anybody
 	// (GET /v1/test/public)
 	TestPublic(ctx context.Context, request TestPublicRequestObject) (TestPublicResponseObject, error)
@@ -6566,6 +6655,52 @@ func (sh *strictHandler) TestAuthenticated(ctx echo.Context) error {
 	return nil
 }
 
+// MoveClock operation middleware
+func (sh *strictHandler) MoveClock(ctx echo.Context) error {
+	var request MoveClockRequestObject
+
+	var body MoveClockJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MoveClock(ctx.Request().Context(), request.(MoveClockRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MoveClock")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MoveClockResponseObject); ok {
+		return validResponse.VisitMoveClockResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // TestPublic operation middleware
 func (sh *strictHandler) TestPublic(ctx echo.Context) error {
 	var request TestPublicRequestObject
@@ -6984,162 +7119,168 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rdhu31tiroNOzVi4fScmynYv8o9VxnEYnTuxl2c1pY5UEZzZJHA6BCYARzeOlrj5NH6xP0oUNYAYz",
-	"xJBDWbLlJD9ikZwLsLHv1/dJKlaF4MC1Sk7fJwugGUj88zyDVSE0cP0KipxuIDPfZqBSyQrNBE9Ok4mW",
-	"JUzIegESiF4AoVytQRKmiF5QTcSMUE6AypyBJBL+KEFpsmZ6gVcrugJSvSfdDH+GzSgZJCpdwIqa1wEv",
-	"V8np74l5T3I5SPSmgOQ0UVoyPk+urwfJK/vQ8x+2V/crXYFZCFPVqxknopQkF3PVfFH7wdeDpKCSrkA7",
-	"cJylqSi5/gkBtP2u12bz9hKiBaGpJjMhR+SMlArkF4oUIJXgNK+uskBj2gArh5kmotRPCCVL2JivpqLk",
-	"mXkU04qINff3mUsUyCuWgrn0LV9QZS7jBpaCw+gtTwYJM2uyh5kMEvNbcppcUKqWTA/dVhr7nwm5ojo5",
-	"TcqSZUkM0E9LqURk5xMO7/Q4xV8n5sTNyRZ0DmQKMyFh5JfzRwlyU6/G3tFYxIq+ew58rhfJ6eMHJ4Nk",
-	"xbj//CC2pAB1fobN9tJ+oUtQhBIJWm6IojMYkTeFgdbJ48ekkIxrOs2BnF08PT8n6YJKmprzHpCpQRZK",
-	"JOWZWJE3b85/GHVBtYW/XRs6efy4vaGCag3SPPN//f6fhv/78j/+FgX8z7Cx2I2vL6he1C9fwmaM52UQ",
-	"nElDo4ZUDjvZ52zFdPWC1jHl+GP4wAxmtMx1cnpyPDA7ZCtDow+Oj3F/7lP1HsY1zEFakpKgCsEVIEW9",
-	"lGKaw8r8mQpuGI35kxZFzlJqTvCosFf8x7+UOc73wRr+JmGWnCb/+ahmX0f2V3Xkn4tvbCLEGZEwKxXN",
-	"yZevfnxKvn/0+NuvRsn1ILkApZh9ScdaDluDf15kDRdsziEjjOOLX4PSr0AhPG/p3cEjI68/12Qt5FKN",
-	"8OjdPcjgXp47IiqkKEBqZo+J5rlYQzZmBX5kGlYqwjGrA6dS0o35nEqgGrIx1Q00zKiGoWYr2MbFQQLv",
-	"CiZBHXQPy3qg+SDJqdLjUlULaoLFsgVKVoyXGkhONTKufiuwpBIBiUpFAU2w7cQac3kMlEpTGVn032HO",
-	"OGd87tmuglSCoVZ4R1dFjotZjnN2BeOHs/9m+IYWREOeG9GhCC2o1KPklJd5HmMMNVP5PUGg4karbfl1",
-	"NY66FtJi+i9ItVm+Ra3nTOlt9Mqopr0B5HA0AqFACMXEeXMv+M7uhb4pzGkj7mcZM7Cm+ctg0TOaK0Bm",
-	"F35rGHovwgmEwqOHEWxa0Xfn9trHx62NDpJ3w7kYmu+GasmKoSjs8oaFMIxWusX1oyRz7Eb+eZnRidfB",
-	"ij2b75bLN8f6euMn2xsvOfujBPe7XW9PWFzHDtqpQNvcLk1BqW1S+20BegHSKF/ltPqBzNkVqpi18kdJ",
-	"QVlGtFF4uViPan4xFSIHym/KGnuyuSXjWag5e73TXAt0FVGid/AvKXKI67opzXOj1xpe494k1hz1ohWs",
-	"piC3XzRIajvB3m70XIoKsmNC5qhYVL024FwvhAIyA6pLafQ6nhHUThRZiDxrQXsXG0MYVdwM3zjwJ7+f",
-	"mdmDfvauEDKOQB6zdnIyd9n1IKEFGxt2fAtckJYZ0+NczPs/y9zxjGu56RDh5oFaUq5oas6i/yqf4r2v",
-	"61tjL2D8SrD0AGZxbm+ICsmAMA/gPsFdsafeaO97dl0qOofeD3tjrn4tNM23n9XCblpZdhVSteESwLy1",
-	"ufhx+9WGyBUlCyPtKE8j/MJignMJpGIFtQfA0J4h2hYNrTwJVeyOcf3No2TbqhgkcGXslYDjrQTXiyif",
-	"kyLPxVWMv3j2rhewMYa4UZnMByYJPi7GxtuwXznQ2wVFYVQTW4RvaGeA1LqbO8SR5Ugxbk9TLeTY8/yt",
-	"n+9Qzmgq56DHLNuvbuED3P4aS97Paw3Anlt29iFqo3tMJ5+7Je2x8ZouyTDuCeAYQhjrlWd78YHFsaGJ",
-	"LIGJoCUr4o+baUstcUW4oTbWcLB+n4Nvu0NkZUVcvbFewS547ULx6tcO2utPAtWRNR8Zvr4HnejFG9Xl",
-	"lzQKFqGKXJQFnVIFxFxOllysUXVdjciEZRPrtAWj35rHepPSqkVEiyXwAeFC47f4SJbZi5giZy/Pt9n4",
-	"jRwAK8ryKLzxl3Eq+IzJ1d2gidnVeAWaeu6yWyyD/MVfGznvXed0Sxbm4csMALzrpmd4EfrAlVoLme31",
-	"ufnrotbW0wWkS1HqwMvW3MjN3T4t3xpysi9UhZpAlH3nKHreMu9JuubKhk0dO92nFjfRZ/eqekJ7r6nI",
-	"IFRX0uCucfXiywNoo7VgfIG/umOdqlyBi5zsxcJdUqwJ/h+FDGMTakAYJ0VOU/CnMWnFICbEutMbvrZO",
-	"iditFoZu6Pq/3Q7plme0GX44Po7pjzADCVEd93+IUmKYBuMwMyEtX1QF8Izx+RNi/RcGIKG3wFxo9MWR",
-	"3cOOYMHuM3eg2Xna3sn8Abo2vaLMuYzaADhThGmypopINl9ogqqDBUJgTzTOufs9wR391KUWOFr3D2rl",
-	"vN5BFFZWYtWucJrnL2bJ6e89DfI2cJ0/dgtYL3i+8agwY1JpFzgdkXNNUsqNmJ0CkUAzQueURdjXIHk3",
-	"9I83ClWE8V7aHaFSGjn5j+Wfn0vKNWQ9UaynqJaGvXHzod9jlShl2uC7tDJYjZhLl4lbaTzMvCUR3APD",
-	"ldRb3auw2WN5aV4bOxdjLvc1f/2JGHobZ3QTcV7+alhMI+BMpwq4Hu04gZ0+k7zc7Tcs5EFOnV8Ej/mz",
-	"dkQgPIyqV+0G8i2EHoIT27fQTgNx2yW2gx23j3BONbsCd4pu/2TtTrEHokxpbrB9XNl0Pe65CYtoCdVt",
-	"FjKbQWq2cpfe71aKgoQrsQQ0cdYLipF9tKSJkCRjqig1EC3EkkxpuhyQiQSlhcTMFqoNyUjQpeSQjQJ/",
-	"t+UWA6PAGQFb6YfIE8z78A98UNwbFWoT/b3WlShrHmjjsFpQ7oWLt0Yje5yft+NreVozyRYBdasov6H/",
-	"kXIjWo1ipn3IoD/1RHCreuEEIxKTBeTZhGgxR49iz8ebm3rSZC70oU54I/73uo4ruLnV1Ht274weQykN",
-	"Ckdyb84vXpBHJw++HZBcrEGSlCqMqNduJyhl0kyCocN/X75/eP23GGU/88ZP4B7l9L+6T6NUrEJIW+On",
-	"pVM/aujUsdDrjza2FDEsxQr0gvG5dWJ71zVJBdeUcfWETK5oXufCWSm7EhjuopxQsgG17SG5BVGLr+3J",
-	"QfAhsWM85xrkFc233eiDZANURvmXD8V0yLBxZtfVS/C7Wwq6HyLVPVOW54zPxxKo6pA1N5FfC6HMLS5K",
-	"Mo77CLxA2v7a3VZks+jvvMTgaFRpouywleINotRjMRtPacMNGcSalaa6VE3KQTjHIvdBqKjT74mRqH6H",
-	"FFWc7Xr8g5pnPwiRZ68W7TDwFiTXjrDi7cir52J+zm/mcfkIHrtwC551Vg/q2M6LUt9sP5ge0kgkTHKR",
-	"Iip43uM/z3MxxT+EkaUqbpptLc4i37aHghOLXN7yTp3w+kKRFeNCkpIzPUBPOfoRCfpoFGH6A0OUaSAl",
-	"d0prf11nbLF6UuxQfoV14Lk4wKXXTFRqQS3LJCgFyujKHDQmD5Ivn57/8OorKwxXdENKZfM6lrB5Qijf",
-	"NMQgrAqNed23kQJ1X1Kb2omlS9hgWFuUmtirEDCZIFyg5tAAwB3kQ7VxplPY/wrriEP+AHxJjVaYe8m4",
-	"ayuvIGMSUv3m1fMgnaRwbo8+es/hpDNAyvPazG6m765DyYdxrhtsyics7d9N20/vl9x8+yCEb+z8XgYc",
-	"vqWlNgJ8GaQsA0UWYk2UloLPDT26coEptFzO3+7Jt9/yN9YLeQUK9MeQbdJBfqzFQYcUlXBR0ErGU1ZY",
-	"1GkxSftl2+mtSmlOi+RwBXkk5hRYKzR/EA/ZH5YWkK0Y35nAQsyyMZykML6AdzClJdVCKkIlXsENFtSp",
-	"ePE8RVdecJO8w1LZrDqbwmJw3AaGoqZEF1t9MbMFMU+sDLHbcQmDgwNS0d2BjA+JA98k7uBcNG47cQyr",
-	"ih7iYcF2QNNIsSekkGIu6Uo5oibTjdNKavxiXJWzGUsZcD2u/aMR/5x2NBfxjixoUQCHjKD4pjyzHrC1",
-	"KHPzXV5E46ggpZDRpFmWLkhBpVaeNHwhlsHCteFJvcWig9wz867YGTeTOVpZEJDnhvlpQVRZFELq6D5q",
-	"U6mKJz7+/vsgivgoCAuG4Sqmu/JklQ8HYlYYEanj+hBdgP1iy8XkC2HUkfUxIdmKDPanu+KvfoGB7eVi",
-	"xAHMdiCrBfkWxhol3Xt5WwueimwzmgzIBIuJ8K+C6sVoYpTIiQv51nsxqkoTmfEBlda7rR+C8imUu/df",
-	"rbG+J7bRUFpEmRAnTkkmQrI5a8YxS8larqbjR99FVv0KZhLU4maSUtqbx5iIc2ixXCxYGIKp+fA4hBTw",
-	"7D4L+ZB6vF2p2JyXRWBY1l/YbKIF5XPYH/Hr1hheCU31DVMpxBXInBZjBangmWos/bhdt/WTWJNcoAMS",
-	"iMgzNDjmwthlHCu6nIlRca5vjh9910iBiLCumPV8UZvnW+LBVqdauyYMhTgd5lQCzeroXPvjWjLMWsSE",
-	"Yv+j/WB/uozhrXnH8IpKwySUeZlLHXll73eBgOan39ybMHXa/YR/2x8umxV/sQqQms72qsHeHI2pZRf2",
-	"aHtGAbZofO+78cqxR/yAfwKVqH9FdZv9+bIunTCSX17Dpr3exmoaYHFvjdHPBZvzN8XN6Oc+pr/dspGy",
-	"xw2HdmW07r3ycVFNczEvUb62Yy3mf8fD78eX748H35zE4y7WFfbsCqLVUgUbX4FUXbFe875VoVVMN0Jt",
-	"8wrIjLLcBlZDCnl40iMgvZWB5Px2im5U/+rNtFRarKAzbTqDnBnlbZzGXH4dC80Ev0mAO4iOXenxg846",
-	"VvAq2fbP7ApWzpbYNugs6nTt1P3aWU5Q0E0uaLYvszsadV3BwNgAgoNRhblG5Y8qK9Oocq7CJRShal5j",
-	"eh3kaT99425lcy4kKmgG9/8oqaRcMx5XtCWkwK4OjAxJ7IOhemKAFCJujCBAmNm5WEJGqD7FPhk+JYFp",
-	"ha0I5hZglBhukZU54C9hhCZuw2wlOq1huhBiadT/NUCR+I3ELfE6WlQVEGIGY2Jx2lhrFtDJIKmBbD5l",
-	"Rs5e7rBqQlsVwy2jeBwqFjVyQqUyYCo0DzKxWoRaH1jAiJpHH+WpNcO7hcBSyD7vLLjUqGE7uKSV6UgZ",
-	"K9Zr7axhdbpAyXXMm/CMVxnYc0lTIOsFywGrYzcrQ/5MEaP/ZuUBdfbOMRpj/r8tgBNK7BU52nw2OsEU",
-	"KXkGkqzphmhsCGJzY27w2nEBkolsDF2x1pt4q+097Wf3FV2Ne6s2AT2TOXl2ozqKzpz7KEO6iTf+j9Kw",
-	"Fb3pm9xZMa2OpRkFCr0wTA/QBcEFh0nLP4vpUlGvDOuqrEEKcSx5ChnR4olLrSQ2L9HTQKWGEbUQayPv",
-	"JiVfcrHmk7gjSDKaH4ILbb+PrWmu2GVd3BzD5RhPaTYmaRmuyzj6F6H7fLcvz1/YXrhYxlfjjqAzU3an",
-	"OVNl+vZIT/Tl5b05vM8ZilU3907vsXXse8uKGcjn9sp+2bctnlz50DHvXEJdf9uvqpmBfCk70iQk5cvt",
-	"V/7E5gtb579yraAiLoiuJN/wUe4F1eaCg6qg14U4zyvgblsvvvC+uezn7MpWsLgOZk4qxvOlp6VUEYnk",
-	"bFpVB8mx9JlqIpru34YDwN5jiHNsW9EEJ9wFs9hdfllBJXg3eD5Yy0HyvHFadI1XvdOhf6nyNfr6Vj5O",
-	"ILmNzf6HQc8Ujp654b3y46wR0W3V7uODXU5AwzymlC+dlZK5qJzLox54zwNGPvxmex5S33Jel2TXsbWt",
-	"FihW5bQOqxIjdG6xUXPFxWgO04xiWXYY1YcMsoO6ktQy22NMuKA9SHMbtPwx0rff+PDNByzUOnQZz8Q6",
-	"tlBs3bg7g7GJ3N+fnDx8+O3J8cNvvnv86NtvH393/C1RmvJMOZlp2HiZLowC6aVZD5xe2xXu2YzfRwuA",
-	"dhPVQ+qkyd2QPUtTKHSs+pQGv7S0A2OjVk06Sq4hiwuprLSd6aIqRvCQtWv2I4HQXALNNj3kf7W+xns6",
-	"N1r5JQ9xG7MVcBUNXJ5hsNor7Qj8AVHmzKkilKxEBjlBbidh7jww7QyyXkZTVS5aFyqjV+zgOtAAz/vo",
-	"mS3e1vIbC01EnmEWCeXk4WOS0Y0i3OG7z2TP6IbQBdCsvwW9057bW7t73E9r9LRSvWw/56xxSH0+ZdBQ",
-	"rbc/m6wcUHVO4QMPZP95j/rmXtsJxteeqzYB1c2GbYFBbwkb4tBHYNwdjNhXRVSr6YTHbxXfb0XDD3Hw",
-	"1GfdQ9J8ZAgFbSlv4KHwrSOBZ02a3YlnMS/ALlJ8vYCtzsu9iOxGlY9MFTndjDsN897NTeLulZ7a8bYL",
-	"v3JtZUzRae689Tlo59c3f3b0nNjRjs+3em43tq6COVUN4gGt+XzYMzjUwZY3a09ZiEGTPe35Dmi212j3",
-	"dx3NRhfyUFTpE4WPRuDDtw2qJEu/qS5o3IJZYFez1x5o6VPWFyqsRZhTpbEz+H5c2KHeBvH8w+OQVe8i",
-	"ZTQbOhUlfrdSkF+BGhFbKV8q9OX6ZMu1uzPMfIku7AIRtGdzn3Z6Vzy++TMUVb0KNuAjuZi3tMR4s5I+",
-	"bOCyB5c2D+k6idvqY9RinI1UuuNeNT//HSSbbfrmkbSnGIgl8IntSjhBDjSxYQKb0LKgajEhNBc2mPwh",
-	"yW2x7L29Sn5n3o9Z2G08zMdno0lyNmQqrmxX+BWdszRn6Ipl/MqmWR2WTIe/xjCq1pjqDL4Mi138yhYC",
-	"a4btl119HjHfOy0l05sLA/+Gs7erdMelJngVgbwO8+i/UGTybohZ3RNMVnWd0swXLsqoCQfI1Iic5Upg",
-	"nJEbQfh3zMOy3dM6Jwj8c3j28tzNDvDstWCuxaszJHatvSpJtgs2OhzGOS0+K2tqWHe2lZxkOHSPnWDH",
-	"GVvT5QMDXo6b1WWO97zlXSYL+dImXKBXUGSbr8wTlYPNxEVoJgQRSFVfYPafK5hvpAdOBvilEkTwHaMs",
-	"doMMw35jg8ZVOXd8IAZeOLyoLow8zEtqm1H3o5fu//jtdbI1XSBolWcQqlGOU40biaXnLbQubLN+xmci",
-	"rsZOabokYMPqlFxQenFKzBaHjA/I2ctzZ2oWOeVqUGVChb1fB1XbEANiTLwcveVv+ddf/7YQRmFLKVZU",
-	"j77+mpw5vY4oMFZCuxPg1vbIlxPzj5Ds30gypx71/9//+b+Tr54Q6ksY3AMpf8vdosmXk+o4T/F6ZL6u",
-	"nLBNRV+NyFloXQfIS/mmVkJ55iiV6b047KDwys6GUF9/jeUJPuk+mBVhSYoa22maG/QWGUyekEkmUlUl",
-	"6Y9W2QTLrCgpqKRzSYuFLQGg6aJ6lZYMlIH0hTlTysmkNUjEySNbN/DyxcVr3NPLs9dPfzqtHezxmToG",
-	"LpYdK19+SPSapea8z/H8/Zge6Wb74AJPHhHDYT3nqCcADf0IoFOCE38sZeYsBa6QvBxBnRU0XcDwZHTs",
-	"euZZ1FanR0fr9XpE8eeRkPMjd686en7+9NmvF8/wnrqUInFcKxkkVX5hcjx6YC8SBXBasOQ0eTg6Hj20",
-	"mY0LZPNHVw+Oghbcc9t9q+Lk51lyar6sR+CEU3462nzVlxw1pwBdX7ZGmpwcH9/aGI+qQ/j2DI9g2BAO",
-	"EXn0z392Pa1aXj0WZVCL1973BDIVwWS54u+X14NAstqPDYH1+6WBkSpXKyo37TFJXmy5ZvA01UjH2Pp0",
-	"rsJ+1peotdjE9GayuVkZnnm2YvwINeSh638ePfucKV11Fd46/dgAnIYlesBYna6nuXB2dEjQN492zQii",
-	"w3+PRx1Tgrbar6CcsMVbVDlmkHXNYrKtZm99dNFecrKTh3pc6IZP3S3BebSIUNyvsDZcFnv13QOS20lj",
-	"Rpi780YECOkJi0eRmlwdqZ+kUREXft2kKqtPDWtfZCdlBdmOqh91VT6d7ZlvH5p42kWCztS+MQl2InuU",
-	"slzeauxVD06+2/Ou4+H3h1A81V7v87RfBZZs3S86PFC7CplDlYjsTYBVF59wttrN+MTZ8H/6eoM/A7to",
-	"5wl/5lyjypX06KKsyyu1xSS3y0SO3uO/Y5Zd79LSwuTpj3OSXdqWC87e7yN84WsrBlaBx0oCC6Cw0sKn",
-	"RS+huJFsiPP15lxCf7w7JxPehHUM47zjsheuHbnCh9P393ELg6QQSseTrtAtjaQoZsaitSMWBtbrY/v1",
-	"hxUldQyGi/WI/CpcLMbV9ytrDA6IErZDM1OE5mu6UXZIJlp3TWq0kGsS5GGmU2tY58fizTsp+gmZOC0j",
-	"aNy3plj8IMgU0LkAGbGZHtHhuMNwOm5sTe6uo8g8XVzafdYkhVwSwXGGr63ZmtMPEwUFG/qM227zDHtY",
-	"qQ+1zT8366OekbhHkxgQ2142sy5dPzv4U0unLjv/C0XcIKoKazwWGK4d53mvq2GWWNrHLZtybiv07SFH",
-	"RHw8JQLbqWtFFlQtqjJCcua8Wy3n2Jaj7S23D1ZNB5rv5jWxC5nE2KL1p7uua3eOsFEWiv6/v4tsc2uo",
-	"WPeRu27Gbly8qEUDD27txc32+x2M2x+NLYfEo/lTMucGPf1Cl2C7L0TpyAb1uGIY4K1afIQs9+i9beZ0",
-	"bYktBw2xmoUZxr5nUqwaJCc4mW6QPBhXGjteoRo5p1eARVXYKojpBeM4nzwVPDN30DwntnfjKKJSGC5W",
-	"0U4Lqx7FVods714xOrumA49m0O2X7oDGbcuZHcQ1qBhfSGD3COTGzOmC9vWhPNgOV+/Be7c9/wXV6WL7",
-	"FEvMibihSPhIHL4x57gXk/9YCOgdl0vY/Pm5+lPcLMYpB65p6IBg35QNZpm7llPUt2D9YN5/JLFdUcQA",
-	"vkMy6VTwOKxRmi9ooHlFgYG9ItrQcEkaeYaZGzYMjNXo1iq2zZUI8EwNCNVvueApNPrSHkcNXYTQ/Sbf",
-	"ZtOpa0fAn1Ip80f5l1PMcFWpUwBQ40FY2IDFYcRa6sVRLua2jZSnmpZ5LObnPLkbpGp0KO8vE3ZD03fZ",
-	"+gQn1vRuszk3ZqRNqRiuKMuRqVTdlYLDKvUiuWyfiih1eCzReHydHYOJFXenSr/lE9sZfYLszeWIuCan",
-	"Pi/b4OuATOwtk9Y1U8x7ZcogaowL5tjf/e4wLWgeH2VfEe3fHCFk987T8cz1sHSQ3Y1IHt2GEhTsQKiz",
-	"tj9iHbT3dQIQ/RxcrDk2Zhc6ZmAhhBttmu/oSKOtoHsxkZNYViPSJ2InCpM13RA2i25+9OlZC+Zv2SXb",
-	"SmgjAPoxFtdAr5vhuwsuKuS6E3Wi2Zf0z8b7n72zRoVtsWV26rh0fVq9iFdiC9S7J1rzlmdV5vVdHHfY",
-	"yvUvRKS2bXI9bdfuYCumsX3yLiF+78lTj0iYYnFyfOLMDczCcEqHA03Vhp9URV8+T6CNEQpbZN4RMjT7",
-	"b94B6TvkuR1TJDZgucMiwSofeMeUS3d2AHfQjh2JjaliTjXjc8LuAdpa28u1vL+h8uoT2He7q3zH1zvy",
-	"NzXnnn9sj1PdzrYbVXbNx0/un8/IosGgwgHDcHAffnw9JoOFG9qNJVdYP9WtiNjf71IsNSu4/mxKyCvI",
-	"AFaEYt9+c1g540trHFrdcffxrBeCrlhn2Hy9EGer8/uczR52fIs7ft0Yks8qnf23hZuhIiEDrhl1I2DQ",
-	"/reFGVPIBZ8b2bN1wmGeBBccqjQJN9nwKHVjmoZOrVDdKsiPqMtiP0LskEa+nJgPkwGZ+CZU5m/fj2ny",
-	"lW1jYguCSEHTJflyEsxnal5sXa1WqWVqQYJ4+VvufQo+r0xpluc4YuYJoRz9D/YuPx0HA+yMZ8S1CCfM",
-	"50h2RtjbA6v+RKH29tY+dsw99vp2E3uvPLtO2UaRmpQyn/z5/bsvCuwr69KqPbCwij2gZ0ewO/27lriG",
-	"hrh25z/Vk8bVXQaCW9PRY+e+Mjz5kyYwt7Vhz6zQ6lQ0Dw/B9VitJWfQHrQr3v60niN/XyWnX2LkgHwn",
-	"cWyyZR3HjJM1Tl3KhVYj8ly4zH+DWFU1LxEyA1lfi4ne5iqciv35lpR9oUgw+MqjhfumIW4bE0pa+HLk",
-	"B7p3+/uxvHpiG/RNyHohcnAOHUy+zXPy5aPjEyN6t2dyTbCCdVJNf5/YFtXsj7IeFOX9/0E59ulbHhR9",
-	"untbmW1uvGmYzYakS3Td08/6OwaVZPYjUauIRVQIW4jcErXcG+n71G7rcJvjdt+OTZa71GJfsV1T559H",
-	"5B5C5heF0UIOJG87VqhN3wE19JHEr8PL/1pJyVsA6JefDDRd1KxpSnOMctKZxmkDn6F8ySGb1x2vbkfa",
-	"uCa2uzHw3F/018K7cLD7XmzLJJ3pzyIPntWnuWU5eLRQrVkeDjW2pl1UvVWxyIfDgExsLS3qE3bAge2v",
-	"gn6AuuW762K0XWwXvvge68ONdXZIzRCI1i/hhyFXVbG+C4GbXl61HMmpNriFUPqM9WDVPM24obqroYKB",
-	"gk8g7MTDH+AKclHgQJcVOjZ5vhmQR8ePCOQKMPq1jWzm0bdTMnF5E5dwMNni3ms9dWTRt89xHWiaCdAG",
-	"ovZMM7gamkPYrsRqeBjt6ZZ6AVxjj+XsLs648fzP8ajiTD0I92JO0pBx4jox7juQBvyLcpqz9A4A/9I+",
-	"+PODeBzMfDM1Vt8B0GXOOurUq17jFXcoparBGhEJdR46YaxOySSRlC8/vY8NAeOawFNOpkAWNNvlZENY",
-	"H703/+ys5X9te7jur7t2zV67a6739zm/U/3DzjqJ6x12nM6nPsMX3K5k57H1tYH/wtbvgXbvPTY83ASU",
-	"nYZH6UdyxC0O7M2pqtowvNp6lr3dRSYzKVbe6BATO+OfZcBtN13rJl27B3355vXTr6KGiJ0N8uGoFmtg",
-	"49u4fxB36Xi22f3OR/frkh6bysB4mpcZZCPyq1g3alhqq7ejs5dIbrKE2KOqGST9gFVNNLlLErW4EiHM",
-	"F3lm2yKaRXhPATWKlNLkwfHxsUfEz8zKww37brWIzVjpRPxROuq2xNyw8oKp6w2SP6r7enVlN7ruD7bJ",
-	"OI4vG5CprbifMN/GNZi1MTnFLp+YReeaRhhcXVC5ykHZfDzbexJ7mdvhKtW4l3j7kVTI7LY4w/2IPoTD",
-	"R/pn4d7eq6shQbs6pLjIgxbSdg/8K4YeXiHyWZEXpzFjnwxxCmFy+uD40XePv/1mm/SawQjDAHZrXm+U",
-	"tVFa2N48qL/DnHHMV7WTCps5rQOb5WMlL6YHss4ekP5jR3OjR3sGEX1uyl01FuFz79sGVKYLUjpkqZHT",
-	"fO7fmQevP1rBru4QT3F2rCtwCD2sVd9B35rGl6Rh/2ae1WnxegGcSFiJK++LZZg4N2Oup7rtOo35Zm95",
-	"HXYJG1d7ZbZu9LKr/s62MjbbG7s5J5NYTV5M6Njrf4GkTz2EWYOdqSI4JptPYV5yXPCMcaYWoJzMhHx2",
-	"r0yFH3CbVc1gHIn6t7CIwet2ybZLYBVSzFgO984O6/QSOvhe7+kl8Qvc10L0T5fTvwsPfA+JCh/+In0k",
-	"dE0DESRrMfojqCYkRSnZ/nz3xOwHK0VMOA7kHxcvfiWZSMvVPUhMa1YVGgHnOusHDTXrmUJ7yd76r2mW",
-	"Mw7J6cPj4+YRvUeZtadDalWz8wnIzKzvc2iJ2g39D+9z6s6on9uno1N82EqoXWPpJzU55b2p1oQNAgR3",
-	"KpdvKjCoE3D8IHPdMQwvJnMcYt1bqdMYtXUPZY8ljr9gz9AfLMYawxM4/kVvTIGOH65huhBiqVxf3919",
-	"OIwpjjnROIJputE2q9b8cVqxZZz242cSMT0iJ8fHZAWUq3oqhfV5YT2LkOjBnoOrZXF09S8xxcvf8jXL",
-	"cyN60QRhusODBewKdnbQbQ9ZXAHaDz/9cvbU06/Z3ohghMdJnRVTCj1tNXPI2RLzfFzqi7BTYMiM6c4Z",
-	"VJFRSDUxRDhWN11/ffR1cvq+N0W2Sg4Q1ui2cDOow768qj1O+pOQwvZ4qS2lny6BsKBvLhqcFsQBHXi8",
-	"7vQhXV+7AWAdCLIAshDKTVLB65Q1a2uNyY/hOUJu7N4ca61i9JRZLtbK1pRi02OiRbOG1NYYGDzE0zem",
-	"7ttkvRCErsj5f3mbjIJBJ6VeJNvRjJdWP0V5VIAocqieySRBumdKW7oZNeWsijwOKyDEmjuHQ6CPpUJp",
-	"Ndoa4xJ5xs9GPBoe4VJsGnf5zk3bt2GkfGCr7axjIiimC5/hY6/bj/DlRIOGO2VQ5Qk23B3BE33sLrKo",
-	"IGXcek/ChfhKkq3bfjE8iPF5A+IYWYlD3JVDpTTPw3VVCN1xG+XhCeOUbIsJNK8Ukgb0nSK21QhUlBoc",
-	"qy6kuDIyJs0Z2Mw30MOyeEKyWPpM8HBMIrm+vP7/AQAA//8=",
+	"5H3pdhs5utirIMyc08stUrQs9yL/SDRuzx3dtts+lp2epKWQYNVHEsMqoBpAieb4KCdPkwfLk9yDD0Bt",
+	"RJFFWbLl7v7RFslagA/fvn4YxCLLBQeu1eD0w2AJNAGJf54nkOVCA9dvIE/pBhLzbQIqlizXTPDB6WCq",
+	"ZQFTsl6CBKKXQChXa5CEKaKXVBMxJ5QToDJlIImE3wtQmqyZXuLVimZAyvfEm+HPsBkNooGKl5BR8zrg",
+	"RTY4/W1g3jO4igZ6k8PgdKC0ZHwxuLmJBm/sQ89/2l7dLzQDsxCmylczTkQhSSoWqvmi9oNvokFOJc1A",
+	"O3CcxbEouP47Amj7XW/N5u0lRAtCY03mQo7IGSkUyK8UyUEqwWlaXmWBxrQBVgpzTUShnxJKVrAxX81E",
+	"wRPzKKYVEWvu7zOXKJDXLAZz6SVfUmUu4waWgsPokg+iATNrsoc5iAbmt8Hp4IJStWJ66LbS2P9cyIzq",
+	"wemgKFgyCAH6WSGVCOx8yuG9nsT469ScuDnZnC6AzGAuJIz8cn4vQG6q1dg7GovI6PsXwBd6OTh98ug4",
+	"GmSM+8+PQkuqoc7PsNle2ku6AkUokaDlhig6hxF5lxtoHT95QnLJuKazFMjZxbPzcxIvqaSxOe+IzAyy",
+	"UCIpT0RG3r07/2nUBdUW/nZt6PjJk/aGcqo1SPPM//3bfxn+n6t/+0sQ8D/DxmI3vj6nelm9fAWbCZ6X",
+	"QXAmDY0aUjnsZF+wjOnyBa1jSvHH+gMTmNMi1YPT43FkdsgyQ6OPxmPcn/tUvodxDQuQlqQkqFxwBUhR",
+	"r6WYpZCZP2PBDaMxf9I8T1lMzQke5faKf/unMsf5obaGv0iYD04H//WoYl9H9ld15J+Lb2wixBmRMC8U",
+	"TcnXb/72jPx48uT7b0aDm2hwAUox+5KOtRy2Bv+8wBou2IJDQhjHF78Fpd+AQnje0btrjwy8/lyTtZAr",
+	"NcKjd/cgg3t97ogolyIHqZk9JpqmYg3JhOX4kWnIVIBjlgdOpaQb8zmWQDUkE6obaJhQDUPNMtjGxWgA",
+	"73MmQR10D0t6oHk0SKnSk0KVC2qCxbIFSjLGCw0kpRoZV78VWFIJgETFIocm2HZijbk8BEqlqQws+q+w",
+	"YJwzvvBsV0EswVArvKdZnuJiVpOUXcPk8fzfDd/QgmhIUyM6FKE5lXo0OOVFmoYYQ8VUfhsgUHGj5bb8",
+	"uhpHXQlpMfsnxNos36LWC6b0NnolVNPeAHI4GoBQTQiFxHlzL/jO7oW+y81pI+4nCTOwpunr2qLnNFWA",
+	"zK7+rWHovQinJhROHgewKaPvz+21T8atjUaD98OFGJrvhmrF8qHI7fKGuTCMVrrF9aMkc+xG/nmZ0YnX",
+	"tRV7Nt8tl2+P9dXGj7c3XnD2ewHud7venrC4CR20U4G2uV0cg1LbpPbrEvQSpFG+iln5A1mwa1QxK+WP",
+	"kpyyhGij8HKxHlX8YiZECpTfljX2ZHMrxpO65uz1TnMt0CygRO/gX1KkENZ1Y5qmRq81vMa9Saw56kUZ",
+	"ZDOQ2y+KBpWdYG83ei5FBdkxIXNULKheG3Cul0IBmQPVhTR6HU8IaieKLEWatKC9i40hjEpuhm+M/Mnv",
+	"Z2b2oJ+/z4UMI5DHrJ2czF12Ew1oziaGHd8BF6RFwvQkFYv+zzJ3POdabjpEuHmglpQrGpuz6L/KZ3jv",
+	"2+rW0AsYvxYsPoBZnNsbgkKyRpgHcJ/aXaGn3mrve3ZdKLqA3g97Z65+KzRNt5/Vwm5aWnYlUrXhUoN5",
+	"a3Ph4/arrSNXkCyMtKM8DvALiwnOJRCLDCoPgKE9Q7QtGso8CZXsjnH93clg26qIBnBt7JUax8sE18sg",
+	"n5MiTcV1iL949q6XsDGGuFGZzAcmCT4uxMbbsM8c6O2CgjCqiC3AN7QzQCrdzR3iyHKkELensRZy4nn+",
+	"1s/3KGc0lQvQE5bsV7fwAW5/jSXv57UGYC8sO/sYtdE9ppPP3ZH22HhNl2SY9ARwCCGM9cqTvfjAwtjQ",
+	"RJaaiaAly8OPm2tLLWFFuKE2VnCwfp+Db7tHZGV5WL2xXsEueO1C8fLXDtrrTwLlkTUfWX99DzrRy3eq",
+	"yy9pFCxCFbkocjqjCoi5nKy4WKPqmo3IlCVT67QFo9+ax3qT0qpFRIsV8IhwofFbfCRL7EVMkbPX59ts",
+	"/FYOgIyyNAhv/GUSCz5nMrsfNDG7mmSgqecuu8UyyJf+2sB57zqnO7IwD19mDcC7bnqOF6EPXKm1kMle",
+	"n5u/LmhtPVtCvBKFrnnZmhu5vdun5VtDTvaVKlETiLLvHAXPW6Y9Sddc2bCpQ6f7LBXxau+hNnfOxbrv",
+	"llvrMnd2ruKluN6PXk3Y/btReQQHDzi9FtskrSAWPAnYx38XazKnsuEz8zpb6SP+7vH4++PxPkdxNNAi",
+	"qKEZ21E8JVSTTChtFkg2QKUidAk06euuCyKo5SrobX1TwriNpbFIoK5oxrW7JuXRXB3A1VpHii/wV1+F",
+	"16mKDFzM60BUa+ofTej+Tch6VElFhHGSpzQu0WHaih5NiQ2ENMDeqct0K/T1AEL13z4Maay+GTgaj0Oa",
+	"P8xBQtA6+Z+ikBhgwwjaXEgr0VQOPGF88ZRYz5MBSN3PYy40mv7I7mFHmGf3mTvQ7DxtHx74CCuJXlPm",
+	"nH1tAJwpwjRZU0UkWyw1QaXPAqFmCQYpO0C61R39FN0WOFr3R5VZVe0gCCura1RBDJqmr+aD0996ulI+",
+	"bDM6CQGX+yuebjwqzJlU2oW8R+Rck5hyoyDNgEigCaELygKCJxq8H/rHG1U4wJGu7I7QnAic/KeKrCwk",
+	"5RqSnijWU8mShr1x86HfY5UoZNzgu7R0NRgFJV4N3ErDCQJbstw9sL6Saqt7VW17LK+plfRb55Iwm0jR",
+	"x3HhT8TQ2yShm4BY/cWwmEaqAJ0p4Hq04wR2ervSYrfHN5cHueNeCh7yRO6IHXkYla/aDeQ7CBrVTmzf",
+	"QjtN+21n5g523D7CBdVGt7Kn6PZP1u4UeyDKjKYG2yelNd7jntuwiJZQ3WYh8znEZiv3GbdoJZdIuBYr",
+	"QON0vaSYk4E+ECIkSZjKC22UQrEiMxqvIjKVoLSQmJNEtSEZCbqQHFA99AzEcovIKHBGwJaaPfIE8z78",
+	"Ax8U9iPWtYn+8YZSlDUPtHFYLSj3wsU7o5E9buu78ZI9q5hki4C6VZRf0XNMuRGtRjHTPtjTn3oCuFW+",
+	"cIqxpOkS0mRKtFigL7jn481NPWkyFfrQ8IkR/3ud/iXc3GqqPbt3Bo+hkAaFA1lT5xevyMnxo+8jkoo1",
+	"SBJThbkQlcMQCjlopi/R4b+uPjy++UuIsp9746fm2Ob0v7tPo1hkdUhb46elU580dOpQ0PxvNioYcAmI",
+	"DPSS8YUNP/igA4kF15Rx9ZRMr2laZTFaKZsJDFRSTijZgNo2hO9A1OJre3IQfEjoGM+5BnlN0+0ASDQw",
+	"xnGQf/kgWocMmyR2Xb0Ev7slp/shUt4zY2nK+GIigaoOWXMb+bUUytzi4luTsHfHC6Ttr91teTIP/s4L",
+	"DGsHlSbKDlsp3iAKPRHzyYw2HMi1LAGlqS5Uk3IQzqGci1qQr9NjjTHEfocUVJztevyDmmcf1ZFnrxbt",
+	"MPAOJNeOgPDdyKsXYnHOb+dx+QS+1voWPOssH9SxnVeFvt1+MLGnkQI6SEWMqOB5j/+8SMUM/xBGlqqw",
+	"aba1OIt82x4KTixyecs7dsLrK0UyxoUkBWc6whgHeoAJ+mgUYfojg8txTUrulNb+us6ocPmk0KH8Auua",
+	"5+IAl14zxawFtSSRoBQooytz0Jj2Sb5+dv7Tm2+sMMzohhTKZuSsYPOUUL5piEHIco0Z+XeRvPZQktLa",
+	"KcEr2GBCgig0sVchYBJBuEDNoQGAe8hk2/Lsdwn7X2AdCKUcgC+x0QpTLxl3beUNJExCrN+9eVFLBMqd",
+	"26OP3nM46URIeV6b2c303XUo+TBCeYtN+VSz/btp++n9kptvj+rwDZ3f6xqHb2mpjdBsAjFLQJGlWBOl",
+	"peALQ4+u0GMGLZfz93sqJbb8jdVC3oAC/Slkm3SQn9jQTu9DCkq4IGgl4zHLLeq0mKT9su30VoU0p0VS",
+	"uIY0EC2sWSs0fRROtjgsoSPJGN+ZekTMsjGcpDC+gHcwpSXVQipCJV7BDRZUSZThDFNXGHKbjNFC2XxI",
+	"m3xkcNwGhoKmRBdbfTW3pUxPrQyx23GpntEBRQTuQCaHRPBvE3dwLhq3nTCGleUq4bBgOxRtpNhTkkux",
+	"kDRTjqjJbOO0kgq/GFfFfM5iBlxPKv9owD+nHc0FvCNLmufAISEovilPrAdsLYrUfJfmwQg4SClkMN2Z",
+	"xUuSU6mVJw1fQmewcG14Um+x6CD33LwrdMbNNJxW/gqkqWF+WhBV5LmQOriPylQq44lPfvyxFkU8qYUF",
+	"6+EqprsynJUPB2I+HxGx4/oQXID9YsvF5EuY1JH1MSHZigT2Jyrjr36BNdvLxYhrMNuBrBbkWxhrlHTv",
+	"5W0teCaSzWgakSmWgeFfOdXL0dQokVMX8q32YlSVJjLjA0qtd1s/BOWTX3fvv1xjdU9oo3VpEWRCnDgl",
+	"mQjJFqwZxywka7maxic/BFb9BuYS1PJ2klLamyeYQnVomWMoWFgHU/PhYQgp4MlDFvJ16vF2pWILXuQ1",
+	"w7L6wuaBLSlfwP6IX7fG8EZoqm+ZSiGuQaY0nzTSYdzSx1EgNSYV6IAEItIEDY6FMHYZx1o8Z2JUaTLj",
+	"kx8aKRAB1hWyni8q83xLPNi6YmvX1EMhToc5lUCTKjrX/riWDPNNMRXc/2g/2J+uQnhr3jG8ptIwCWVe",
+	"5lJH3tj7XSCg+elX9yZMenc/4d/2h6tmrWaodqeis71qsDdHQ2rZhT3anlGALRrf+268cuIRv8Y/gUrU",
+	"v4K6zf5MZ5cIGqgMqGDTXm9jNQ2wuLeG6OeCLfi7/Hb08xATF+/YSNnjhkO7MtixoPRxUU1TsShQvrZj",
+	"LeZ/4+GPk6sP4+i743DcxbrCnl9DsM4tZ5NrkKor1mvel+VahXQj1DavgcwpSyFpU8jj4x4B6a0MJOe3",
+	"U3Sj+tfdxoXSIoPOhPcEUmaUt0kccvl1LDQR/DYB7lp07FpPHnVWIINXybZ/ZteQOVti26CzqNO1U/dr",
+	"ZyFITjepoMm+nPxg1DWDyNgAgoNRhblG5Y8qK9Oocq7CFeR11bzC9CrI0376xt3KFlxIVNAM7v9eUEm5",
+	"ZjysaEuIgV0fGBmS2MFE9cQAKUTYGEGAMLNzsYKEUH2KHU58SgLTCptILCzAKDHcIilSwF/qEZqwDbOV",
+	"6LSG2VKIlVH/1wD5wG8kbIlX0aKy9BMzGAcWp421ZgE9iAYVkM2nxMjZqx1WTd1WxXDLKByHCkWNnFAp",
+	"DZgSzWuZWC1CrQ6sxoiaRx/kqRXDu4PAUp193ltwqVF9eHAxMtOBAmSstNtZfex0gYLrkDfhOS9z5xeS",
+	"xkDWS5YC1jVvMkP+TBGj/ybFAR0SnGM0xPx/XQInlNgrUrT5bHSCKVLwBCRZ0w3R2MrF5sbc4rWTHCQT",
+	"yQS6Yq238Vbbe9rP7iu6GveWDR56JnPy5FYVMJ3VEkGGdBtv/O+FYSt60ze5s2RaHUszChR6YZiO0AXB",
+	"BYdpyz+L6VJBrwzrqolCCnEseQaJLSzA1Epi8xI9DZRqGFFLsTbyblrwFRdrPg07giSj6SG40Pb72Gr0",
+	"kl1WZekhXA7xlGZLmZbhugqjf153n+/25fkL2wsXq/Bq3BF0ZsruNGfKTN8e6Ym+MUBvDu9zhkJ16b3T",
+	"e2wHgr0F4QzkC3tlv+zbFk8ufeiYdy6hqpzuV4/OQL6WHWkSkvJVoKCHLZa2Q0PmmngFXBBdSb71R7kX",
+	"lJurHVQJvS7EeVECd9t68S0Tmst+wa5tBYvrPeekYjhfelZIFZBIzqZVVZAci9apJqLp/m04AOw9hjgn",
+	"tolQ7YS7YBa6yy+rVsPfDZ6P1nKQPG+dFl3hVe906JdlvkZf38qnCSS3sdn/EPVM4eiZG94rP84aEd1W",
+	"7T4+2OUENMxjRvnKWSmJi8q5POrIex4w8uE32/OQ+hZiuyS7jq1tNa+xKqd1WBUYoXOLDZorLkZzmGYU",
+	"yrLDqD4kkBzUT6aS2R5j6gvagzR3QcufIn37nQ/ffMRCrUOX8USsQwvFppu7MxibyP3j8fHjx98fjx9/",
+	"98OTk++/f/LD+HuiNOWJcjLTsPEiXhoF0kuzHji9tivcsxm/jxYA7SbKh1RJk7shexbHkOtQ9Smt/dLS",
+	"DoyNWrZXKbiGJCykksL2FAyqGLWHrF2bJgmEphJosukh/8v1Nd7TudHSL3mI25hlwFUwcHmGwWqvtCPw",
+	"I6LMmVNFKMlEAilBbidh4Tww7QyyXkZTWS5alZijV+zgOtAanvfRM1u8reU3FpqINMEsEsrJ4yckoRtF",
+	"uMN3n8me0M1htdJ77Lm9tbvjflqjp5XyZfs5Z4VD6sspg4Zyvf3ZZOmAqnIKH3kg+8971Df32k4wvvVc",
+	"tQmobjZsCwx6S9g6Dn0Cxt3BiH1VRLmaTnj8WvL9VjT8EAdPddY9JM0nhlCtoegtPBS+6SfwpEmzO/Es",
+	"5AXYRYpvl7DVM7sXkd2q8pGpPKWbSadh3rstTdi90lM73nbhl66thCk6S523PgXt/Prmz46eEzsaKfom",
+	"3e2W5GUwp6xBPKCpog971g412vJm7SkLMWiyp7HiAW0SG40ab4LZ6EIeiip9ovDBCHz9bVGZZOk31QWN",
+	"OzAL7Gr22gMtfcr6QoW1CFOqNPZ0348LO9TbWjz/8Dhk2XVKGc2GzkSB32UK0mtQI2Ir5QuFvlyfbLl2",
+	"d9YzX4ILu0AE7dmWqZ3eFY5v/gx5Wa+CrRNJKhYtLTHcrKQPG7jqwaXNQ7pO4q46ULUYZyOVbtyr5ud/",
+	"gGTzTd88kvb8CbECPrX9JKfIgaY2TGATWpZULaeEpsIGkz8muS2UvbdXye/M+zELu4uH+fhsMEnOhkzF",
+	"te3nn9EFi1OGrljGr22a1WHJdPhrCKMqjanK4Euw2MWvbCmwZth+2dWhE/O940Iyvbkw8G84e7tKd1xq",
+	"glcRyNt6Hv1XikzfDzGre4rJqq7HnfnCRRk14QCJGpGzVAmMM3IjCP+KeVi2713n7Id/DM9en7upD569",
+	"5sw153WGxK61lyXJdsFGh8M4p8VnZU0N6862kpMMh+6xU+w4Y2u6fGDAy3GzusTxnkveZbKQr23CBXoF",
+	"RbL5xjxROdhMXYRmShCBVPkFZv+5gvlGeuA0wi+VIILvGEKyG2QY9psYNC7LucOjTPDC4UV5YeBhXlLb",
+	"jLq/een+H7++HWzNhag1OTQI1SjHKQfFhNLzllrndswC43MRVmNnNF4RsGF1Si4ovTglZotDxiNy9vrc",
+	"mZp5SrmKykyoetfeqGwbYkCMiZejS37Jv/3216UwCltMsaJ69O235MzpdUSBsRLaPRy3tke+npp/hGT/",
+	"QpI59aj////v/5t+85RQX8LgHkj5JXeLJl9Py+M8xeuR+bpywjYVfTMiZ3Xruoa8lG8qJZQnjlKZ3ovD",
+	"Dgpv7FQP9e23WJ7gk+5rUz4sSVFjO81Sg94igelTMk1ErMok/VGWTLHMipKcSrqQNF/aEgAaL8tXaclA",
+	"GUhfmDOlnExbI2CcPLJ1A69fXbzFPb0+e/vs76eVgz08DcnAxbJj5csPiV6z2Jz3OZ6/H7Ak3VQmXODx",
+	"CTEc1nOOanbT0A9vOiU4q8lSZspi4ArJyxHUWU7jJQyPR2PX7dCitjo9Olqv1yOKP4+EXBy5e9XRi/Nn",
+	"z3+5eI73VKUUA8e1BtGgzC8cjEeP7EUiB05zNjgdPB6NR49tZuMS2fzR9aOjWvP0he2+VXLy82Rwar6s",
+	"hhfV5zN1tPmqLjlqzm+6uWoNozkej+9sAEvZ2317+kptTBSOfzn5xz+6nlYurxpoE1Xitfc9NZmKYLJc",
+	"8berm6gmWe3HhsD67crASBVZRuWmPeDKiy3Xxp/GGukYm9YuVL0T+RVqLTYxvZlsblaGZ55kjB+hhjx0",
+	"neuDZ58ypct+0FunHxpd1LBEDxiI1PU0F84Ojnf67mTXdCc6/Ndk1DHfaav9CsoJW7xFlWMGSdcULdsk",
+	"+M6HTu0lJzszqseFbmzY/RKcR4sAxf0Ca8NlsVffAyC5nTRmhLk7b0SAOj1h8ShSk6sj9TNQSuLCr5tU",
+	"ZfWpYeWL7KSsWraj6kddpU9ne1rfxyaedpGgM7VvTYKdyB6kLJe3GnrVo+Mf9rxrPPzxEIqn2ut9nvbL",
+	"wJKt+0WHB2pXdeZQJiJ7EyDr4hPOVrsdnzgb/i9fb/BHYBftPOEvnGuUuZIeXZR1ecW2mORumcjRB/x3",
+	"wpKbXVpaPXn605xkl7blgrMP+whf+dqKyCrwWElgAVSvtPBp0SvIbyUbwny9OVHSH+/OmZK3YR3DMO+4",
+	"6oVrR67w4fTDQ9xCNMiF0uGkK3RLIymKubFo7XCMyHp97KSFekVJFYPhYj0ivwgXi3H1/coagxFRwnZo",
+	"ZorQdE03yo43ReuuSY0Wck2CPMx0ao1Z/VS8eSdFPyVTp2XUGvetKRY/CDIDdC5AQmymR3Cs8bA+1zi0",
+	"JnfXUWASMi7tIWuSQq6I4Dh92dZsLejHiYKcDX3Gbbd5hj2s1Mfa5l+a9VFNt9yjSUTEtpdNrEvXT33+",
+	"3NKpy87/ShE3QqzEGo8FhmuHed7bcgwplvZxy6ac2wp9e8gRER9PicB26lqRJVXLsoyQnDnvVss5tuVo",
+	"u+T2warpQPPdvKZ2IdMQW7T+dNd17d4RNshC0f/3V5Fs7gwVqz5yN83YjYsXtWjg0Z29uNl+v4Nx+6Ox",
+	"5ZB4NH9I5tygp5d0Bbb7QpCObFCPK4YB3rLFR53lHn2wzZxuLLGloCFUszDH2PdciqxBcoKT2QbJg3Gl",
+	"seMVqpELeg1YVIWtgpheMo6T5WPBE3MHTVNiezeOAiqF4WIl7bSw6iS0OmR7D4rR2TUdeDRRt1+6Axp3",
+	"LWd2EFdUMr46gT0gkBszpwvaN4fyYDsWvwfv3fb851THy+1TLDAn4pYi4RNx+MaE6l5M/lMhoHdcrmDz",
+	"x+fqz3CzGKeMXNPQiGDflA1mmbuWU9S3YP1o3n8ksV1RwAC+RzLpVPA4rFGaL2lN8woCA3tFtKHhkjTS",
+	"BDM3bBgYq9GtVWybKxHgiYoI1Zdc8BgafWnHQUMXIfSwybfZdOrGEfDnVMr8Uf7pFDNcVewUANR4EBY2",
+	"YHEYsRZ6eZSKhW0j5ammZR6LxTkf3A9SNTqU95cJu6Hpu2x9hhNrerfZghsz0qZUDDPKUmQqZXel2mEV",
+	"ejm4ap+KKHT9WILx+Co7BhMr7k+VvuRT2xl9iuzN5Yi4Jqc+L9vga0Sm9pZp65oZ5r0yZRA1xAVT7O9+",
+	"f5hWax4fZF8B7d8cISQPztPx3PWwdJDdjUge3YYSFOxAqLO2P2Jda+/rBCD6ObhYc2zMLnTIwEIIN9o0",
+	"39ORBltB92Iix6GsRqRPxE4UJmu6IWwe3Pzo87MWzN+yS7aV0EYA9GMsroFeN8N3F1yUyHUv6kSzL+kf",
+	"jfc/f2+NCttiy+zUcenqtHoRr8QWqPdPtOYtz8vM6/s47nor1z8Rkdq2ydW0XbuDrZjG9sm7hPi9J089",
+	"ImGKxfH42JkbmIXhlA4HmrINPymLvnyeQBsjFLbIvCdkaPbfvAfSd8hzN6ZIaMByh0WCVT7wnimX7uwA",
+	"7qAdOhIbU8WcasYXhD0AtLW2l2t5f0vl1Sew73ZX+Y6v9+Rvak6s/9Qep6qdbTeqUNVKaDecS7lsqIfn",
+	"M7JoEJU4YBgO7iNzxXGYDFbf0G4sucb6qW5FxP5+n2KpWcH1R1NC3kACkBGKffvNYaWMr6xxaHXH3cez",
+	"Xgqasc6w+XopzrLzh5zNXu/4Fnb8ujEkX1Q6+69LN0NFQgJcM+pGwKD9bwszZpAKvjCyZ+uE63kSXHAo",
+	"0yTcZMOj2I1pGjq1QnWrIH9DXRb7EWKHNPL11HyYRmTqm1CZv30/puk3to2JLQgiOY1X5OtpbT5T82Lr",
+	"arVKLVNLUouXX3LvU/B5ZUqzNMURM08J5eh/sHf56TgYYGc8Ia5FOGE+R7Izwt4eWPUHCrW3t/apY+6h",
+	"17eb2Hvl2XXKNorUtJDp9I/v332VY19Zl1btgYVV7DV6dgS7079riWtoiGt3/lM1aVzdZyC4NR09dO6Z",
+	"4cmfNYG5rQ17ZoVWp6Jp/RBcj9VKctbag3bF259Vc+QfquT0SwwckO8kjk22rOOYcbLGqUup0GpEXgiX",
+	"+W8Qq6zmJUImIKtrMdHbXIVTsb/ckrKvFKkNvvJo4b5piNvGhJIWvhz5ge7d/n4sr57aBn1Tsl6KFJxD",
+	"B5Nv05R8fTI+NqJ3eybXFCtYp+X096ltUc1+L6pBUd7/XyvHPr3ktaJPd28rs82NN61nsyHpEl319LP+",
+	"jqiUzH4kahmxCAphC5E7opYHI32f2W0dbnPc7duxyXKXWuwrtivq/OOI3EPI/CI3WsiB5G3HCrXpu0YN",
+	"fSTx2/rlf66k5C0A9MtPBhovK9Y0oylGOelc47SBL1C+pJAsqo5XdyNtXBPb3Rh47i/6c+FdfbD7XmxL",
+	"JJ3rLyIPnlWnuWU5eLRQrVkeDjW2pl2UvVWxyIdDRKa2lhb1CTvgwPZXQT9A1fLddTHaLrarv/gB68ON",
+	"dXZIzToQrV/CD0Muq2J9FwI3vbxsOZJSbXALofQF68GqeZphQ3VXQwUDBZ9A2ImHP8E1pCLHgS4ZOjZ5",
+	"uonIyfiEQKoAo1/byGYefTclE1e3cQnXJls8eK2niiz69jmuA00zAdpA1J5pAtdDcwjblVgND6M93UIv",
+	"gWvssZzcxxk3nv8lHlWYqdfCvZiTNGScuE6M+w6kAf84FXYQftjK7AV48lL40U34uGoEubwGGZUfbaMo",
+	"FAjuK+fSgqxIsWeYFgtMV4guublqJhlf+BaJxqJFNjqnaapIUoDv6bimm1MigcOapioi0vY1Mu9wXfdV",
+	"5FJw0dnLQEU2k9eohGpE3jJjzxZcEcEvuUuW87OnbZHXjMarEak311KELsDnmtouWIQ5y9apmdSWO2fi",
+	"GkbkFU83bgCVTYPDLt9MEchmkCSQPL3kJ+MfyTQWfJ6yWPtqUMGdfA26ps3Dn+EZ3pN5ap5tzveTW6a4",
+	"qQ7Zqs2J2cpijHR8JjG5k20aoNmFNqRfnSppkjIOg9PvxrvZZrOAFek2L2Ypi++BYb62D/7yOGWYPfLN",
+	"zJDDAVyROa9Gpz30Fq+4R9QvB+IEsP+87jy1XJRJIilffX7fOALGDW+gnMyALGmyyzmOsD76YP7Z2YPj",
+	"re29vL9fgmvS3N0rYf98gnu1G+yMoi6e9plCz1uFbQ6K3cfW13f1J/ZaHeivesAOA69D7XIYFH6UTthT",
+	"gD11VVnTiVfbiJD3l5CpUbu8s0BM8dc1S4DbLtg2vLF2D/r63dtn3wQdCHamz8ejWqjxlB+/8FHcpePZ",
+	"Zvc7H91vukFomgrjcVokkIzIL2LdqD2rvFUdHfnE4DZLCD2qnB3UD1jlJKL7JFGLKwHCfJUmtp2pWYT3",
+	"8FGjSClNHo3HY4+IX5h3Bjfsu0wjNmOFIvFH6ajbEnPDO4NfNX0z+NVR1Y+vKyvZdW2xwwFw7GBEZrZT",
+	"xpT59su1GTnTU+zOi9mvrtmLwdUllVlqjC8MMGPPWJxBYIcilWOawm2DYiGTu+IMDyNqWB8a1D97/u5e",
+	"XQ732tXZyEUMtZC26+efMWT4BpHPirwwjRn7ZIjTQwenj8YnPzz5/rtt0msGEQ0D2K15vVPWRmlhe/Og",
+	"/goLxjHP3E4YbeaiRzY7z0peTOtlnb1b/ceOpmQnewaIfWnKXTnO5EvvtwhUxktSOGSpkNN87t9RC68/",
+	"ymBXV5dnOPPZFSbVIyNlv1DfUsqXkmLfdZ5U5Sx6CZxIyNDZiDEUhgmvc+acj7ZbPOaJXvIqXFpvOO+V",
+	"2apB0666WduC3Gxv4uYTTUO1tCGhY69/CYM+dUxmDXYWkuBYJDKDRWEdpXPGmVqCcjIT0vmDMhV+wm2W",
+	"tb5hJOrfeiYEr7sl2y6BlUsxZyk8ODus07vv4HuzpwfMS3ioDSQ+Xy3OLjzwvV9KfPiT9H/RFQ0EkKzF",
+	"6I+gnGwWpGT78/0Tsx+IFjDhOJD/uHj1C0lEXGQPIKG0WQ1sBJybiFFrhFvNAttL9s34wePxuHlEH1Bm",
+	"7elsXNbafQYyM+v7EloZd0P/4/sTuzPq5/bpmPBQbwHWro32E9ac8t5Ua+qNPQR3KpdvBhJViXPY3rNj",
+	"yuK2B87KHIdYD1bqNEbkPUDZY4njT9jr9yeLscbwBI5/0VtToOOHa5gthVgp1497d/8cY4pjLQOOTptt",
+	"tM2GN3+clmwZp3T5WWJMj8jxeEwyoFxV02Sszwvr0IRED7bNa6jo6p9ihpdf8jVLUyN60QRhusODBewa",
+	"dna+bg9HzWz6wt9fnj3z9Gu2NyIY4XFSJ2NKoaetYg4pW9mcA5uyJuz0JjJnunN2XGCEWUUMAY7VTdff",
+	"Hn07OP3QmyJbpUIIa3RbuNnx9X7aqj0G/vNkDGyNhdtS+ukKMJHEe07R4LQgrtGBx+tOH9LNjRvc14Eg",
+	"SyBLodwEJLxOWbO20pj8+Kwj5MbuzaGWSEZPmadirWwtODYrJ1o0a79tbZDBQzx9Y+peDtZLQWhGzv/b",
+	"5WBUG1BU6OVgO5rx2uqnNrMHRJ5C+UwmCdI9U9rSzagpZ1XgcVi5JNbcORxq+lgslFajrfFLgWf8bMSj",
+	"4REuNa5xl++4tn0bRsojWyVrHRO1Itj6M3zsdfsRvgwwarhTojK/t+HuqD3Rx+4Ci6qVeljvSX0hvgJs",
+	"67aXhgcxvmhAHCMrYYi7nK+Ypml9XSVCd9xGef2Ecbq9xQSalgpJA/pOEdtq4CsKDY5V51JcGxkTpwxs",
+	"xiroYZE/JUkofab2cEwiubm6+c8AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,15 +16,19 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/audit"
+	"example.com/saaskit/internal/httpapi"
+	"example.com/saaskit/internal/idempotency"
 	"example.com/saaskit/internal/serve/servetest"
+	"example.com/saaskit/internal/usage"
 )
 
-const requests = 2000 // of a round
+const requests = 4000 // of a round
 
 // benchHTTP compares the whole chain of an operation with a bare Echo that takes the same body and gives the same answer.
 // What counts is the CPU time of this process: the load comes from another one, and a process that serves nothing is idle.
 func benchHTTP(b *testing.B, r *report) {
-	w := servetest.Start(b, servetest.Options{Env: map[string]string{"LOG_LEVEL": "warn", "TRUSTED_PROXIES": "127.0.0.1/32"}})
+	w := servetest.Start(b, servetest.Options{Env: map[string]string{"LOG_LEVEL": "warn", "PUBLIC_PER_MINUTE": "10000000"}})
 	// The rate limit is at work, and lets everything through.
 	if _, err := w.Pool.Exec(b.Context(), "UPDATE tiers SET requests_per_minute = 10000000, burst = 10000000"); err != nil {
 		b.Fatal(err)
@@ -34,29 +39,97 @@ func benchHTTP(b *testing.B, r *report) {
 	withKey, withToken := map[string]string{"X-API-Key": key}, map[string]string{"Authorization": "Bearer " + person.Token}
 	event := fmt.Sprintf(`{"events":[{"id":"$ID","meter":"requests","quantity":1,"occurred_at":%q}]}`, time.Now().UTC().Format(time.RFC3339))
 
-	httpRatio[api.Tier](b, r, w, "validated_get", load{Path: "/v1/tiers/pro"})
-	httpRatio[api.UsageAccepted](b, r, w, "validated_post", load{Method: http.MethodPost, Path: "/v1/usage/events", Body: event, Header: withKey})
-	httpRatio[api.Principal](b, r, w, "auth_api_key", load{Path: "/v1/auth/whoami", Header: withKey})
-	httpRatio[api.Principal](b, r, w, "auth_jwt", load{Path: "/v1/auth/whoami", Header: withToken})
-	httpRatio[api.Account](b, r, w, "account_api_key", load{Path: "/v1/account", Header: withKey})
+	record := usage.New(w.Pool, time.Now)
+	bareRecord := func(c echo.Context) error {
+		var in api.UsageEvents
+		if err := c.Bind(&in); err != nil {
+			return err
+		}
+		e := in.Events[0]
+		accepted, _, err := record.Record(c.Request().Context(), person.AccountID,
+			[]usage.Event{{ID: e.ID, Meter: e.Meter, Quantity: e.Quantity, OccurredAt: e.OccurredAt}}, idempotency.Key{}, audit.Actor{})
+		if err != nil {
+			return err
+		}
+		return c.JSON(http.StatusAccepted, api.UsageAccepted{Accepted: accepted.Accepted, Duplicates: accepted.Duplicates})
+	}
+	get := load{Path: "/v1/tiers/pro"}
+	post := load{Method: http.MethodPost, Path: "/v1/usage/events", Body: event, Header: withKey}
+	validated := validatedOnly(b, w.Do(b, servetest.Request{Method: http.MethodGet, Path: get.Path}))
+	httpRatio(b, r, w, "validated_get", get.at(validated), same[api.Tier])
+	httpRatio(b, r, w, "validated_post", post.at(validated), func(*testing.B, servetest.Response) echo.HandlerFunc { return bareBind })
+	httpRatio(b, r, w, "chain_get", get, same[api.Tier])
+	httpRatio(b, r, w, "chain_post", post, func(*testing.B, servetest.Response) echo.HandlerFunc { return bareRecord })
+	httpRatio(b, r, w, "auth_api_key", load{Path: "/v1/auth/whoami", Header: withKey}, same[api.Principal])
+	httpRatio(b, r, w, "auth_jwt", load{Path: "/v1/auth/whoami", Header: withToken}, same[api.Principal])
+	httpRatio(b, r, w, "account_api_key", load{Path: "/v1/account", Header: withKey}, same[api.Account])
+}
+
+// stored is the answer to one event.
+var stored = api.UsageAccepted{Accepted: 1}
+
+// bareBind reads the same body and does nothing with it.
+func bareBind(c echo.Context) error {
+	var in api.UsageEvents
+	if err := c.Bind(&in); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusAccepted, stored)
+}
+
+// fixed has the answers ready.
+type fixed struct {
+	api.StrictServerInterface
+	tier api.Tier
+}
+
+func (f fixed) GetTier(context.Context, api.GetTierRequestObject) (api.GetTierResponseObject, error) {
+	return api.GetTier200JSONResponse(f.tier), nil
+}
+
+func (fixed) RecordUsage(context.Context, api.RecordUsageRequestObject) (api.RecordUsageResponseObject, error) {
+	return api.RecordUsage202JSONResponse{Body: stored}, nil
+}
+
+// validatedOnly serves the generated handlers behind the validator alone, with answers that are ready, and returns its address.
+func validatedOnly(b *testing.B, tier servetest.Response) string {
+	b.Helper()
+	var f fixed
+	tier.Want(http.StatusOK, &f.tier)
+	middleware, err := httpapi.Validation()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return serveEcho(b, func(e *echo.Echo) {
+		api.RegisterHandlersWithOptions(e, api.NewStrictHandler(f, nil), api.RegisterHandlersOptions{OperationMiddlewares: middleware})
+	})
+}
+
+// same is the handler that gives the same answer as ours, from a value that it has already.
+func same[T any](b *testing.B, res servetest.Response) echo.HandlerFunc {
+	b.Helper()
+	var answer T
+	if err := json.Unmarshal(res.Body, &answer); err != nil {
+		b.Fatal(err)
+	}
+	return func(c echo.Context) error { return c.JSON(res.Status, answer) }
 }
 
 // httpRatio adds two rows: CPU time per request, and requests per second with the load on the same cores.
-func httpRatio[T any](b *testing.B, r *report, w *servetest.World, name string, l load) {
+func httpRatio(b *testing.B, r *report, w *servetest.World, name string, l load, floor func(*testing.B, servetest.Response) echo.HandlerFunc) {
 	b.Helper()
 	if l.Method == "" {
 		l.Method = http.MethodGet
+	}
+	if l.URL == "" {
+		l.URL = w.BaseURL + l.Path
 	}
 	res := w.Do(b, servetest.Request{Method: l.Method, Path: l.Path, Header: l.Header, Body: bodyOf(l)})
 	if l.Want = res.Status; l.Want >= http.StatusMultipleChoices {
 		b.Fatalf("%s %s answers %d: %s", l.Method, l.Path, res.Status, res.Body)
 	}
-	var answer T
-	if err := json.Unmarshal(res.Body, &answer); err != nil {
-		b.Fatal(err)
-	}
 	bare := l
-	l.URL, bare.URL = w.BaseURL+l.Path, bareEcho(b, l, answer)+l.Path
+	bare.URL = serveEcho(b, func(e *echo.Echo) { e.Add(l.Method, l.Path, floor(b, res)) }) + l.Path
 	var cpu, rate [2][]sample // of the floor, of ours
 	for round := range r.rounds + 1 {
 		for side, target := range []load{bare, l} {
@@ -77,20 +150,12 @@ func bodyOf(l load) any {
 	return l.body()
 }
 
-// bareEcho serves one answer without any middleware.
-func bareEcho(b *testing.B, l load, answer any) string {
+// serveEcho serves an Echo without any middleware of its own and returns its address.
+func serveEcho(b *testing.B, routes func(*echo.Echo)) string {
 	b.Helper()
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.Add(l.Method, l.Path, func(c echo.Context) error {
-		if l.Body != "" {
-			var in api.UsageEvents
-			if err := c.Bind(&in); err != nil {
-				return err
-			}
-		}
-		return c.JSON(l.Want, answer)
-	})
+	routes(e)
 	go func() { _ = e.Start("127.0.0.1:0") }()
 	b.Cleanup(func() { _ = e.Close() })
 	for range 1000 {
@@ -99,7 +164,7 @@ func bareEcho(b *testing.B, l load, answer any) string {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	b.Fatal("the bare Echo does not start")
+	b.Fatal("the Echo does not start")
 	return ""
 }
 

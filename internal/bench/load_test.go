@@ -30,6 +30,12 @@ type loadResult struct {
 	P50, P99  time.Duration
 }
 
+// at sends the load to another server.
+func (l load) at(base string) load {
+	l.URL = base + l.Path
+	return l
+}
+
 func (l load) body() string { return strings.ReplaceAll(l.Body, "$ID", uuid.NewString()) }
 
 // BenchmarkLoad is the other process of [BenchmarkRatios], and nothing by itself.
@@ -64,8 +70,6 @@ func (l load) send(b *testing.B, client *http.Client, i int) error {
 	for name, value := range l.Header {
 		req.Header.Set(name, value)
 	}
-	// Public operations are limited by address: no end user asks more than 50 times, and each process has others.
-	req.Header.Set("X-Forwarded-For", fmt.Sprintf("10.%d.%d.%d", os.Getpid()>>8&255, os.Getpid()&255, i/50))
 	res, err := client.Do(req)
 	if err != nil {
 		return err

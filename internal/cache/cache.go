@@ -131,13 +131,6 @@ func (c *Cache) Degraded() bool {
 	return c.gone
 }
 
-// Ping asks Redis whether it is there; it fails at once with [ErrNoRedis] where that is known already.
-func (c *Cache) Ping(ctx context.Context) error {
-	return c.Do(ctx, func(ctx context.Context, client rueidis.Client) error {
-		return client.Do(ctx, client.B().Ping().Build()).Error()
-	})
-}
-
 // Key returns the name under which something of ours is kept in Redis, outside of the tables.
 func (c *Cache) Key(parts ...string) string { return c.prefix + ":" + strings.Join(parts, ":") }
 

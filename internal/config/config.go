@@ -51,6 +51,7 @@ type Config struct {
 	TrustedProxies  []string
 	APIKeyPrefix    string
 	AuthPerMinute   int
+	PublicPerMinute int
 
 	rows []Row
 }
@@ -84,9 +85,9 @@ func Load(getenv func(string) string) (Config, error) {
 		AdminClaimValue:        r.text("ADMIN_CLAIM_VALUE", "admin", "its value"),
 		RequireAAL2:            r.flag("REQUIRE_AAL2", "ask a second factor for keys, plans and deletion"),
 
-		StripeAPIKey:  r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
-		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
-		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+		StripeAPIKey:   r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
+		StripeAPIBase:  r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
+		PastDueGrace:   r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
 		UpgradeCredits: r.oneOf("UPGRADE_CREDITS", "difference", "what an upgrade in the middle of a period grants: the difference of the two allowances, or none until the next period", "difference", "none"),
 
 		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
@@ -94,6 +95,7 @@ func Load(getenv func(string) string) (Config, error) {
 		TrustedProxies:  r.networks("TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, by comma"),
 		APIKeyPrefix:    r.text("API_KEY_PREFIX", "sk", "beginning of every API key"),
 		AuthPerMinute:   r.number("AUTH_PER_MINUTE", 30, 1, 100000, "sign-in requests a minute, per address and per e-mail address"),
+		PublicPerMinute: r.number("PUBLIC_PER_MINUTE", 600, 1, 10000000, "requests a minute of operations without sign-in, per address"),
 	}
 	for _, s := range split(r.raw("STRIPE_WEBHOOK_SECRET", "", "whsec_…; several by comma while one is replaced", true)) {
 		c.StripeWebhookSecrets = append(c.StripeWebhookSecrets, Secret(s))

@@ -86,11 +86,10 @@ func (w *world) invoice(id, status string, start, end time.Time) {
 		VALUES ('il_1', $1, $2, 'si_1', 1, 'usd', 1, false, $3, $4) ON CONFLICT DO NOTHING`, id, w.account, start, end)
 }
 
+// ensure looks at the account, which grants what is owed.
 func (w *world) ensure() {
 	w.t.Helper()
-	if err := w.credits.EnsureAllowance(context.Background(), w.account); err != nil {
-		w.t.Fatalf("ensure allowance: %v", err)
-	}
+	w.balance()
 }
 
 // lots is the natural key and amount of every lot ever granted to the account.
@@ -170,7 +169,7 @@ func TestNoAllowanceForClosedAccounts(t *testing.T) {
 	if b := w.balance(); b.Available != 0 {
 		t.Errorf("disabled: %+v", b)
 	}
-	if err := w.credits.EnsureAllowance(t.Context(), uuid.New()); err != nil {
+	if _, err := w.credits.Balance(t.Context(), uuid.New()); err != nil {
 		t.Errorf("an account that is not there: %v", err)
 	}
 }
@@ -331,7 +330,7 @@ func TestAllowanceRivals(t *testing.T) {
 	const rivals = 3
 	ended := make(chan error, rivals)
 	for range rivals {
-		go func() { ended <- w.credits.EnsureAllowance(context.Background(), w.account) }()
+		go func() { _, err := w.credits.Balance(context.Background(), w.account); ended <- err }()
 	}
 	pgtest.AwaitLocks(t, w.pool, rivals)
 	// The job does not wait for an account that is held.

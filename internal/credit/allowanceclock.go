@@ -13,15 +13,9 @@ import (
 	"example.com/saaskit/internal/postgres"
 )
 
-// EnsureAllowance grants what the clock owes to an account: the free tier's month, or a further month of a yearly price. It is
-// for the moments at which somebody looks: a first sign-in, a confirmed address, a read of the credits. Where nothing is due it
-// reads one row. [AllowanceArgs] is the job for all others.
-func (s *Service) EnsureAllowance(ctx context.Context, accountID uuid.UUID) error {
-	_, err := s.ensureAllowance(ctx, accountID)
-	return err
-}
-
-// ensureAllowance is [Service.EnsureAllowance]; it tells how many lots it has granted.
+// ensureAllowance grants what the clock owes to an account, the free tier's month or a further month of a yearly price, and tells
+// how many lots that were. It is for an account that somebody looks at; [AllowanceArgs] is the job for all others. Where nothing
+// is due it reads one row.
 func (s *Service) ensureAllowance(ctx context.Context, accountID uuid.UUID) (granted int, err error) {
 	row, found, err := s.glance(ctx, accountID)
 	if err != nil || found && !allowanceDue(row.NextAllowanceAt, s.now()) {

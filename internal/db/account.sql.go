@@ -420,20 +420,6 @@ func (q *Queries) GetAccount(ctx context.Context, id uuid.UUID) (Account, error)
 	return i, err
 }
 
-const getEmailState = `-- name: GetEmailState :one
-SELECT u.email_confirmed_at FROM accounts a JOIN users u ON u.id = a.personal_of WHERE a.id = $1
-`
-
-// GetEmailState tells of the person behind a personal account.
-//
-//	SELECT u.email_confirmed_at FROM accounts a JOIN users u ON u.id = a.personal_of WHERE a.id = $1
-func (q *Queries) GetEmailState(ctx context.Context, accountID uuid.UUID) (*time.Time, error) {
-	row := q.db.QueryRow(ctx, getEmailState, accountID)
-	var email_confirmed_at *time.Time
-	err := row.Scan(&email_confirmed_at)
-	return email_confirmed_at, err
-}
-
 const getIdentity = `-- name: GetIdentity :one
 
 SELECT u.id, u.status, u.email, u.email_as_of, u.email_confirmed_at, u.email_checked_at, u.tokens_valid_after, u.kept_session,

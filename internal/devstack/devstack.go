@@ -13,11 +13,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"example.com/saaskit/internal/devstack/checkout"
 	"example.com/saaskit/internal/devstack/pgserver"
 	"example.com/saaskit/internal/devstack/redisserver"
 	"example.com/saaskit/internal/devstack/supabase"
+	"example.com/saaskit/internal/stripeemu"
 )
 
 const database = "saaskit"
@@ -34,6 +36,7 @@ type Stack struct {
 	secrets *secrets
 	getenv  func(string) string
 	log     *slog.Logger
+	stripe  *stripeemu.Emulator // nil where the environment names another Stripe
 	down    chan struct{}
 	stops   []func()
 }
@@ -54,7 +57,7 @@ func Start(ctx context.Context, getenv func(string) string, log *slog.Logger) (*
 	}
 	s := &Stack{Env: map[string]string{}, dir: dir, secrets: secrets, getenv: getenv, log: log, down: make(chan struct{})}
 	for _, start := range []func(context.Context, checkout.Checkout) error{
-		s.startListener, s.startPostgres, s.startRedis, s.startSupabase, s.startStripe, s.settings,
+		s.startListener, s.startPostgres, s.startRedis, s.startStripe, s.startSupabase, s.settings,
 	} {
 		if err := start(ctx, co); err != nil {
 			s.Stop()
@@ -84,6 +87,16 @@ func (s *Stack) Getenv(name string) string {
 }
 
 func (s *Stack) given(name string) bool { return s.getenv(name) != "" }
+
+// Clock is the time of the whole stack, which can be moved; nil where a part is not embedded, for its time stays real.
+func (s *Stack) Clock() *stripeemu.Emulator {
+	for _, name := range []string{"DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "STRIPE_API_KEY"} {
+		if s.given(name) {
+			return nil
+		}
+	}
+	return s.stripe
+}
 
 // startListener takes 127.0.0.1:8080, or a free port where another program has that one and ADDR does not insist on it.
 func (s *Stack) startListener(ctx context.Context, _ checkout.Checkout) error {
@@ -115,6 +128,7 @@ func (s *Stack) startPostgres(ctx context.Context, co checkout.Checkout) error {
 	if s.given("DATABASE_URL") {
 		return nil
 	}
+	forgetPostgresSettings()
 	port, err := strconv.Atoi(cmp.Or(s.getenv("SAASKIT_PG_PORT"), "0"))
 	if err != nil {
 		return fmt.Errorf("SAASKIT_PG_PORT is not a port: %w", err)
@@ -133,6 +147,15 @@ func (s *Stack) startPostgres(ctx context.Context, co checkout.Checkout) error {
 	}
 	s.Env["DATABASE_URL"] = pg.URL(database)
 	return nil
+}
+
+// forgetPostgresSettings unsets what PostgreSQL's clients read beside an URL, such as PGSERVICE: it is meant for another server.
+func forgetPostgresSettings() {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "PG") {
+			os.Unsetenv(name) //nolint:errcheck // the name is one that the environment has
+		}
+	}
 }
 
 func (s *Stack) startRedis(context.Context, checkout.Checkout) error {
@@ -159,10 +182,14 @@ func (s *Stack) startSupabase(ctx context.Context, _ checkout.Checkout) error {
 	s.secrets.SupabasePort = portOf(l)
 	// The issuer is part of every token: without a port in it, tokens survive a change of the port.
 	issuer := "http://localhost/auth/v1"
+	now := time.Now
+	if clock := s.Clock(); clock != nil {
+		now = clock.Time
+	}
 	standIn, err := supabase.New(supabase.Config{
 		Issuer: issuer, JWTSecret: s.secrets.JWTSecret, AutoConfirm: s.getenv("SAASKIT_CONFIRM_EMAIL") == "",
 		SiteURL: s.BaseURL, RedirectURLs: []string{"http://localhost", "http://127.0.0.1"},
-		Path: s.dir + "/supabase.json", Log: s.log,
+		Path: s.dir + "/supabase.json", Log: s.log, Now: now,
 	})
 	if err != nil {
 		l.Close()
@@ -190,6 +217,7 @@ func (s *Stack) startStripe(ctx context.Context, _ checkout.Checkout) error {
 		l.Close()
 		return err
 	}
+	s.stripe = emulator
 	s.stops = append(s.stops, emulator.Close, serve(l, emulator.Handler(), s.log))
 	sendTo(emulator, s.BaseURL+"/v1/webhooks/stripe", s.secrets.WebhookSecret)
 	s.Env["STRIPE_API_KEY"] = s.secrets.StripeKey

@@ -97,9 +97,13 @@ func toSubscription(standing account.Standing) api.Subscription {
 	if sub == nil {
 		return api.Subscription{Tier: standing.Tier, Status: noSubscription}
 	}
+	return toSubscriptionState(*sub)
+}
+
+func toSubscriptionState(sub account.SubscriptionState) api.Subscription {
 	answer := api.Subscription{
 		ID: &sub.ID, Tier: valueOr(sub.TierID, unknownTier), Status: sub.Status, Currency: optional(sub.Currency), Quantity: &sub.Quantity,
-		CurrentPeriodStart: sub.CurrentPeriodStart, CurrentPeriodEnd: sub.CurrentPeriodEnd, CancelAt: cancelAt(*sub),
+		CurrentPeriodStart: sub.CurrentPeriodStart, CurrentPeriodEnd: sub.CurrentPeriodEnd, CancelAt: cancelAt(sub),
 		CancelAtPeriodEnd: sub.CancelAtPeriodEnd, TrialEnd: sub.TrialEnd, EndedAt: sub.EndedAt,
 		Access: sub.Access, AccessUntil: sub.AccessUntil,
 	}

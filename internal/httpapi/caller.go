@@ -27,14 +27,21 @@ type caller struct {
 
 type callerKey struct{}
 
+// withCaller makes the place that setCaller fills: a request is copied with every new context, so it gets one for all.
+func withCaller(ctx context.Context) context.Context {
+	return context.WithValue(ctx, callerKey{}, &caller{})
+}
+
 func setCaller(c echo.Context, who caller) {
-	c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), callerKey{}, who)))
+	*c.Request().Context().Value(callerKey{}).(*caller) = who
 }
 
 // callerOf returns who makes the request. Operations without security have a caller without a principal.
 func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
-	return c
+	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
+		return *c
+	}
+	return caller{}
 }
 
 // actor is the caller as the audit log names it.

@@ -11,6 +11,7 @@ import (
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/apikey"
 )
 
 // ExportMe answers GET /v1/users/me/export.
@@ -64,13 +65,13 @@ func (s *sentWriter) Write(p []byte) (int, error) {
 func writeAccount(out *jsonWriter, a account.ExportedAccount) {
 	subscriptions := make([]api.Subscription, len(a.Subscriptions))
 	for i, sub := range a.Subscriptions {
-		subscriptions[i] = exportedSubscription(sub)
+		subscriptions[i] = toSubscriptionState(sub)
 	}
 	out.raw(`{"account":`).value(toAccount(a.Account, a.Standing, a.Role)).raw(`,"subscriptions":`).value(subscriptions)
 	writeList(out, "api_keys", a.Keys, exportedKey)
-	writeList(out, "invoices", a.Invoices, exportedInvoice)
-	writeList(out, "transactions", a.Transactions, exportedTransaction)
-	writeList(out, "credit_transactions", a.CreditEntries, exportedCreditEntry)
+	writeList(out, "invoices", a.Invoices, toInvoice)
+	writeList(out, "transactions", a.Transactions, toTransaction)
+	writeList(out, "credit_transactions", a.CreditEntries, toCreditTransaction)
 	writeList(out, "usage", a.Usage, func(u account.ExportedUsage) api.UsageTotal {
 		return api.UsageTotal{Meter: u.MeterID, Month: u.Month, Quantity: u.Quantity}
 	})
@@ -132,51 +133,8 @@ func (j *jsonWriter) fail(err error) {
 }
 
 func exportedKey(k account.ExportedKey) api.APIKey {
-	out := api.APIKey{
-		ID: k.ID, Name: k.Name, Scopes: make([]api.Scope, len(k.Scopes)), Start: k.Start,
+	return toAPIKey(apikey.Key{
+		ID: k.ID, Name: k.Name, Start: k.Start, Scopes: k.Scopes, AllowedIPs: k.AllowedIps,
 		CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt, LastUsedAt: k.LastUsedAt,
-	}
-	for i, scope := range k.Scopes {
-		out.Scopes[i] = api.Scope(scope)
-	}
-	for _, network := range k.AllowedIps {
-		out.AllowedIps = append(out.AllowedIps, network.String())
-	}
-	return out
-}
-
-func exportedSubscription(sub account.SubscriptionState) api.Subscription {
-	out := api.Subscription{
-		ID: &sub.ID, Tier: valueOr(sub.TierID, "unknown"), Status: sub.Status, Currency: optional(sub.Currency), Quantity: &sub.Quantity,
-		CurrentPeriodStart: sub.CurrentPeriodStart, CurrentPeriodEnd: sub.CurrentPeriodEnd, CancelAt: sub.CancelAt,
-		CancelAtPeriodEnd: sub.CancelAtPeriodEnd, TrialEnd: sub.TrialEnd, EndedAt: sub.EndedAt,
-		Access: sub.Access, AccessUntil: sub.AccessUntil,
-	}
-	if sub.Interval != nil {
-		out.Interval = (*api.Interval)(sub.Interval)
-	}
-	return out
-}
-
-func exportedInvoice(i account.ExportedInvoice) api.Invoice {
-	money := func(amount int64) api.Money { return api.Money{Amount: amount, Currency: i.Currency} }
-	return api.Invoice{
-		ID: i.ID, Number: i.Number, Status: i.Status, BillingReason: optional(i.BillingReason), SubscriptionID: i.SubscriptionID,
-		Total: money(i.Total), AmountDue: money(i.AmountDue), AmountPaid: money(i.AmountPaid), PaidOutOfBand: &i.PaidOutOfBand,
-		HostedInvoiceURL: i.HostedInvoiceURL, InvoicePdf: i.InvoicePDF, CreatedAt: i.CreatedAt, PaidAt: i.PaidAt,
-	}
-}
-
-func exportedTransaction(t account.ExportedTransaction) api.Transaction {
-	return api.Transaction{
-		ID: t.ID, Kind: api.TransactionKind(t.Kind), Status: t.Status, Amount: api.Money{Amount: t.Amount, Currency: t.Currency},
-		InvoiceID: t.InvoiceID, ChargeID: t.ChargeID, Description: optional(t.Description), OccurredAt: t.OccurredAt,
-	}
-}
-
-func exportedCreditEntry(e account.ExportedCreditEntry) api.CreditTransaction {
-	return api.CreditTransaction{
-		ID: e.ID, Kind: api.CreditTransactionKind(e.Kind), Amount: e.Amount, BalanceAfter: e.BalanceAfter,
-		Description: optional(e.Description), Reference: e.Reference, EffectiveAt: e.EffectiveAt, CreatedAt: e.CreatedAt,
-	}
+	})
 }

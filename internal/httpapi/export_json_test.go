@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -75,6 +76,26 @@ func TestExportIsWhole(t *testing.T) {
 	}
 }
 
+// An export says of a subscription what GET /v1/subscription says.
+func TestExportedSubscription(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	userID, accountID := pgtest.User(t, pool)
+	if _, err := pool.Exec(t.Context(), `INSERT INTO subscriptions (id, account_id, customer_id, status, livemode, current_period_end, cancel_at_period_end, created_at, updated_at)
+		VALUES ('sub_1', $1, 'cus', 'active', false, '2026-04-01T00:00Z', true, now(), now())`, accountID); err != nil {
+		t.Fatal(err)
+	}
+	accounts := accountsOn(t, pool)
+	standing, err := accounts.Standing(t.Context(), accountID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := exported(t, accounts, userID).Accounts[0].Subscriptions[0], toSubscription(standing)
+	if diff := cmp.Diff(want, got); diff != "" || got.CancelAt == nil {
+		t.Errorf("cancel_at %v (-want +got):\n%s", got.CancelAt, diff)
+	}
+}
+
 // An account without anything has empty lists, not missing ones.
 func TestExportOfNothing(t *testing.T) {
 	t.Parallel()
@@ -106,7 +127,7 @@ func accountsOn(t *testing.T, pool *pgxpool.Pool) *account.Service {
 func exported(t *testing.T, accounts *account.Service, userID uuid.UUID) api.UserExport {
 	t.Helper()
 	s := &Server{Services: Services{Accounts: accounts}}
-	ctx := context.WithValue(t.Context(), callerKey{}, caller{Principal: account.Principal{Kind: account.KindUser, UserID: &userID}})
+	ctx := context.WithValue(t.Context(), callerKey{}, &caller{Principal: account.Principal{Kind: account.KindUser, UserID: &userID}})
 	answer, err := s.ExportMe(ctx, api.ExportMeRequestObject{})
 	if err != nil {
 		t.Fatalf("ExportMe: %v", err)

@@ -86,7 +86,14 @@ func (o *observer) record(c echo.Context, id string, took time.Duration) {
 	status := c.Response().Status
 	o.duration.WithLabelValues(label, strconv.Itoa(status)).Observe(took.Seconds())
 
-	who := callerOf(c.Request().Context())
+	ctx, level := c.Request().Context(), slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if !o.log.Enabled(ctx, level) {
+		return
+	}
+	who := callerOf(ctx)
 	attrs := []slog.Attr{
 		slog.String("request_id", id), slog.String("operation", operation), slog.String("method", c.Request().Method),
 		slog.String("path", c.Path()), slog.Int("status", status), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
@@ -101,11 +108,7 @@ func (o *observer) record(c echo.Context, id string, took time.Duration) {
 	if code, _ := c.Get(keyOutcome).(string); code != "" {
 		attrs = append(attrs, slog.String("code", code))
 	}
-	level := slog.LevelInfo
-	if status >= http.StatusInternalServerError {
-		level = slog.LevelError
-	}
-	o.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+	o.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
 // SecretNames lists the names that never show a value in a log: properties marked x-secret in the document and the headers

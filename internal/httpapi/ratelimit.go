@@ -18,12 +18,8 @@ import (
 
 const tagAuth = "auth"
 
-var (
-	// publicLimit is for operations that anybody may call, per address.
-	publicLimit = ratelimit.Limit{PerMinute: 600, Burst: 100}
-	// operatorLimit is for a service key that works for no account at the moment.
-	operatorLimit = ratelimit.Limit{PerMinute: 6000, Burst: 1000}
-)
+// operatorLimit is for a service key that works for no account at the moment.
+var operatorLimit = ratelimit.Limit{PerMinute: 6000, Burst: 1000}
 
 // limitRate counts requests: sign-in flows and public operations per address, everything else per account by its tier.
 // Stripe's webhook is not limited, for a burst of events is ordinary.
@@ -52,7 +48,7 @@ func (r *router) limitOf(o *operation, c echo.Context) (string, ratelimit.Limit,
 		return "auth:ip:" + addressOf(c), r.authLimit, nil
 	}
 	if o.public() {
-		return "public:ip:" + addressOf(c), publicLimit, nil
+		return "public:ip:" + addressOf(c), r.publicLimit, nil
 	}
 	p := callerOf(c.Request().Context()).Principal
 	if p.AccountID == nil {
@@ -79,7 +75,7 @@ func (r *router) tierLimit(ctx context.Context, accountID uuid.UUID) (ratelimit.
 	}
 	tier, err := r.services.Catalog.Tier(ctx, standing.Tier)
 	if errors.Is(err, problem.NotFound) {
-		return publicLimit, nil // nothing is on sale yet
+		return r.publicLimit, nil // nothing is on sale yet
 	}
 	if err != nil {
 		return ratelimit.Limit{}, err
@@ -119,10 +115,11 @@ func bodyEmail(c echo.Context) string {
 }
 
 func setLimitHeaders(c echo.Context, d ratelimit.Decision) {
+	// Set would make the canonical names anew for every answer.
 	h := c.Response().Header()
-	h.Set("RateLimit-Limit", strconv.Itoa(d.Limit))
-	h.Set("RateLimit-Remaining", strconv.Itoa(d.Remaining))
-	h.Set("RateLimit-Reset", seconds(d.Reset))
+	h["Ratelimit-Limit"] = []string{strconv.Itoa(d.Limit)}
+	h["Ratelimit-Remaining"] = []string{strconv.Itoa(d.Remaining)}
+	h["Ratelimit-Reset"] = []string{seconds(d.Reset)}
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }

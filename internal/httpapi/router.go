@@ -25,9 +25,10 @@ type Config struct {
 	Metrics        prometheus.Registerer
 	Limiter        *ratelimit.Limiter
 	Ready          func(context.Context) Readiness
-	CORSOrigins    []string // "*" only in dev mode
-	TrustedProxies []string // CIDRs whose X-Forwarded-For is believed
-	AuthLimit      ratelimit.Limit
+	CORSOrigins    []string        // "*" only in dev mode
+	TrustedProxies []string        // CIDRs whose X-Forwarded-For is believed
+	AuthLimit      ratelimit.Limit // per address and per e-mail address
+	PublicLimit    ratelimit.Limit // per address
 	RequireAAL2    bool
 	DevMode        bool
 }
@@ -38,6 +39,7 @@ type router struct {
 	log         *slog.Logger
 	limiter     *ratelimit.Limiter
 	authLimit   ratelimit.Limit
+	publicLimit ratelimit.Limit
 	requireAAL2 bool
 	devMode     bool
 }
@@ -57,7 +59,7 @@ func New(cfg Config) (*echo.Echo, error) {
 		return nil, err
 	}
 	r := &router{
-		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit,
+		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit, publicLimit: cfg.PublicLimit,
 		requireAAL2: cfg.RequireAAL2, devMode: cfg.DevMode,
 	}
 	handler := api.NewStrictHandler(&Server{Services: cfg.Services}, nil)
@@ -102,8 +104,8 @@ func newEcho(cfg Config) (*echo.Echo, error) {
 	}
 	e.IPExtractor = extractor
 	e.HTTPErrorHandler = problemWriter(cfg.Log)
-	e.Pre(boundConnection, newObserver(cfg.Log, cfg.Metrics).middleware, recoverPanics)
-	e.Pre(securityHeaders)
+	e.Pre(boundConnection, newObserver(cfg.Log, cfg.Metrics).middleware, recoverPanics())
+	e.Pre(securityHeaders())
 	if len(cfg.CORSOrigins) > 0 {
 		e.Pre(cors(cfg.CORSOrigins))
 	}
@@ -181,13 +183,15 @@ func setConnectionDeadlines(c echo.Context, until time.Time) {
 	_ = control.SetWriteDeadline(until.Add(5 * time.Second))
 }
 
-// deadline bounds the whole operation, and the connection with it.
+// deadline bounds the whole operation, and the connection with it. Its context has the place for the caller.
 func deadline(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			until := time.Now().Add(o.deadline)
-			setConnectionDeadlines(c, until)
-			ctx, cancel := context.WithDeadline(c.Request().Context(), until)
+			if o.deadline != defaultDeadline { // which every connection has already
+				setConnectionDeadlines(c, until)
+			}
+			ctx, cancel := context.WithDeadline(withCaller(c.Request().Context()), until)
 			defer cancel()
 			c.SetRequest(c.Request().WithContext(ctx))
 			return next(c)
@@ -195,22 +199,23 @@ func deadline(o *operation) echo.MiddlewareFunc {
 	}
 }
 
-func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
+func recoverPanics() echo.MiddlewareFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisablePrintStack: true, StackSize: 8 << 10,
 		LogErrorFunc: func(_ echo.Context, err error, stack []byte) error {
 			return fmt.Errorf("panic: %w\n%s", err, stack)
 		},
-	})(next)
+	})
 }
 
-func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		return next(c)
+func securityHeaders() echo.MiddlewareFunc {
+	nosniff, noReferrer, noStore := []string{"nosniff"}, []string{"no-referrer"}, []string{"no-store"}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			h := c.Response().Header()
+			h["X-Content-Type-Options"], h["Referrer-Policy"], h["Cache-Control"] = nosniff, noReferrer, noStore
+			return next(c)
+		}
 	}
 }
 

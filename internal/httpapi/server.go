@@ -31,6 +31,7 @@ type Services struct {
 	Catalog  *catalog.Service
 	Billing  *billing.Service
 	Audit    *audit.Log
+	Clock    Clock // nil where time cannot be moved
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/problem"
 )
 
@@ -32,6 +33,24 @@ func validation(o *operation) *openapi3filter.Options {
 		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 		ExcludeRequestBody: o.schemes[schemeStripeSignature], // its bytes are taken as they come
 	}
+}
+
+// Validation returns the middleware that holds a request against the document, by operation, without the rest of the chain: what
+// it costs by itself can be measured so.
+func Validation() (map[string][]echo.MiddlewareFunc, error) {
+	doc, err := api.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("load the document: %w", err)
+	}
+	ops, err := operations(doc)
+	if err != nil {
+		return nil, err
+	}
+	alone := make(map[string][]echo.MiddlewareFunc, len(ops))
+	for _, o := range ops {
+		alone[o.id] = []echo.MiddlewareFunc{validate(o)}
+	}
+	return alone, nil
 }
 
 // validate checks a request against its operation of the document.

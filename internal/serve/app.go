@@ -34,7 +34,7 @@ type app struct {
 	closers  []func()
 }
 
-func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *app, err error) {
+func newApp(ctx context.Context, cfg config.Config, log *slog.Logger, clock Clock) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
@@ -49,7 +49,7 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *app, e
 		return nil, err
 	}
 	a.closers = append(a.closers, a.cache.Close)
-	if a.domains, err = newDomains(cfg, log, a.pool, a.cache); err != nil {
+	if a.domains, err = newDomains(cfg, log, a.pool, a.cache, clock); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.domains.close)
@@ -60,7 +60,8 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *app, e
 	a.handler, err = httpapi.New(httpapi.Config{
 		Services: a.domains.services(), Log: log, Metrics: a.registry, Limiter: ratelimit.New(a.cache, time.Now), Ready: a.ready,
 		CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, RequireAAL2: cfg.RequireAAL2, DevMode: cfg.DevMode,
-		AuthLimit: ratelimit.Limit{PerMinute: cfg.AuthPerMinute, Burst: max(1, cfg.AuthPerMinute/3)},
+		AuthLimit:   ratelimit.Limit{PerMinute: cfg.AuthPerMinute, Burst: max(1, cfg.AuthPerMinute/3)},
+		PublicLimit: ratelimit.Limit{PerMinute: cfg.PublicPerMinute, Burst: max(1, cfg.PublicPerMinute/6)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("build the HTTP surface: %w", err)

@@ -40,14 +40,20 @@ type domains struct {
 	outbox   *outbox.Delivery
 	audit    *audit.Log
 	cleaning cleaning
+	clock    Clock // nil where time cannot be moved
+	now      func() time.Time
 }
 
-func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cache.Cache) (*domains, error) {
-	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool}, audit: audit.New(pool)}
+func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cache.Cache, clock Clock) (*domains, error) {
+	now := time.Now
+	if clock != nil {
+		now = clock.Time
+	}
+	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool, now}, clock: clock, now: now, audit: audit.New(pool)}
 	var err error
 	// An account is closed by those who know of its keys, its payments and its identity; they come after it.
 	d.accounts, err = account.New(account.Config{
-		Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy(cfg),
+		Pool: pool, Cache: c, Log: log, Now: d.now, Policy: policy(cfg),
 		ForgetKeys:   func(ctx context.Context, hashes [][]byte) { d.keys.Forget(ctx, hashes) },
 		CloseBilling: func(ctx context.Context, id uuid.UUID) error { return d.billing.CloseBilling(ctx, id) },
 		CloseIdentity: func(ctx context.Context, subject string) error {
@@ -68,7 +74,7 @@ func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cach
 		URL: cfg.SupabaseURL + "/auth/v1", Issuer: cfg.SupabaseIssuer, Audience: cfg.SupabaseAudience,
 		JWTSecret: cfg.SupabaseJWTSecret.Reveal(), AnonKey: cfg.SupabaseAnonKey.Reveal(), ServiceRoleKey: cfg.SupabaseServiceRoleKey.Reveal(),
 		AdminClaim: "app_metadata." + cfg.AdminClaim, AdminValue: cfg.AdminClaimValue, AllowAnonymous: cfg.AllowAnonymous,
-		Origins: origins, Accounts: d.accounts, Log: log, Now: time.Now,
+		Origins: origins, Accounts: d.accounts, Log: log, Now: d.now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("sign-in: %w", err)
@@ -81,19 +87,19 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	if err != nil {
 		return fmt.Errorf("stripe: %w", err)
 	}
-	d.keys = apikey.New(apikey.Config{Pool: pool, Cache: c, Log: log, Now: time.Now, Policy: policy(cfg), Prefix: cfg.APIKeyPrefix})
-	d.credits = credit.New(credit.Config{Pool: pool, Now: time.Now, Policy: policy(cfg)})
-	d.usage = usage.New(pool, time.Now)
-	d.outbox = outbox.NewDelivery(pool, time.Now, log)
+	d.keys = apikey.New(apikey.Config{Pool: pool, Cache: c, Log: log, Now: d.now, Policy: policy(cfg), Prefix: cfg.APIKeyPrefix})
+	d.credits = credit.New(credit.Config{Pool: pool, Now: d.now, Policy: policy(cfg)})
+	d.usage = usage.New(pool, d.now)
+	d.outbox = outbox.NewDelivery(pool, d.now, log)
 	d.billing = billing.New(billing.Config{
-		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: time.Now, Log: log,
+		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: d.now, Log: log,
 	})
 	secrets := make([]string, len(cfg.StripeWebhookSecrets))
 	for i, s := range cfg.StripeWebhookSecrets {
 		secrets[i] = s.Reveal()
 	}
 	d.stripe, err = stripehook.New(stripehook.Config{
-		Pool: pool, Stripe: api, Secrets: secrets, Livemode: cfg.Live(), AppEnv: cfg.AppEnv, Now: time.Now, Log: log,
+		Pool: pool, Stripe: api, Secrets: secrets, Livemode: cfg.Live(), AppEnv: cfg.AppEnv, Now: d.now, Log: log,
 		ForgetStanding: d.accounts.ForgetStanding, NoUpgradeCredits: cfg.UpgradeCredits == "none",
 	})
 	if err != nil {
@@ -110,19 +116,26 @@ func policy(cfg config.Config) account.Policy {
 }
 
 // cleaning makes the functions of package idempotency a worker.
-type cleaning struct{ pool *pgxpool.Pool }
+type cleaning struct {
+	pool *pgxpool.Pool
+	now  func() time.Time
+}
 
 // AddWorkers registers the job that deletes old keys.
-func (c cleaning) AddWorkers(w *river.Workers) { idempotency.AddWorkers(w, c.pool, time.Now) }
+func (c cleaning) AddWorkers(w *river.Workers) { idempotency.AddWorkers(w, c.pool, c.now) }
 
 // PeriodicJobs are what it does by the clock.
 func (cleaning) PeriodicJobs() []*river.PeriodicJob { return idempotency.PeriodicJobs() }
 
 func (d *domains) services() httpapi.Services {
-	return httpapi.Services{
+	s := httpapi.Services{
 		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Billing: d.billing, Stripe: d.stripe,
 		Credits: d.credits, Usage: d.usage, Audit: d.audit,
 	}
+	if d.clock != nil {
+		s.Clock = worldClock{d.clock, d.credits}
+	}
+	return s
 }
 
 // workers are the packages with background work.

@@ -20,6 +20,8 @@ import (
 type Options struct {
 	// Listener is used in place of the configured address.
 	Listener net.Listener
+	// Clock is the server's time where it can be moved; nil for real time.
+	Clock Clock
 	// Started is called once requests are answered.
 	Started func()
 }
@@ -33,7 +35,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, o Options) er
 	if err := postgres.CheckSchema(ctx, cfg.DatabaseURL.Reveal()); err != nil {
 		return err
 	}
-	a, err := newApp(ctx, cfg, log)
+	a, err := newApp(ctx, cfg, log, o.Clock)
 	if err != nil {
 		return err
 	}

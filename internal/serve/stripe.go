@@ -22,7 +22,7 @@ func Stripe(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *stripe
 		pool.Close()
 		return nil, nil, err
 	}
-	d, err := newDomains(cfg, log, pool, shared)
+	d, err := newDomains(cfg, log, pool, shared, nil)
 	if err != nil {
 		shared.Close()
 		pool.Close()

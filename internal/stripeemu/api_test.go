@@ -67,7 +67,7 @@ func TestNeverInventsSuccess(t *testing.T) {
 		{"GET", "/v1/prices/search?query=x", "", "/v1/prices/search"},
 		{"POST", "/v1/checkout/sessions", checkout + "&line_items[0][tax_rates][0]=txr_1", "line_items.tax_rates"},
 		{"POST", "/v1/checkout/sessions", checkout + "&ui_mode=embedded&return_url=https://x.test/", "return_url"},
-		{"POST", "/v1/payment_intents", "amount=500&currency=usd&capture_method=manual", "capture_method"},
+		{"POST", "/v1/payment_intents", "amount=500&currency=usd&confirmation_method=manual", "confirmation_method"},
 		{"POST", "/v1/customers", "tax[ip_address]=1.2.3.4", "tax.ip_address"},
 		{"POST", "/v1/prices", "currency=usd&product=p&unit_amount=1&recurring[interval]=month&recurring[usage_type]=metered", "metered"},
 	} {

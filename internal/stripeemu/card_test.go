@@ -1,6 +1,7 @@
 package stripeemu_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,7 +72,7 @@ func TestOffSession(t *testing.T) {
 			}
 			continue
 		}
-		refusal, ok := err.(*stripe.Error)
+		refusal, ok := errors.AsType[*stripe.Error](err)
 		if !ok || refusal.HTTPStatusCode != http.StatusPaymentRequired || string(refusal.Code) != tt.code || string(refusal.DeclineCode) != tt.decline {
 			t.Errorf("%s: %v", tt.card, err)
 			continue
@@ -185,5 +186,55 @@ func TestSetupCheckout(t *testing.T) {
 	done := must(a.api.CheckoutSessions.Get(session.ID, params))(t)
 	if done.Status != stripe.CheckoutSessionStatusComplete || done.SetupIntent.PaymentMethod.Customer.ID != customer.ID {
 		t.Errorf("session %s, intent %+v", done.Status, done.SetupIntent)
+	}
+}
+
+// TestCapture takes a part of the money that is held; the rest, and what is
+// never captured, goes back.
+func TestCapture(t *testing.T) {
+	t.Parallel()
+	a := newLife(t, stripeemu.Config{})
+	hold := func() *stripe.PaymentIntent {
+		return must(a.api.PaymentIntents.New(&stripe.PaymentIntentParams{Amount: stripe.Int64(1000), Currency: stripe.String("usd"),
+			PaymentMethod: stripe.String("pm_card_visa"), Confirm: stripe.Bool(true), CaptureMethod: stripe.String("manual")}))(t)
+	}
+	intent := hold()
+	if intent.Status != stripe.PaymentIntentStatusRequiresCapture || intent.AmountCapturable != 1000 {
+		t.Errorf("held: %s, %d", intent.Status, intent.AmountCapturable)
+	}
+	intent = must(a.api.PaymentIntents.Capture(intent.ID, &stripe.PaymentIntentCaptureParams{AmountToCapture: stripe.Int64(600)}))(t)
+	charge := must(a.api.Charges.Get(intent.LatestCharge.ID, nil))(t)
+	if intent.Status != stripe.PaymentIntentStatusSucceeded || intent.AmountReceived != 600 || charge.AmountCaptured != 600 {
+		t.Errorf("captured: %s, %d of %d", intent.Status, intent.AmountReceived, charge.AmountCaptured)
+	}
+	if _, err := a.api.PaymentIntents.Capture(intent.ID, nil); codeOf(err) != "payment_intent_unexpected_state" {
+		t.Errorf("captured twice: %v", err)
+	}
+	forgotten := hold()
+	a.Advance(7 * days)
+	if got := must(a.api.PaymentIntents.Get(forgotten.ID, nil))(t); got.Status != stripe.PaymentIntentStatusCanceled {
+		t.Errorf("forgotten: %s", got.Status)
+	}
+}
+
+// TestDebit completes a session whose money comes days later, or never.
+func TestDebit(t *testing.T) {
+	t.Parallel()
+	for action, want := range map[string]string{"debit": "checkout.session.async_payment_succeeded", "debit_fails": "checkout.session.async_payment_failed"} {
+		a := newLife(t, stripeemu.Config{})
+		session := a.session(t, a.price(t, 1000, ""), func(p *stripe.CheckoutSessionParams) {
+			p.PaymentMethodTypes = stripe.StringSlice([]string{"card", "sepa_debit"})
+		})
+		got := submit(t, session.URL, url.Values{"action": {action}, "email": {"ada@example.com"}})
+		session = must(a.api.CheckoutSessions.Get(session.ID, nil))(t)
+		if got.status != http.StatusSeeOther || session.Status != stripe.CheckoutSessionStatusComplete || session.PaymentStatus != stripe.CheckoutSessionPaymentStatusUnpaid {
+			t.Errorf("%s: %d, session %s and %s", action, got.status, session.Status, session.PaymentStatus)
+		}
+		mark := len(a.eventTypes())
+		a.Advance(3 * days)
+		session = must(a.api.CheckoutSessions.Get(session.ID, nil))(t)
+		if paid := session.PaymentStatus == stripe.CheckoutSessionPaymentStatusPaid; paid != (action == "debit") || !slices.Contains(a.after(mark), want) {
+			t.Errorf("%s: then %s, events %v", action, session.PaymentStatus, a.after(mark))
+		}
 	}
 }

@@ -36,7 +36,11 @@ func (a *action) charge(intent, method object, how session) *decline {
 	if refused != nil {
 		return a.refuse(intent, method, refused)
 	}
-	a.take(intent, method)
+	if intent["capture_method"] == "manual" {
+		a.authorize(intent, method)
+	} else {
+		a.take(intent, method)
+	}
 	if asks {
 		own.Private["set_up"] = true
 	}
@@ -50,15 +54,19 @@ func (a *action) take(intent, method object) {
 	amount := number(intent, "amount")
 	c["balance_transaction"] = a.newBalanceTransaction(c)["id"]
 	c["amount_captured"], c["captured"], c["paid"], c["status"] = amount, true, true, "succeeded"
-	c["outcome"] = object{
-		"network_status": "approved_by_network", "reason": nil, "risk_level": "normal", "risk_score": int64(32),
-		"seller_message": "Payment complete.", "type": "authorized",
-	}
+	c["outcome"] = approved()
 	a.emit("charge.succeeded", c)
 	intent["status"], intent["amount_received"] = "succeeded", amount
 	intent["latest_charge"], intent["next_action"] = c["id"], nil
 	intent["last_payment_error"] = nil
 	a.emit("payment_intent.succeeded", intent)
+}
+
+func approved() object {
+	return object{
+		"network_status": "approved_by_network", "reason": nil, "risk_level": "normal", "risk_score": int64(32),
+		"seller_message": "Payment complete.", "type": "authorized",
+	}
 }
 
 // refuse leaves a failed charge behind and the intent open for another card.
@@ -70,7 +78,7 @@ func (a *action) refuse(intent, method object, refused *decline) *decline {
 func (a *action) newCharge(intent, method object) object {
 	c := a.create("charge", newID("ch"))
 	amount := number(intent, "amount")
-	for _, field := range []string{"currency", "customer", "description", "invoice", "receipt_email"} {
+	for _, field := range []string{"currency", "customer", "description", "invoice", "receipt_email", "shipping"} {
 		c[field] = intent[field]
 	}
 	c["metadata"] = clone(intent["metadata"])
@@ -80,16 +88,23 @@ func (a *action) newCharge(intent, method object) object {
 	c["billing_details"] = clone(method["billing_details"])
 	c["calculated_statement_descriptor"] = "EMULATED"
 	c["receipt_url"] = a.base + "/receipts/" + text(c, "id")
+	a.describeCard(c, method, amount)
+	refunds := listOf("/v1/charges/"+text(c, "id")+"/refunds", []any{})
+	delete(c, "refunds") // shown only when expanded, since version 2022-11-15
+	a.store.save(c).Hidden["refunds"] = refunds
+	return c
+}
+
+func (a *action) describeCard(c, method object, amount int64) {
+	if method["type"] != "card" {
+		return
+	}
 	details := child(child(c, "payment_method_details"), "card")
 	for _, field := range []string{"brand", "last4", "fingerprint", "exp_month", "exp_year", "country", "funding"} {
 		details[field] = child(method, "card")[field]
 	}
 	details["network"], details["amount_authorized"] = details["brand"], amount
 	child(details, "overcapture")["maximum_amount_capturable"] = amount
-	refunds := listOf("/v1/charges/"+text(c, "id")+"/refunds", []any{})
-	delete(c, "refunds") // shown only when expanded, since version 2022-11-15
-	a.store.save(c).Hidden["refunds"] = refunds
-	return c
 }
 
 func (a *action) failCharge(c, intent, method object, refused *decline) {
@@ -125,7 +140,10 @@ func (a *action) failIntent(intent, method object, refused *decline, chargeID st
 
 // newBalanceTransaction books a charge less Stripe's usual fee.
 func (a *action) newBalanceTransaction(c object) object {
-	amount := number(c, "amount")
+	amount := number(c, "amount_captured")
+	if amount == 0 {
+		amount = number(c, "amount")
+	}
 	return a.book(booking{
 		kind: "charge", category: "charge", amount: amount, fee: (amount*29+500)/1000 + 30, feeName: "Stripe processing fees",
 		currency: c["currency"], source: c["id"], description: c["description"],

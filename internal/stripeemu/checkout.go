@@ -22,7 +22,7 @@ func checkoutOperations() map[string]operation {
 			"automatic_tax.enabled", "tax_id_collection.enabled", "customer_update.address", "customer_update.name", "billing_address_collection",
 			"subscription_data.metadata.*", "subscription_data.description", "subscription_data.trial_period_days",
 			"subscription_data.trial_end", "subscription_data.trial_settings.*", "payment_intent_data.metadata.*",
-			"payment_intent_data.description", "payment_intent_data.receipt_email", "payment_intent_data.setup_future_usage",
+			"payment_intent_data.description", "payment_intent_data.receipt_email", "payment_intent_data.shipping.*", "payment_intent_data.setup_future_usage",
 			"setup_intent_data.metadata.*", "setup_intent_data.description",
 			"invoice_creation.enabled", "invoice_creation.invoice_data.metadata.*", "invoice_creation.invoice_data.description",
 		}},
@@ -89,7 +89,7 @@ func (a *action) createSession(r *request) (object, error) {
 	session["payment_intent"], session["customer_details"] = nil, nil
 	session["cancel_url"], session["metadata"] = nil, object{}
 	assign(session, params, "mode", "success_url", "cancel_url", "customer_email", "client_reference_id", "locale",
-		"submit_type", "allow_promotion_codes", "billing_address_collection")
+		"submit_type", "allow_promotion_codes", "billing_address_collection", "payment_method_types")
 	mergeMetadata(session, params)
 	session["currency"] = orNil(currency)
 	if err := a.setSessionCustomer(session, params); err != nil {
@@ -244,8 +244,11 @@ func onlyEmulatedSession(params object) error {
 		return notEmulated("billing_address_collection=required")
 	}
 	types, _ := params["payment_method_types"].([]any)
-	if slices.ContainsFunc(types, func(kind any) bool { return kind != "card" }) {
-		return notEmulated("payment methods other than card")
+	if slices.ContainsFunc(types, func(kind any) bool { return kind != "card" && kind != "sepa_debit" }) {
+		return notEmulated("payment methods other than card and sepa_debit")
+	}
+	if slices.Contains(types, any("sepa_debit")) && params["mode"] != "payment" {
+		return notEmulated("sepa_debit in " + text(params, "mode") + " mode")
 	}
 	return nil
 }

@@ -21,7 +21,10 @@ import (
 func (a *account) steer(t *testing.T, method, path, body string) (int, map[string]any) {
 	t.Helper()
 	request := must(http.NewRequestWithContext(t.Context(), method, a.url+"/_emulator"+path, strings.NewReader(body)))(t)
-	response := must(browser().Do(request))(t)
+	response, err := browser().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer func() { _ = response.Body.Close() }()
 	var answer map[string]any
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {

@@ -8,7 +8,7 @@ func customerOperations() map[string]operation {
 	}
 	return map[string]operation{
 		"POST /v1/customers":              {handle: (*action).createCustomer, params: append(writable, "test_clock", "payment_method", "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
-		"GET /v1/customers":               list("customer", map[string]filter{"email": field("email"), "test_clock": field("test_clock")}),
+		"GET /v1/customers":               offClock(list("customer", map[string]filter{"email": field("email"), "test_clock": field("test_clock")})),
 		"GET /v1/customers/{customer}":    retrieve("customer", "id"),
 		"POST /v1/customers/{customer}":   {handle: (*action).updateCustomer, params: append(writable, "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
 		"DELETE /v1/customers/{customer}": {handle: (*action).deleteCustomer},
@@ -174,6 +174,16 @@ func (a *action) deleteCustomer(r *request) (object, error) {
 	for _, subscription := range a.store.all("subscription") {
 		if subscription.Object["customer"] == customer["id"] && !isEnded(subscription.Object) {
 			a.endSubscription(subscription.Object, "cancellation_requested")
+		}
+	}
+	for _, r := range a.store.all("subscription_schedule") {
+		if r.Object["customer"] == customer["id"] && r.Object["status"] == "not_started" {
+			a.closeSchedule(r.Object, "canceled")
+		}
+	}
+	for _, r := range a.store.all("invoice") {
+		if r.Object["customer"] == customer["id"] && flag(r.Object, "auto_advance") {
+			r.Object["auto_advance"], r.Object["next_payment_attempt"] = false, nil
 		}
 	}
 	for _, method := range a.paymentMethodsOf(text(customer, "id"), "") {

@@ -57,7 +57,7 @@ func (a *action) planDiscount(p *plan, params object) error {
 		p.dropDiscount = true
 		return nil
 	}
-	by, err := a.redemptionOf(params, a.store.get("customer", text(p.next, "customer")))
+	by, err := a.redemptionOf(params, a.store.customer(text(p.next, "customer")))
 	if err != nil || by == nil {
 		return err
 	}

@@ -43,7 +43,8 @@ type Emulator struct {
 	dueRules   []rule // what time alone brings about
 
 	mu       sync.Mutex // guards everything below
-	base     string
+	base     string     // from the configuration
+	seen     string     // where the last request came in
 	store    *store
 	offset   time.Duration          // of the account's time from Config.Now
 	file     string                 // of the state; empty for none
@@ -173,7 +174,20 @@ type action struct {
 }
 
 func (e *Emulator) newAction() *action {
-	return &action{Emulator: e, store: e.store, at: e.now().Unix(), base: e.base}
+	base := e.base
+	if base == "" {
+		base = e.seen
+	}
+	return &action{Emulator: e, store: e.store, at: e.now().Unix(), base: base}
+}
+
+// reachedAt notes the address of a request. Without a configured one, links in
+// what is made then, and by time later, lead there.
+func (a *action) reachedAt(r *http.Request) {
+	if a.Emulator.base == "" {
+		a.seen = "http://" + r.Host
+		a.base = a.seen
+	}
 }
 
 // rehearse lets f work on a copy of the state that is thrown away.

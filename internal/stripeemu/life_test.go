@@ -1,6 +1,7 @@
 package stripeemu_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -294,7 +295,7 @@ func TestPaymentBehaviorOfNew(t *testing.T) {
 		Customer: stripe.String(customer.ID), Items: []*stripe.SubscriptionItemsParams{{Price: stripe.String(price.ID)}},
 		PaymentBehavior: stripe.String("error_if_incomplete"),
 	})
-	if refusal, ok := err.(*stripe.Error); !ok || refusal.HTTPStatusCode != 402 || refusal.Code != stripe.ErrorCodeCardDeclined {
+	if refusal, ok := errors.AsType[*stripe.Error](err); !ok || refusal.HTTPStatusCode != 402 || refusal.Code != stripe.ErrorCodeCardDeclined {
 		t.Errorf("error_if_incomplete: %v", err)
 	}
 	if len(a.Objects("subscription")) != before || len(a.eventTypes()) != events {

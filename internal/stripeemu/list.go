@@ -29,6 +29,22 @@ func list(objectType string, filters map[string]filter) operation {
 	}}
 }
 
+// offClock lists what is on no test clock, unless a request asks for a clock or
+// names one of the given parameters, as Stripe does.
+func offClock(listed operation, unless ...string) operation {
+	inner := listed.handle
+	listed.handle = func(a *action, r *request) (object, error) {
+		for _, name := range append(unless, "test_clock") {
+			if r.Params[name] != nil {
+				return inner(a, r)
+			}
+		}
+		r.Params["test_clock"] = nil
+		return inner(a, r)
+	}
+	return listed
+}
+
 func matches(r *record, params object, filters map[string]filter) bool {
 	if created, given := params["created"]; given && !inRange(number(r.Object, "created"), created) {
 		return false

@@ -204,6 +204,9 @@ func TestCouponDurations(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+		if s := a.subscription(t, s.ID); (s.Discount != nil) != (coupon.Duration == stripe.CouponDurationForever) {
+			t.Errorf("%s: discount at the end: %+v", tt.name, s.Discount)
+		}
 		if c := must(a.api.Coupons.Get(coupon.ID, nil))(t); c.TimesRedeemed != 1 {
 			t.Errorf("%s: redeemed %d times", tt.name, c.TimesRedeemed)
 		}
@@ -406,5 +409,24 @@ func TestCreditNotes(t *testing.T) {
 	}))(t)
 	if line.Amount != 1000 || line.Lines.Data[0].InvoiceLineItem != rest.Lines.Data[0].ID {
 		t.Errorf("by line: %d", line.Amount)
+	}
+}
+
+// TestRefundEvents has events of refunds themselves in an account of a newer
+// version.
+func TestRefundEvents(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, stripeemu.Config{})
+	if err := a.SetAccountVersion("2025-03-31.basil"); err != nil {
+		t.Fatal(err)
+	}
+	refund := must(a.refund(a.paid(t, "pm_card_visa"), 400))(t)
+	if err := a.FailRefund(refund.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"refund.created", "charge.refunded", "refund.updated", "refund.failed", "charge.refund.updated"} {
+		if !slices.Contains(a.eventTypes(), want) {
+			t.Errorf("no %s", want)
+		}
 	}
 }

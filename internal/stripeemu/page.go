@@ -23,6 +23,7 @@ type checkoutPage struct {
 	Recurring  string // "per month"; empty for one-time payments
 	Total      string
 	TrialDays  int64
+	Delayed    bool   // takes debits
 	Codes      bool   // takes promotion codes
 	Discount   string // what a code takes off
 	Lines      []checkoutLine
@@ -96,9 +97,7 @@ func (e *Emulator) showCheckout(w http.ResponseWriter, r *http.Request) {
 func (e *Emulator) servePage(w http.ResponseWriter, r *http.Request, f func(*action) reply) {
 	var made reply
 	e.do(func(a *action) {
-		if a.base == "" {
-			a.base = "http://" + r.Host
-		}
+		a.reachedAt(r)
 		made = f(a)
 	})
 	made.write(w, r)
@@ -139,6 +138,7 @@ func (a *action) checkoutPage(session *record) checkoutPage {
 	if o["mode"] == "setup" {
 		p.Title, p.Button, p.Total = "Save payment details", "Save card", ""
 	}
+	p.Delayed = isDelayed(o) && p.NeedsCard
 	p.Codes = flag(o, "allow_promotion_codes")
 	if off := number(child(o, "total_details"), "amount_discount"); off > 0 {
 		p.Discount = "−" + money(off, currency)
@@ -200,7 +200,7 @@ func (e *Emulator) submitCheckout(w http.ResponseWriter, r *http.Request) {
 			return reply{location: r.URL.Path}
 		case "apply":
 			return a.enterCode(r, session)
-		case "pay", "decline":
+		case "pay", "decline", "debit", "debit_fails":
 			return a.pay(r, session)
 		}
 		return noticeReply(http.StatusBadRequest, "Bad request", "The field action must be pay, decline, apply or cancel.")
@@ -225,6 +225,10 @@ func (a *action) pay(r *http.Request, session *record) reply {
 			return pageReply(http.StatusBadRequest, "checkout", page)
 		}
 		page.NeedsCard = a.needsCard(session)
+	}
+	if action := r.PostForm.Get("action"); strings.HasPrefix(action, "debit") && page.Delayed {
+		a.debit(session, by, action == "debit_fails")
+		return a.afterPayment(session, page, nil)
 	}
 	refused := a.enterCard(r, page.NeedsCard, &by)
 	if refused == nil {
@@ -252,6 +256,9 @@ func (a *action) afterPayment(session *record, page checkoutPage, refused *decli
 
 // afterChallenge goes on with a session after its bank's page.
 func (a *action) afterChallenge(target string, refused *decline) reply {
+	if id, ok := strings.CutPrefix(target, "/invoice/"); ok && refused != nil && a.store.find("invoice", id) != nil {
+		return a.invoiceReply(http.StatusPaymentRequired, a.store.get("invoice", id), refused.message)
+	}
 	id, ok := strings.CutPrefix(target, "/c/pay/")
 	session := a.store.find("checkout.session", id)
 	if !ok || session == nil || session.Object["status"] != "open" {
@@ -296,23 +303,6 @@ func (a *action) enterCard(r *http.Request, needed bool, by *payer) *decline {
 	var refused *decline
 	by.card, refused = readCard(cardNumber, value("card_expiry", "12/34"), value("card_cvc", "123"), a.wall())
 	return refused
-}
-
-func (e *Emulator) showInvoice(w http.ResponseWriter, r *http.Request) {
-	e.servePage(w, r, func(a *action) reply {
-		invoice := a.store.find("invoice", r.PathValue("invoice"))
-		if invoice == nil || invoice.Object["number"] == nil {
-			return noticeReply(http.StatusNotFound, "Page not found", "There is no such invoice.")
-		}
-		o := invoice.Object
-		rows := []noticeRow{{"Status", text(o, "status")}, {"Billed to", text(o, "customer_email")}}
-		for _, line := range elements(child(o, "lines"), "data") {
-			rows = append(rows, noticeRow{text(line, "description"), money(number(line, "amount"), text(o, "currency"))})
-		}
-		rows = append(rows, noticeRow{"Total", money(number(o, "total"), text(o, "currency"))},
-			noticeRow{"Amount paid", money(number(o, "amount_paid"), text(o, "currency"))})
-		return pageReply(http.StatusOK, "notice", notice{Title: "Invoice " + text(o, "number"), Rows: rows})
-	})
 }
 
 func (e *Emulator) showReceipt(w http.ResponseWriter, r *http.Request) {

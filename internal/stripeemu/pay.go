@@ -107,7 +107,8 @@ func (a *action) sessionIntent(session *record, customer object) object {
 	}
 	data := child(session.Private, "payment_intent_data")
 	intent := a.newIntent(amount, text(session.Object, "currency"), customer)
-	assign(intent, data, "description", "receipt_email", "setup_future_usage")
+	assign(intent, data, "description", "receipt_email", "setup_future_usage", "shipping")
+	fillShipping(child(intent, "shipping"))
 	mergeMetadata(intent, data)
 	a.emit("payment_intent.created", intent)
 	session.Private["payment_intent"] = intent["id"]
@@ -150,7 +151,11 @@ func (a *action) conclude(session *record) {
 			a.newDiscount(*use, o["customer"])
 		}
 	}
-	a.finish(session, by, paid)
+	status := "paid"
+	if paid == 0 {
+		status = "no_payment_required"
+	}
+	a.finish(session, by, status)
 }
 
 func (a *action) concludeSubscription(session *record) int64 {
@@ -163,16 +168,13 @@ func (a *action) concludeSubscription(session *record) int64 {
 	return number(invoice, "amount_paid")
 }
 
-func (a *action) finish(session *record, by payer, paid int64) {
+func (a *action) finish(session *record, by payer, status string) {
 	o := session.Object
 	if id := text(session.Private, "customer"); id != "" {
 		o["customer"] = id
 	}
 	o["status"], o["url"] = "complete", nil
-	o["payment_status"] = "paid"
-	if paid == 0 {
-		o["payment_status"] = "no_payment_required"
-	}
+	o["payment_status"] = status
 	o["customer_details"] = customerDetails(by.email, orNil(by.name))
 	child(o, "customer_details")["tax_ids"] = []any{}
 	if flag(child(o, "automatic_tax"), "enabled") {

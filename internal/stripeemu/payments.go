@@ -3,7 +3,7 @@ package stripeemu
 import "example.com/saaskit/internal/stripecontract"
 
 func paymentOperations() map[string]operation {
-	writable := []string{"customer", "payment_method", "description", "receipt_email", "setup_future_usage", "metadata.*", "payment_method_types"}
+	writable := []string{"customer", "payment_method", "description", "receipt_email", "setup_future_usage", "metadata.*", "payment_method_types", "shipping.*"}
 	confirmable := []string{"off_session", "return_url"}
 	return map[string]operation{
 		"POST /v1/payment_intents": {handle: (*action).createIntent, params: joined(writable, confirmable, []string{
@@ -13,6 +13,7 @@ func paymentOperations() map[string]operation {
 		"GET /v1/payment_intents/{intent}":          retrieve("payment_intent", "intent"),
 		"POST /v1/payment_intents/{intent}":         {handle: (*action).updateIntent, params: joined(writable, []string{"amount", "currency"})},
 		"POST /v1/payment_intents/{intent}/confirm": {handle: (*action).confirmIntent, params: joined(confirmable, []string{"payment_method", "receipt_email", "setup_future_usage"})},
+		"POST /v1/payment_intents/{intent}/capture": {handle: (*action).captureIntent, params: []string{"amount_to_capture"}},
 		"POST /v1/payment_intents/{intent}/cancel":  {handle: (*action).cancelIntent, params: []string{"cancellation_reason"}},
 		"GET /v1/charges":                           list("charge", map[string]filter{"customer": field("customer"), "payment_intent": field("payment_intent")}),
 		"GET /v1/charges/{charge}":                  retrieve("charge", "id"),
@@ -46,8 +47,6 @@ func (a *action) newIntent(amount int64, currency string, customer object) objec
 func (a *action) createIntent(r *request) (object, error) {
 	params := r.Params
 	switch {
-	case params["capture_method"] == "manual":
-		return nil, notEmulated("capture_method=manual")
 	case params["confirmation_method"] == "manual":
 		return nil, notEmulated("confirmation_method=manual")
 	case !onlyCards(params):
@@ -106,10 +105,28 @@ func (a *action) intentParties(params object) (customer, method object, err erro
 }
 
 func setIntent(intent, params, method object) {
-	assign(intent, params, "description", "receipt_email", "setup_future_usage")
+	assign(intent, params, "description", "receipt_email", "setup_future_usage", "capture_method", "shipping")
 	mergeMetadata(intent, params)
+	fillShipping(child(intent, "shipping"))
 	if method != nil {
 		intent["payment_method"], intent["status"] = method["id"], "requires_confirmation"
+	}
+}
+
+// fillShipping adds the fields that Stripe shows although nobody gave them.
+func fillShipping(shipping object) {
+	if shipping == nil {
+		return
+	}
+	fill(shipping, "carrier", "phone", "tracking_number")
+	fill(child(shipping, "address"), "city", "country", "line1", "line2", "postal_code", "state")
+}
+
+func fill(o object, fields ...string) {
+	for _, field := range fields {
+		if _, given := o[field]; o != nil && !given {
+			o[field] = nil
+		}
 	}
 }
 
@@ -198,6 +215,9 @@ func (a *action) cancelIntent(r *request) (object, error) {
 	}
 	if intent["invoice"] != nil {
 		return nil, invalid("", "You cannot cancel this PaymentIntent because it belongs to an invoice. Void the invoice instead.")
+	}
+	if intent["status"] == "requires_capture" {
+		a.letGo(intent)
 	}
 	a.endIntent(intent, text(r.Params, "cancellation_reason"))
 	return intent, nil

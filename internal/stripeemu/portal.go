@@ -15,7 +15,9 @@ func portalOperations() map[string]operation {
 		"GET /v1/billing_portal/configurations":                  list("billing_portal.configuration", map[string]filter{"active": field("active"), "is_default": field("is_default")}),
 		"GET /v1/billing_portal/configurations/{configuration}":  retrieve("billing_portal.configuration", "configuration"),
 		"POST /v1/billing_portal/configurations/{configuration}": {handle: (*action).updatePortalConfiguration, params: append(editable, "active")},
-		"POST /v1/billing_portal/sessions":                       {handle: (*action).createPortalSession, params: []string{"customer", "configuration", "return_url", "locale"}},
+		"POST /v1/billing_portal/sessions": {handle: (*action).createPortalSession, params: []string{"customer", "configuration", "return_url", "locale", "flow_data.type", "flow_data.after_completion.*",
+			"flow_data.subscription_cancel.subscription", "flow_data.subscription_update.subscription",
+		}},
 	}
 }
 
@@ -92,6 +94,9 @@ func (a *action) createPortalSession(r *request) (object, error) {
 	session["customer"], session["configuration"], session["livemode"] = customer["id"], configuration["id"], false
 	session["return_url"] = configuration["default_return_url"]
 	assign(session, r.Params, "return_url", "locale")
+	if err := a.setFlow(session, r.Params); err != nil {
+		return nil, err
+	}
 	session["url"] = a.base + "/p/session/" + text(session, "id")
 	a.store.save(session)
 	a.emit("billing_portal.session.created", session)

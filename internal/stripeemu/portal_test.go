@@ -96,3 +96,28 @@ func TestPortalCards(t *testing.T) {
 		t.Errorf("email is %s", c.Email)
 	}
 }
+
+// TestPortalFlow sends the customer back once the card is changed.
+func TestPortalFlow(t *testing.T) {
+	t.Parallel()
+	l := newTierLife(t, "")
+	session := must(l.api.BillingPortalSessions.New(&stripe.BillingPortalSessionParams{
+		Customer: stripe.String(l.customer.ID),
+		FlowData: &stripe.BillingPortalSessionFlowDataParams{Type: stripe.String("payment_method_update"),
+			AfterCompletion: &stripe.BillingPortalSessionFlowDataAfterCompletionParams{Type: stripe.String("redirect"),
+				Redirect: &stripe.BillingPortalSessionFlowDataAfterCompletionRedirectParams{ReturnURL: stripe.String("https://shop.example/paid")}}},
+	}))(t)
+	if session.Flow.Type != "payment_method_update" {
+		t.Errorf("flow %+v", session.Flow)
+	}
+	if got := submit(t, session.URL, url.Values{"action": {"add_card"}}); got.status != http.StatusSeeOther || got.location != "https://shop.example/paid" {
+		t.Errorf("done: %d to %s", got.status, got.location)
+	}
+	other := must(l.api.Customers.New(&stripe.CustomerParams{}))(t)
+	_, err := l.api.BillingPortalSessions.New(&stripe.BillingPortalSessionParams{Customer: stripe.String(other.ID),
+		FlowData: &stripe.BillingPortalSessionFlowDataParams{Type: stripe.String("subscription_cancel"),
+			SubscriptionCancel: &stripe.BillingPortalSessionFlowDataSubscriptionCancelParams{Subscription: stripe.String(l.sub.ID)}}})
+	if err == nil {
+		t.Error("a customer cancels somebody else's subscription")
+	}
+}

@@ -140,6 +140,9 @@ func (e *Emulator) submitPortal(w http.ResponseWriter, r *http.Request) {
 		a.store.changed = true
 		customer := a.store.get("customer", text(session, "customer"))
 		done, err := a.portalAction(r, customer, configuration)
+		if target := afterFlow(session, r.PostForm.Get("action")); err == nil && target != "" {
+			return reply{location: target}
+		}
 		page, status := a.portalPage(session, configuration), http.StatusOK
 		if page.Done = done; err != nil {
 			page.Error, status = err.Error(), http.StatusBadRequest

@@ -31,6 +31,7 @@ func refundRules() []rule {
 			delete(r.Private, "turns_at")
 			if r.Object["status"] == "pending" {
 				a.change(r.Object, "charge.refund.updated", func(o object) { o["status"] = "succeeded" })
+				a.emitRefund("refund.updated", r.Object)
 				a.syncRefunds(a.store.get("charge", text(r.Object, "charge")))
 				return
 			}
@@ -91,6 +92,7 @@ func (a *action) createRefund(r *request) (object, error) {
 	assign(refund, r.Params, "reason")
 	mergeMetadata(refund, r.Params)
 	a.syncRefunds(c)
+	a.emitRefund("refund.created", refund)
 	a.emitChange("charge.refunded", c, object{"amount_refunded": number(c, "amount_refunded") - amount, "refunded": false})
 	return refund, nil
 }
@@ -144,11 +146,22 @@ func (a *action) failRefund(refund object, reason string) {
 	a.change(refund, "charge.refund.updated", func(o object) {
 		o["status"], o["failure_reason"], o["failure_balance_transaction"] = "failed", reason, booked["id"]
 	})
+	a.emitRefund("refund.updated", refund)
+	a.emitRefund("refund.failed", refund)
 	a.change(c, "charge.updated", func(o object) {
 		o["amount_refunded"] = number(o, "amount_refunded") - number(refund, "amount")
 		o["refunded"] = false
 	})
 	a.syncRefunds(c)
+}
+
+// emitRefund tells of a refund by itself, as Stripe does in accounts whose
+// version is of 2024-10-28 or later; in older ones only refunds without a charge
+// have such events.
+func (a *action) emitRefund(eventType string, refund object) {
+	if a.accountVersion >= versionRefunds {
+		a.emit(eventType, refund)
+	}
 }
 
 // syncRefunds rebuilds the list that a charge shows when it is expanded.

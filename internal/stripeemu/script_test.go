@@ -181,3 +181,24 @@ func TestDelay(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 }
+
+// TestScriptedSubscription has items whose prices lead nowhere: it can still be
+// canceled and labelled, and time leaves it alone.
+func TestScriptedSubscription(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t, stripeemu.Config{})
+	s := must(a.Create("subscription", map[string]any{"customer": "cus_none", "status": "active"}))(t)
+	id := s["id"].(string)
+	params := &stripe.SubscriptionParams{CancelAtPeriodEnd: stripe.Bool(true)}
+	params.AddMetadata("a", "b")
+	if got := must(a.api.Subscriptions.Update(id, params))(t); !got.CancelAtPeriodEnd || got.Metadata["a"] != "b" {
+		t.Errorf("updated: %+v", got)
+	}
+	a.Advance(400 * days)
+	if got, _ := a.Get(id); got["status"] != "active" || got["current_period_end"] != s["current_period_end"] {
+		t.Errorf("time has changed it: %v", got["status"])
+	}
+	if got := must(a.api.Subscriptions.Cancel(id, nil))(t); got.Status != stripe.SubscriptionStatusCanceled {
+		t.Errorf("canceled: %s", got.Status)
+	}
+}

@@ -16,6 +16,8 @@ func (e *Emulator) newMux() *http.ServeMux {
 	mux.HandleFunc("GET /c/pay/{session}", e.showCheckout)
 	mux.HandleFunc("POST /c/pay/{session}", e.submitCheckout)
 	mux.HandleFunc("GET /invoice/{invoice}", e.showInvoice)
+	mux.HandleFunc("POST /invoice/{invoice}", e.submitInvoice)
+	mux.HandleFunc("GET /invoice/{invoice}/pdf", e.showInvoicePDF)
 	mux.HandleFunc("GET /receipts/{charge}", e.showReceipt)
 	e.handleControls(mux)
 	mux.HandleFunc("GET "+controlPrefix+"/{$}", e.showDashboard)
@@ -81,9 +83,7 @@ func (e *Emulator) answerAPI(r *http.Request, requestID string) answer {
 	defer e.keep()
 	a := e.newAction()
 	a.requestID, a.idempotency = requestID, r.Header.Get("Idempotency-Key")
-	if a.base == "" {
-		a.base = "http://" + r.Host
-	}
+	a.reachedAt(r)
 	a.settleDue()
 	if r.Method == http.MethodPost && a.idempotency != "" {
 		return a.once(call, r.URL.Path)

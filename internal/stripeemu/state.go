@@ -17,6 +17,7 @@ type snapshot struct {
 	Version string                 `json:"version"`
 	Seq     int64                  `json:"seq"`
 	Offset  time.Duration          `json:"offset,omitempty"`
+	Account string                 `json:"account_version,omitempty"`
 	Records map[string]*record     `json:"records"`
 	Answers map[string]savedAnswer `json:"answers"`
 }
@@ -39,7 +40,7 @@ func (e *Emulator) keep() {
 // write replaces the file in one step, so that a kill leaves the old or the new
 // one.
 func (e *Emulator) write() error {
-	state, err := json.Marshal(snapshot{Version: e.contract.Version(), Seq: e.store.seq, Offset: e.offset, Records: e.store.records, Answers: e.answers})
+	state, err := json.Marshal(snapshot{Version: e.contract.Version(), Seq: e.store.seq, Offset: e.offset, Account: e.accountVersion, Records: e.store.records, Answers: e.answers})
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}
@@ -80,7 +81,7 @@ func (e *Emulator) load(file string) error {
 	if s.Version != e.contract.Version() {
 		return fmt.Errorf("state file %s is of API version %q, not %q", file, s.Version, e.contract.Version())
 	}
-	e.store.seq, e.offset = s.Seq, s.Offset
+	e.store.seq, e.offset, e.accountVersion = s.Seq, s.Offset, s.Account
 	for id, r := range s.Records {
 		r.normalize()
 		e.store.insert(id, r)

@@ -11,11 +11,11 @@ import (
 const incompleteTime = 23 * 60 * 60
 
 func subscriptionOperations() map[string]operation {
-	listed := list("subscription", map[string]filter{
+	listed := offClock(list("subscription", map[string]filter{
 		"customer": field("customer"), "collection_method": field("collection_method"), "status": statusIs, "price": hasPrice,
 		"current_period_start": within("current_period_start"), "current_period_end": within("current_period_end"),
 		"test_clock": field("test_clock"),
-	})
+	}), "customer")
 	common := []string{
 		"cancel_at_period_end", "cancel_at", "metadata.*", "description", "default_payment_method", "items.price", "items.quantity",
 		"items.metadata.*", "proration_behavior", "payment_behavior", "trial_end", "coupon", "promotion_code", "off_session",
@@ -42,7 +42,6 @@ func subscriptionOperations() map[string]operation {
 		}},
 		"POST /v1/subscriptions/{subscription}/resume":                {handle: (*action).resumeSubscription, params: []string{"billing_cycle_anchor", "proration_behavior"}},
 		"DELETE /v1/subscriptions/{subscription_exposed_id}/discount": {handle: (*action).deleteSubscriptionDiscount},
-		"GET /v1/subscription_items":                                  {handle: (*action).listItems, params: []string{"subscription", "limit", "starting_after", "ending_before"}},
 	}
 }
 
@@ -67,18 +66,6 @@ func itemsOf(s object) []object { return elements(child(s, "items"), "data") }
 
 func isEnded(subscription object) bool {
 	return subscription["status"] == "canceled" || subscription["status"] == "incomplete_expired"
-}
-
-func (a *action) listItems(r *request) (object, error) {
-	s, err := a.named("subscription", "subscription", text(r.Params, "subscription"))
-	if err != nil {
-		return nil, err
-	}
-	var found []*record
-	for _, item := range itemsOf(s) {
-		found = append(found, &record{Object: item})
-	}
-	return page(r, found)
 }
 
 // A subscriptionOrder is what a subscription is made of.

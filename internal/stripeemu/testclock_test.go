@@ -60,6 +60,15 @@ func TestTestClock(t *testing.T) {
 	if still := a.subscription(t, other.ID); still.CurrentPeriodEnd != other.CurrentPeriodEnd {
 		t.Error("the clock moves a customer who is not on it")
 	}
+	count := func(params *stripe.SubscriptionListParams) (n int) {
+		for listed := a.api.Subscriptions.List(params); listed.Next(); n++ {
+		}
+		return n
+	}
+	if all, here, theirs := count(&stripe.SubscriptionListParams{}), count(&stripe.SubscriptionListParams{TestClock: stripe.String(clock.ID)}),
+		count(&stripe.SubscriptionListParams{Customer: stripe.String(customer.ID)}); all != 1 || here != 1 || theirs != 1 {
+		t.Errorf("listed %d off clocks, %d on it, %d of the customer", all, here, theirs)
+	}
 	must(a.api.TestHelpersTestClocks.Del(clock.ID, nil))(t)
 	if _, err := a.api.Subscriptions.Get(s.ID, nil); err == nil {
 		t.Error("the subscription outlives its clock")

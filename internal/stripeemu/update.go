@@ -93,6 +93,9 @@ func (a *action) planUpdate(s, params object) (plan, error) {
 
 // setItems changes, adds and deletes items as the parameter says.
 func (a *action) setItems(p *plan, params object) error {
+	if params["items"] == nil {
+		return nil
+	}
 	currency := text(p.next, "currency")
 	items := itemsOf(p.next)
 	for index, given := range elements(params, "items") {
@@ -166,8 +169,11 @@ func (a *action) setCycle(p *plan, s, params object) error {
 	if err != nil {
 		return err
 	}
-	wasFree := a.isFree(s) && !a.isFree(p.next)
-	otherInterval := intervalOf(child(itemsOf(s)[0], "price")) != intervalOf(child(itemsOf(p.next)[0], "price"))
+	var wasFree, otherInterval bool
+	if p.items {
+		wasFree = a.isFree(s) && !a.isFree(p.next)
+		otherInterval = intervalOf(child(itemsOf(s)[0], "price")) != intervalOf(child(itemsOf(p.next)[0], "price"))
+	}
 	trialing := s["status"] == "trialing"
 	switch {
 	case trialEnd > 0:

@@ -1,6 +1,7 @@
 package stripeemu_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +100,18 @@ func TestUpgradeNow(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, l.happened(mark)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// TestRounding rounds half a cent and more away from zero, on both sides.
+func TestRounding(t *testing.T) {
+	t.Parallel()
+	l := newTierLife(t, "")
+	odd := l.price(t, 1300, "month") // 1300×21/31 = 880.6
+	must(l.update(l.change(odd, behave("none", ""))))(t)
+	s := must(l.update(l.change(l.basic, behave("always_invoice", ""))))(t)
+	if diff := cmp.Diff([]int64{-881, 677}, amounts(s.LatestInvoice.Lines.Data)); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }
 
@@ -244,7 +257,7 @@ func TestDeclinedUpgrade(t *testing.T) {
 		l := newTierLife(t, "insufficient_funds")
 		mark := len(l.eventTypes())
 		_, err := l.update(l.change(l.pro, behave("always_invoice", "error_if_incomplete")))
-		if refusal, ok := err.(*stripe.Error); !ok || refusal.HTTPStatusCode != 402 || refusal.DeclineCode != "insufficient_funds" {
+		if refusal, ok := errors.AsType[*stripe.Error](err); !ok || refusal.HTTPStatusCode != 402 || refusal.DeclineCode != "insufficient_funds" {
 			t.Errorf("got %v", err)
 		}
 		s := l.subscription(t, l.sub.ID)
@@ -432,5 +445,27 @@ func TestFreeToPaid(t *testing.T) {
 	i := a.subscription(t, s.ID).LatestInvoice
 	if s.CurrentPeriodStart != a.Time().Unix() || i.AmountPaid != 3000 {
 		t.Errorf("period from %d, paid %d", s.CurrentPeriodStart, i.AmountPaid)
+	}
+}
+
+// TestItems changes a subscription through its items.
+func TestItems(t *testing.T) {
+	t.Parallel()
+	l := newTierLife(t, "")
+	added := must(l.api.SubscriptionItems.New(&stripe.SubscriptionItemParams{
+		Subscription: stripe.String(l.sub.ID), Price: stripe.String(l.pro.ID), ProrationBehavior: stripe.String("always_invoice")}))(t)
+	if i := l.subscription(t, l.sub.ID).LatestInvoice; i.AmountPaid != 2032 {
+		t.Errorf("added: paid %d", i.AmountPaid)
+	}
+	changed := must(l.api.SubscriptionItems.Update(added.ID, &stripe.SubscriptionItemParams{Quantity: stripe.Int64(2), ProrationBehavior: stripe.String("none")}))(t)
+	if changed.Quantity != 2 || must(l.api.SubscriptionItems.Get(added.ID, nil))(t).Quantity != 2 {
+		t.Errorf("changed: %d", changed.Quantity)
+	}
+	must(l.api.SubscriptionItems.Del(added.ID, &stripe.SubscriptionItemParams{ProrationBehavior: stripe.String("none")}))(t)
+	if s := l.subscription(t, l.sub.ID); len(s.Items.Data) != 1 || s.Items.Data[0].Price.ID != l.basic.ID {
+		t.Errorf("removed: %d items", len(s.Items.Data))
+	}
+	if _, err := l.api.SubscriptionItems.Get(added.ID, nil); codeOf(err) != "resource_missing" {
+		t.Errorf("after removal: %v", err)
 	}
 }

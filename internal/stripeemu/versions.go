@@ -8,9 +8,10 @@ import (
 // The API versions at which the shape of billing objects changes. They are
 // compared as texts: they begin with their date.
 const (
-	versionBasil  = "2025-03-31" // periods move to items, invoices get a parent
-	versionModes  = "2025-06-30" // billing_mode is an object
-	versionClover = "2025-09-30" // a coupon is the source of a discount
+	versionRefunds = "2024-10-28" // refunds have events of their own
+	versionBasil   = "2025-03-31" // periods move to items, invoices get a parent
+	versionModes   = "2025-06-30" // billing_mode is an object
+	versionClover  = "2025-09-30" // a coupon is the source of a discount
 )
 
 // checkVersion accepts what looks like an API version of Stripe's.
@@ -186,7 +187,7 @@ func (e *Emulator) SetAccountVersion(version string) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.accountVersion = version
+	e.accountVersion, e.store.changed = version, true
 	return nil
 }
 

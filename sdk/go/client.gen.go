@@ -573,6 +573,20 @@ type CheckoutSession struct {
 	URL string `json:"url"`
 }
 
+// Clock defines model for Clock.
+type Clock struct {
+	Now time.Time `json:"now"`
+}
+
+// ClockMove Give one of the two.
+type ClockMove struct {
+	// Seconds How far.
+	Seconds *int64 `json:"seconds,omitempty"`
+
+	// To Where to; at most two years ahead.
+	To *time.Time `json:"to,omitempty"`
+}
+
 // ConfirmationRequired defines model for ConfirmationRequired.
 type ConfirmationRequired struct {
 	Code  ConfirmationRequiredCode `json:"code"`
@@ -1500,6 +1514,9 @@ type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
 
+// MoveClockJSONRequestBody defines body for MoveClock for application/json ContentType.
+type MoveClockJSONRequestBody = ClockMove
+
 // RecordUsageJSONRequestBody defines body for RecordUsage for application/json ContentType.
 type RecordUsageJSONRequestBody = UsageEvents
 
@@ -1896,6 +1913,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/test/authenticated (the `TestAuthenticated` operationId).
 	TestAuthenticated(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MoveClockWithBody Move time on
+	//
+	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+	// 409 `conflict` where one is not.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+	MoveClockWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MoveClock Move time on
+	//
+	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+	// 409 `conflict` where one is not.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+	MoveClock(ctx context.Context, body MoveClockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestPublic Answers anybody
 	//
@@ -2729,6 +2770,50 @@ func (c *RawClient) TestAPIKey(ctx context.Context, params *TestAPIKeyParams, re
 // Corresponds with GET /v1/test/authenticated (the `TestAuthenticated` operationId).
 func (c *RawClient) TestAuthenticated(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTestAuthenticatedRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MoveClockWithBody Move time on
+//
+// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+// 409 `conflict` where one is not.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+func (c *RawClient) MoveClockWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMoveClockRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MoveClock Move time on
+//
+// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+// 409 `conflict` where one is not.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+func (c *RawClient) MoveClock(ctx context.Context, body MoveClockJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMoveClockRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4574,6 +4659,46 @@ func NewTestAuthenticatedRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewMoveClockRequest calls the generic MoveClock builder with application/json body
+func NewMoveClockRequest(server string, body MoveClockJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMoveClockRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewMoveClockRequestWithBody constructs an http.Request for the MoveClock method, with any body, and a specified content type
+func NewMoveClockRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/test/clock")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewTestPublicRequest constructs an http.Request for the TestPublic method
 func NewTestPublicRequest(server string) (*http.Request, error) {
 	var err error
@@ -5605,6 +5730,30 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/test/authenticated (the `TestAuthenticated` operationId).
 	TestAuthenticatedWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*TestAuthenticatedResponse, error)
+
+	// MoveClockWithBodyWithResponse Move time on
+	//
+	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+	// 409 `conflict` where one is not.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+	MoveClockWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MoveClockResponse, error)
+
+	// MoveClockWithResponse Move time on
+	//
+	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+	// 409 `conflict` where one is not.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+	MoveClockWithResponse(ctx context.Context, body MoveClockJSONRequestBody, reqEditors ...RequestEditorFn) (*MoveClockResponse, error)
 
 	// TestPublicWithResponse Answers anybody
 	//
@@ -7350,6 +7499,61 @@ func (r TestAuthenticatedResponse) ContentType() string {
 	return ""
 }
 
+type MoveClockResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Clock
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MoveClockResponse) GetJSON200() *Clock {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r MoveClockResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r MoveClockResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MoveClockResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MoveClockResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MoveClockResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MoveClockResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type TestPublicResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8675,6 +8879,42 @@ func (c *ClientWithResponses) TestAuthenticatedWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseTestAuthenticatedResponse(rsp)
+}
+
+// MoveClockWithBodyWithResponse Move time on
+//
+// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+// 409 `conflict` where one is not.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+func (c *ClientWithResponses) MoveClockWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MoveClockResponse, error) {
+	rsp, err := c.MoveClockWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMoveClockResponse(rsp)
+}
+
+// MoveClockWithResponse Move time on
+//
+// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+// 409 `conflict` where one is not.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/test/clock (the `MoveClock` operationId).
+func (c *ClientWithResponses) MoveClockWithResponse(ctx context.Context, body MoveClockJSONRequestBody, reqEditors ...RequestEditorFn) (*MoveClockResponse, error) {
+	rsp, err := c.MoveClock(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMoveClockResponse(rsp)
 }
 
 // TestPublicWithResponse Answers anybody
@@ -10105,6 +10345,46 @@ func ParseTestAuthenticatedResponse(rsp *http.Response) (*TestAuthenticatedRespo
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest TestResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMoveClockResponse parses an HTTP response from a MoveClockWithResponse call
+func ParseMoveClockResponse(rsp *http.Response) (*MoveClockResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MoveClockResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Clock
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

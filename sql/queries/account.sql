@@ -94,10 +94,6 @@ SELECT * FROM accounts WHERE id = @id FOR NO KEY UPDATE;
 -- name: GetMembership :one
 SELECT role FROM memberships WHERE account_id = @account_id AND user_id = @user_id;
 
--- name: GetEmailState :one
--- GetEmailState tells of the person behind a personal account.
-SELECT u.email_confirmed_at FROM accounts a JOIN users u ON u.id = a.personal_of WHERE a.id = @account_id;
-
 -- name: ListStandingFacts :many
 -- ListStandingFacts has no row for an account without subscriptions. The rank is that of the catalogue, NULL for a tier that it
 -- does not know.

@@ -40,7 +40,7 @@ func (w *World) Run(t testing.TB, env map[string]string) *Instance {
 	ctx, cancel := context.WithCancel(context.Background())
 	started, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- serve.Run(ctx, cfg, log, serve.Options{Listener: l, Started: func() { close(started) }})
+		ended <- serve.Run(ctx, cfg, log, serve.Options{Listener: l, Clock: w.clock, Started: func() { close(started) }})
 	}()
 	select {
 	case <-started:

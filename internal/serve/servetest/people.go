@@ -39,11 +39,14 @@ func (w *World) Admin(t testing.TB) Person {
 	return w.person(t, supabase.SignUpOptions{AppMetadata: map[string]any{"saaskit_role": "admin"}})
 }
 
+// password is what everybody has.
+const password = "correct horse battery"
+
 func (w *World) person(t testing.TB, o supabase.SignUpOptions) Person {
 	t.Helper()
 	p := Person{Email: strings.ToLower(rand.Text()) + "@example.com"}
 	var err error
-	p.Subject, p.Session, err = w.Supabase.SignUp(p.Email, "correct horse battery", o)
+	p.Subject, p.Session, err = w.Supabase.SignUp(p.Email, password, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,4 +88,15 @@ func (w *World) Key(t testing.TB, p Person, scopes ...string) (id, secret string
 	w.Do(t, Request{Method: http.MethodPost, Path: "/v1/api-keys", Token: p.Token, Body: map[string]any{"name": "test", "scopes": scopes}}).
 		Want(http.StatusCreated, &key)
 	return key.ID, key.Secret
+}
+
+// LogIn signs somebody in again and returns the access token.
+func (w *World) LogIn(t testing.TB, p Person) string {
+	t.Helper()
+	var session struct {
+		AccessToken string `json:"access_token"`
+	}
+	w.Do(t, Request{Method: http.MethodPost, Path: "/v1/auth/login", Body: map[string]any{"email": p.Email, "password": password}}).
+		Want(http.StatusOK, &session)
+	return session.AccessToken
 }

@@ -20,6 +20,7 @@ import (
 	"example.com/saaskit/internal/devstack/supabase"
 	"example.com/saaskit/internal/postgres"
 	"example.com/saaskit/internal/postgres/pgtest"
+	"example.com/saaskit/internal/serve"
 	"example.com/saaskit/internal/stripeemu"
 )
 
@@ -45,6 +46,7 @@ type World struct {
 	t      testing.TB
 	env    map[string]string
 	binary string
+	clock  serve.Clock
 }
 
 // Options change a world.
@@ -53,6 +55,7 @@ type Options struct {
 	ManualMail bool              // e-mail addresses have to be confirmed
 	NoServer   bool              // the test starts its own servers, and names one in BaseURL
 	NoCatalog  bool              // nothing is on sale yet
+	Clock      bool              // time can be moved, for all parts together
 }
 
 // Start runs a server until the test ends. catalog.yaml is on sale, and Stripe's events come in.
@@ -60,8 +63,11 @@ func Start(t testing.TB, o Options) *World {
 	t.Helper()
 	w := &World{t: t, Log: &LogBuffer{}, Redis: redistest.Start(t)}
 	databaseURL := pgtest.NewURL(t)
-	supabaseURL := w.startSupabase(o)
 	stripeURL := w.startStripe()
+	if o.Clock {
+		w.clock = w.Stripe
+	}
+	supabaseURL := w.startSupabase(o)
 	w.env = map[string]string{
 		"DATABASE_URL": databaseURL, "DATABASE_MAX_CONNS": "8", "REDIS_URL": w.Redis.URL(), "METRICS_ADDR": "off",
 		"SUPABASE_URL": supabaseURL, "SUPABASE_JWT_SECRET": JWTSecret, "SUPABASE_SERVICE_ROLE_KEY": w.Supabase.ServiceRoleKey(),
@@ -116,8 +122,12 @@ func (w *World) startSupabase(o Options) string {
 	w.t.Helper()
 	l := listen(w.t)
 	url := "http://" + l.Addr().String()
+	now := time.Now
+	if o.Clock {
+		now = w.Stripe.Time
+	}
 	s, err := supabase.New(supabase.Config{
-		Issuer: url + "/auth/v1", JWTSecret: JWTSecret, AutoConfirm: !o.ManualMail, BcryptCost: 4, MailInterval: -1, Anonymous: true,
+		Now: now, Issuer: url + "/auth/v1", JWTSecret: JWTSecret, AutoConfirm: !o.ManualMail, BcryptCost: 4, MailInterval: -1, Anonymous: true,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.js';
-import type { ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetStripeEventData, GetStripeEventErrors, GetStripeEventResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListAuditLogData, ListAuditLogErrors, ListAuditLogResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListStripeEventsData, ListStripeEventsErrors, ListStripeEventsResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, ReplayStripeEventData, ReplayStripeEventErrors, ReplayStripeEventResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
+import type { ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetStripeEventData, GetStripeEventErrors, GetStripeEventResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListAuditLogData, ListAuditLogErrors, ListAuditLogResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListStripeEventsData, ListStripeEventsErrors, ListStripeEventsResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MoveClockData, MoveClockErrors, MoveClockResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, ReplayStripeEventData, ReplayStripeEventErrors, ReplayStripeEventResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -610,4 +610,27 @@ export const testApiKey = <ThrowOnError extends boolean = false>(options?: Optio
         }],
     url: '/v1/test/api-key',
     ...options
+});
+
+/**
+ * Move time on
+ *
+ * Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
+ * and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
+ * from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
+ * 409 `conflict` where one is not.
+ *
+ */
+export const moveClock = <ThrowOnError extends boolean = false>(options: Options<MoveClockData, ThrowOnError>): RequestResult<MoveClockResponses, MoveClockErrors, ThrowOnError> => (options.client ?? client).post<MoveClockResponses, MoveClockErrors, ThrowOnError>({
+    security: [{
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/test/clock',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
 });

@@ -5,6 +5,24 @@ export type ClientOptions = {
 };
 
 /**
+ * Give one of the two.
+ */
+export type ClockMove = {
+    /**
+     * Where to; at most two years ahead.
+     */
+    to?: string;
+    /**
+     * How far.
+     */
+    seconds?: number;
+};
+
+export type Clock = {
+    now: string;
+};
+
+/**
  * Name in the catalogue.
  */
 export type Slug = string;
@@ -2200,3 +2218,32 @@ export type TestApiKeyResponses = {
 };
 
 export type TestApiKeyResponse = TestApiKeyResponses[keyof TestApiKeyResponses];
+
+export type MoveClockData = {
+    body: ClockMove;
+    path?: never;
+    query?: never;
+    url: '/v1/test/clock';
+};
+
+export type MoveClockErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type MoveClockError = MoveClockErrors[keyof MoveClockErrors];
+
+export type MoveClockResponses = {
+    /**
+     * The time is now this.
+     */
+    200: Clock;
+};
+
+export type MoveClockResponse = MoveClockResponses[keyof MoveClockResponses];

@@ -47,6 +47,22 @@ func TestReferencedRowsAreLockedWithoutTheirKey(t *testing.T) {
 	}
 }
 
+var created = regexp.MustCompile(`(?m)^CREATE TABLE (\w+)`)
+
+// The list of tables in docs/architecture.md has each of them.
+func TestArchitectureNamesEveryTable(t *testing.T) {
+	t.Parallel()
+	const architecture = "../docs/architecture.md"
+	doc := texts(t, architecture)[architecture]
+	for file, text := range texts(t, "../sql/migrations/*.sql") {
+		for _, match := range created.FindAllStringSubmatch(text, -1) {
+			if table := match[1]; !strings.HasPrefix(table, "river_") && !strings.Contains(doc, "`"+table+"`") {
+				t.Errorf("docs/architecture.md does not name the table %s of %s", table, filepath.Base(file))
+			}
+		}
+	}
+}
+
 // texts reads files, by their names.
 func texts(t *testing.T, pattern string) map[string]string {
 	t.Helper()
