@@ -2,9 +2,12 @@ package stripehook
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -38,7 +41,7 @@ var quarantineReasons = []string{reasonClaim, reasonDecode, reasonEnvironment, r
 // maxVersions bounds the label of versions: what Stripe sends is its own.
 const maxVersions = 50
 
-func newMetrics() *metrics {
+func newMetrics(secrets int) *metrics {
 	counter := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "saaskit", Subsystem: "stripe", Name: name, Help: help}
 	}
@@ -64,9 +67,22 @@ func newMetrics() *metrics {
 		quarantined: prometheus.NewDesc("saaskit_stripe_events_quarantined", "Events kept aside, by reason.", []string{"reason"}, nil),
 		seen:        map[string]bool{},
 	}
+	// There from the beginning, each: see alarmReasons.
 	for _, reason := range alarmReasons {
 		m.alarms.WithLabelValues(reason)
 	}
+	for _, status := range []string{statusPending, statusIgnored, statusQuarantined} {
+		m.received.WithLabelValues(status)
+	}
+	m.finished.WithLabelValues(statusDone, "")
+	m.finished.WithLabelValues("dead", "")
+	for _, kind := range []string{kindSubscription, kindInvoice, kindCharge, kindSession} {
+		m.drift.WithLabelValues(kind)
+	}
+	for i := range secrets {
+		m.secretUsed.WithLabelValues(strconv.Itoa(i))
+	}
+	m.versions.WithLabelValues(apiVersion).Set(0)
 	return m
 }
 
@@ -116,7 +132,11 @@ func (s *Service) Collect(ch chan<- prometheus.Metric) {
 	for reason, n := range counts {
 		ch <- prometheus.MustNewConstMetric(s.metrics.quarantined, prometheus.GaugeValue, float64(n), reason)
 	}
-	if watermark, err := s.queries().GetStripeSweep(ctx); err == nil {
+	// Before the first sweep nothing is late.
+	if watermark, err := s.queries().GetStripeSweep(ctx); err == nil || errors.Is(err, pgx.ErrNoRows) {
+		if err != nil {
+			watermark = now
+		}
 		gauge(s.metrics.sweepAge, max(0, now.Sub(watermark).Seconds()))
 	}
 }

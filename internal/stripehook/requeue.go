@@ -39,7 +39,7 @@ func (s *Service) PeriodicJobs() []*river.PeriodicJob {
 		river.NewPeriodicJob(river.PeriodicInterval(retentionEvery),
 			func() (river.JobArgs, *river.InsertOpts) { return retentionArgs{}, nil }, onStart),
 		river.NewPeriodicJob(river.PeriodicInterval(sweepEvery),
-			func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil }, onStart),
+			func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil }, nil),
 		river.NewPeriodicJob(river.PeriodicInterval(reconcileEvery),
 			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{}, nil }, nil),
 		river.NewPeriodicJob(river.PeriodicInterval(censusEvery),

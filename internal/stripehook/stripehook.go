@@ -77,7 +77,7 @@ func New(c Config) (*Service, error) {
 	}
 	return &Service{
 		pool: c.Pool, stripe: c.Stripe, secrets: secrets, live: c.Livemode, appEnv: c.AppEnv,
-		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
+		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(len(secrets)), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
 		noUpgrade: c.NoUpgradeCredits,
 	}, nil
 }
