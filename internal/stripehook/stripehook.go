@@ -34,6 +34,8 @@ type Config struct {
 	ForgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
 	// NoUpgradeCredits lets an upgrade in the middle of a period grant nothing until the next one.
 	NoUpgradeCredits bool
+	// Pace bounds the reads of one object; [DefaultPace] outside tests.
+	Pace Pace
 	// Failpoints are for tests.
 	Failpoints Failpoints
 }
@@ -50,6 +52,7 @@ type Service struct {
 	jobs    *river.Client[pgx.Tx]
 	metrics *metrics
 	circuit circuit
+	pacing  pacing
 	fail    Failpoints
 	// noUpgrade is Config.NoUpgradeCredits.
 	noUpgrade bool
@@ -78,6 +81,6 @@ func New(c Config) (*Service, error) {
 	return &Service{
 		pool: c.Pool, stripe: c.Stripe, secrets: secrets, live: c.Livemode, appEnv: c.AppEnv,
 		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(len(secrets)), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
-		noUpgrade: c.NoUpgradeCredits,
+		noUpgrade: c.NoUpgradeCredits, pacing: pacing{Pace: c.Pace},
 	}, nil
 }

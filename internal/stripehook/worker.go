@@ -78,6 +78,11 @@ func (s *Service) work(ctx context.Context, id string, last bool) error {
 	if wait := s.circuit.pause(s.now()); wait > 0 {
 		return river.JobSnooze(wait)
 	}
+	if l, known := looks[event.Type]; known && l.moment == nil && !l.gone {
+		if wait := s.pacing.wait(event.RootID, time.Now()); wait > 0 {
+			return river.JobSnooze(wait) // by then a look of another event has covered it, most likely
+		}
+	}
 	return s.conclude(ctx, event, s.attempt(ctx, event), last)
 }
 
