@@ -178,6 +178,24 @@ func (e LogOutRequestScope) Valid() bool {
 	}
 }
 
+// Defines values for PaymentDueTodo.
+const (
+	PaymentDueTodoConfirmPayment      PaymentDueTodo = "confirm_payment"
+	PaymentDueTodoUpdatePaymentMethod PaymentDueTodo = "update_payment_method"
+)
+
+// Valid indicates whether the value is a known member of the PaymentDueTodo enum.
+func (e PaymentDueTodo) Valid() bool {
+	switch e {
+	case PaymentDueTodoConfirmPayment:
+		return true
+	case PaymentDueTodoUpdatePaymentMethod:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PrincipalKind.
 const (
 	PrincipalKindAPIKey  PrincipalKind = "api_key"
@@ -286,6 +304,45 @@ func (e StripeEventStatus) Valid() bool {
 	case StripeEventStatusPending:
 		return true
 	case StripeEventStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionCancelWhen.
+const (
+	SubscriptionCancelWhenNow       SubscriptionCancelWhen = "now"
+	SubscriptionCancelWhenPeriodEnd SubscriptionCancelWhen = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionCancelWhen enum.
+func (e SubscriptionCancelWhen) Valid() bool {
+	switch e {
+	case SubscriptionCancelWhenNow:
+		return true
+	case SubscriptionCancelWhenPeriodEnd:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionPreviewEffective.
+const (
+	SubscriptionPreviewEffectiveNothing   SubscriptionPreviewEffective = "nothing"
+	SubscriptionPreviewEffectiveNow       SubscriptionPreviewEffective = "now"
+	SubscriptionPreviewEffectivePeriodEnd SubscriptionPreviewEffective = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionPreviewEffective enum.
+func (e SubscriptionPreviewEffective) Valid() bool {
+	switch e {
+	case SubscriptionPreviewEffectiveNothing:
+		return true
+	case SubscriptionPreviewEffectiveNow:
+		return true
+	case SubscriptionPreviewEffectivePeriodEnd:
 		return true
 	default:
 		return false
@@ -752,6 +809,20 @@ type Invoice struct {
 	Total Money `json:"total"`
 }
 
+// InvoiceLine defines model for InvoiceLine.
+type InvoiceLine struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount      Money      `json:"amount"`
+	Description string     `json:"description"`
+	ID          *string    `json:"id,omitempty"`
+	PeriodEnd   *time.Time `json:"period_end,omitempty"`
+	PeriodStart *time.Time `json:"period_start,omitempty"`
+
+	// Proration Whether it settles a part of a period.
+	Proration bool  `json:"proration"`
+	Quantity  int64 `json:"quantity"`
+}
+
 // InvoiceList defines model for InvoiceList.
 type InvoiceList struct {
 	Data       []Invoice `json:"data"`
@@ -817,6 +888,12 @@ type NewCheckoutSession struct {
 	Tier *Slug `json:"tier,omitempty"`
 }
 
+// NewPortalSession defines model for NewPortalSession.
+type NewPortalSession struct {
+	// ReturnURL Of an allowed origin.
+	ReturnURL RedirectURL `json:"return_url"`
+}
+
 // Password Supabase Auth decides how strong it has to be.
 type Password = string
 
@@ -827,6 +904,66 @@ type PasswordResetRequest struct {
 
 	// RedirectTo Of an allowed origin.
 	RedirectTo *RedirectURL `json:"redirect_to,omitempty"`
+}
+
+// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+type PaymentDue struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount   Money `json:"amount"`
+	Attempts int64 `json:"attempts"`
+
+	// HostedInvoiceURL Where it can be paid by hand.
+	HostedInvoiceURL *string `json:"hosted_invoice_url,omitempty"`
+	InvoiceID        string  `json:"invoice_id"`
+
+	// NextPaymentAttempt When Stripe tries again by itself; absent where it does not.
+	NextPaymentAttempt *time.Time `json:"next_payment_attempt,omitempty"`
+
+	// Todo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+	Todo PaymentDueTodo `json:"todo"`
+}
+
+// PaymentDueTodo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+type PaymentDueTodo string
+
+// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+type PendingChange struct {
+	// ExpiresAt When it is given up.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// HostedInvoiceURL Where it can be paid or confirmed.
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	Interval         *Interval `json:"interval,omitempty"`
+	Quantity         int64     `json:"quantity"`
+	Tier             string    `json:"tier"`
+}
+
+// PortalSession defines model for PortalSession.
+type PortalSession struct {
+	URL string `json:"url"`
+}
+
+// PreviewedCharge The next invoice that the change leads to.
+type PreviewedCharge struct {
+	// AmountDue An amount in the currency's minor unit, as Stripe counts it.
+	AmountDue Money `json:"amount_due"`
+
+	// AppliedBalance An amount in the currency's minor unit, as Stripe counts it.
+	AppliedBalance Money     `json:"applied_balance"`
+	ChargedAt      time.Time `json:"charged_at"`
+
+	// Discount An amount in the currency's minor unit, as Stripe counts it.
+	Discount Money         `json:"discount"`
+	Lines    []InvoiceLine `json:"lines"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal Money `json:"subtotal"`
+
+	// Tax An amount in the currency's minor unit, as Stripe counts it.
+	Tax Money `json:"tax"`
+
+	// Total An amount in the currency's minor unit, as Stripe counts it.
+	Total Money `json:"total"`
 }
 
 // Principal defines model for Principal.
@@ -909,6 +1046,14 @@ type ResendRequestType string
 type RotateRequest struct {
 	// OverlapSeconds How long the old key goes on working.
 	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
+}
+
+// ScheduledChange A change that takes effect by itself.
+type ScheduledChange struct {
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+	Interval    *Interval  `json:"interval,omitempty"`
+	Quantity    int64      `json:"quantity"`
+	Tier        string     `json:"tier"`
 }
 
 // Scope What a key may do.
@@ -1008,6 +1153,11 @@ type Subscription struct {
 	CancelAt          *time.Time `json:"cancel_at,omitempty"`
 	CancelAtPeriodEnd bool       `json:"cancel_at_period_end"`
 
+	// CollectionPaused How Stripe treats invoices while collection is paused.
+	//
+	// Example: void
+	CollectionPaused *string `json:"collection_paused,omitempty"`
+
 	// Currency ISO 4217, lower case.
 	//
 	// Example: eur
@@ -1019,7 +1169,16 @@ type Subscription struct {
 	// ID Stripe's id.
 	ID       *string   `json:"id,omitempty"`
 	Interval *Interval `json:"interval,omitempty"`
-	Quantity *int64    `json:"quantity,omitempty"`
+
+	// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+	PaymentDue *PaymentDue `json:"payment_due,omitempty"`
+
+	// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+	PendingChange *PendingChange `json:"pending_change,omitempty"`
+	Quantity      *int64         `json:"quantity,omitempty"`
+
+	// ScheduledChange A change that takes effect by itself.
+	ScheduledChange *ScheduledChange `json:"scheduled_change,omitempty"`
 
 	// Status Stripe's word for it, or `none`.
 	//
@@ -1030,6 +1189,44 @@ type Subscription struct {
 	Tier     string     `json:"tier"`
 	TrialEnd *time.Time `json:"trial_end,omitempty"`
 }
+
+// SubscriptionCancel defines model for SubscriptionCancel.
+type SubscriptionCancel struct {
+	When *SubscriptionCancelWhen `json:"when,omitempty"`
+}
+
+// SubscriptionCancelWhen defines model for SubscriptionCancel.When.
+type SubscriptionCancelWhen string
+
+// SubscriptionChange defines model for SubscriptionChange.
+type SubscriptionChange struct {
+	Interval *Interval `json:"interval,omitempty"`
+
+	// ProratedAt Of a preview of the last quarter of an hour.
+	ProratedAt *time.Time `json:"prorated_at,omitempty"`
+	Quantity   *int64     `json:"quantity,omitempty"`
+
+	// Tier Name in the catalogue.
+	Tier *Slug `json:"tier,omitempty"`
+}
+
+// SubscriptionPreview defines model for SubscriptionPreview.
+type SubscriptionPreview struct {
+	// Charge The next invoice that the change leads to.
+	Charge *PreviewedCharge `json:"charge,omitempty"`
+
+	// DueNow An amount in the currency's minor unit, as Stripe counts it.
+	DueNow      Money                        `json:"due_now"`
+	Effective   SubscriptionPreviewEffective `json:"effective"`
+	EffectiveAt time.Time                    `json:"effective_at"`
+	Interval    Interval                     `json:"interval"`
+	ProratedAt  *time.Time                   `json:"prorated_at,omitempty"`
+	Quantity    int64                        `json:"quantity"`
+	Tier        string                       `json:"tier"`
+}
+
+// SubscriptionPreviewEffective defines model for SubscriptionPreview.Effective.
+type SubscriptionPreviewEffective string
 
 // TestResult defines model for TestResult.
 type TestResult struct {
@@ -1368,6 +1565,13 @@ type CreateCheckoutSessionParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreatePortalSessionParams defines parameters for CreatePortalSession.
+type CreatePortalSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
 // GetCreditsParams defines parameters for GetCredits.
 type GetCreditsParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
@@ -1414,6 +1618,43 @@ type GetSubscriptionParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
 	// has to name one.
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// UpdateSubscriptionParams defines parameters for UpdateSubscription.
+type UpdateSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelSubscriptionParams defines parameters for CancelSubscription.
+type CancelSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PreviewSubscriptionParams defines parameters for PreviewSubscription.
+type PreviewSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// ResumeSubscriptionParams defines parameters for ResumeSubscription.
+type ResumeSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // TestAPIKeyParams defines parameters for TestAPIKey.
@@ -1523,8 +1764,20 @@ type VerifyEmailJSONRequestBody = VerifyRequest
 // CreateCheckoutSessionJSONRequestBody defines body for CreateCheckoutSession for application/json ContentType.
 type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 
+// CreatePortalSessionJSONRequestBody defines body for CreatePortalSession for application/json ContentType.
+type CreatePortalSessionJSONRequestBody = NewPortalSession
+
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
+
+// UpdateSubscriptionJSONRequestBody defines body for UpdateSubscription for application/json ContentType.
+type UpdateSubscriptionJSONRequestBody = SubscriptionChange
+
+// CancelSubscriptionJSONRequestBody defines body for CancelSubscription for application/json ContentType.
+type CancelSubscriptionJSONRequestBody = SubscriptionCancel
+
+// PreviewSubscriptionJSONRequestBody defines body for PreviewSubscription for application/json ContentType.
+type PreviewSubscriptionJSONRequestBody = SubscriptionChange
 
 // MoveClockJSONRequestBody defines body for MoveClock for application/json ContentType.
 type MoveClockJSONRequestBody = ClockMove
@@ -1603,6 +1856,9 @@ type ServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx echo.Context, params CreateCheckoutSessionParams) error
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx echo.Context) error
@@ -1621,6 +1877,18 @@ type ServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx echo.Context, params GetSubscriptionParams) error
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx echo.Context, params TestAPIKeyParams) error
@@ -2264,6 +2532,35 @@ func (w *ServerInterfaceWrapper) CreateCheckoutSession(ctx echo.Context) error {
 	return err
 }
 
+// CreatePortalSession converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePortalSession(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePortalSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePortalSession(ctx, params)
+	return err
+}
+
 // ListCreditPacks converts echo context to params.
 func (w *ServerInterfaceWrapper) ListCreditPacks(ctx echo.Context) error {
 	var err error
@@ -2456,6 +2753,167 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetSubscription(ctx, params)
+	return err
+}
+
+// UpdateSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateSubscription(ctx, params)
+	return err
+}
+
+// CancelSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelSubscription(ctx, params)
+	return err
+}
+
+// PreviewSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PreviewSubscription(ctx, params)
+	return err
+}
+
+// ResumeSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeSubscription(ctx, params)
 	return err
 }
 
@@ -2925,7 +3383,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tiers/:tier", wrapper.GetTier, options.OperationMiddlewares["getTier"]...)
 	router.GET(options.BaseURL+"/v1/credit-packs", wrapper.ListCreditPacks, options.OperationMiddlewares["listCreditPacks"]...)
 	router.POST(options.BaseURL+"/v1/billing/checkout-sessions", wrapper.CreateCheckoutSession, options.OperationMiddlewares["createCheckoutSession"]...)
+	router.POST(options.BaseURL+"/v1/billing/portal-sessions", wrapper.CreatePortalSession, options.OperationMiddlewares["createPortalSession"]...)
 	router.GET(options.BaseURL+"/v1/subscription", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.PATCH(options.BaseURL+"/v1/subscription", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/preview", wrapper.PreviewSubscription, options.OperationMiddlewares["previewSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/cancel", wrapper.CancelSubscription, options.OperationMiddlewares["cancelSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.GET(options.BaseURL+"/v1/invoices", wrapper.ListInvoices, options.OperationMiddlewares["listInvoices"]...)
 	router.GET(options.BaseURL+"/v1/transactions", wrapper.ListTransactions, options.OperationMiddlewares["listTransactions"]...)
 	router.GET(options.BaseURL+"/v1/credits", wrapper.GetCredits, options.OperationMiddlewares["getCredits"]...)
@@ -4176,6 +4639,63 @@ func (response CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
+type CreatePortalSessionRequestObject struct {
+	Params CreatePortalSessionParams
+	Body   *CreatePortalSessionJSONRequestBody
+}
+
+type CreatePortalSessionResponseObject interface {
+	VisitCreatePortalSessionResponse(w http.ResponseWriter) error
+}
+
+type CreatePortalSession201JSONResponse PortalSession
+
+func (response CreatePortalSession201JSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSession4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSession4XXApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSessiondefaultApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListCreditPacksRequestObject struct {
 }
 
@@ -4511,6 +5031,263 @@ type GetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitGetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptionRequestObject struct {
+	Params UpdateSubscriptionParams
+	Body   *UpdateSubscriptionJSONRequestBody
+}
+
+type UpdateSubscriptionResponseObject interface {
+	VisitUpdateSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type UpdateSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UpdateSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers UpdateSubscription200ResponseHeaders
+}
+
+func (response UpdateSubscription200JSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscription4XXApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptionRequestObject struct {
+	Params CancelSubscriptionParams
+	Body   *CancelSubscriptionJSONRequestBody
+}
+
+type CancelSubscriptionResponseObject interface {
+	VisitCancelSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type CancelSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type CancelSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers CancelSubscription200ResponseHeaders
+}
+
+func (response CancelSubscription200JSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscription4XXApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptionRequestObject struct {
+	Params PreviewSubscriptionParams
+	Body   *PreviewSubscriptionJSONRequestBody
+}
+
+type PreviewSubscriptionResponseObject interface {
+	VisitPreviewSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type PreviewSubscription200JSONResponse SubscriptionPreview
+
+func (response PreviewSubscription200JSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscription4XXApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptionRequestObject struct {
+	Params ResumeSubscriptionParams
+}
+
+type ResumeSubscriptionResponseObject interface {
+	VisitResumeSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type ResumeSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ResumeSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers ResumeSubscription200ResponseHeaders
+}
+
+func (response ResumeSubscription200JSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscription4XXApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5557,6 +6334,9 @@ type StrictServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx context.Context, request CreateCheckoutSessionRequestObject) (CreateCheckoutSessionResponseObject, error)
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx context.Context, request CreatePortalSessionRequestObject) (CreatePortalSessionResponseObject, error)
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx context.Context, request ListCreditPacksRequestObject) (ListCreditPacksResponseObject, error)
@@ -5575,6 +6355,18 @@ type StrictServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx context.Context, request GetSubscriptionRequestObject) (GetSubscriptionResponseObject, error)
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx context.Context, request UpdateSubscriptionRequestObject) (UpdateSubscriptionResponseObject, error)
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx context.Context, request CancelSubscriptionRequestObject) (CancelSubscriptionResponseObject, error)
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx context.Context, request PreviewSubscriptionRequestObject) (PreviewSubscriptionResponseObject, error)
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx context.Context, request ResumeSubscriptionRequestObject) (ResumeSubscriptionResponseObject, error)
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx context.Context, request TestAPIKeyRequestObject) (TestAPIKeyResponseObject, error)
@@ -6436,6 +7228,54 @@ func (sh *strictHandler) CreateCheckoutSession(ctx echo.Context, params CreateCh
 	return nil
 }
 
+// CreatePortalSession operation middleware
+func (sh *strictHandler) CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error {
+	var request CreatePortalSessionRequestObject
+
+	request.Params = params
+
+	var body CreatePortalSessionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePortalSession(ctx.Request().Context(), request.(CreatePortalSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePortalSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePortalSessionResponseObject); ok {
+		return validResponse.VisitCreatePortalSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListCreditPacks operation middleware
 func (sh *strictHandler) ListCreditPacks(ctx echo.Context) error {
 	var request ListCreditPacksRequestObject
@@ -6601,6 +7441,175 @@ func (sh *strictHandler) GetSubscription(ctx echo.Context, params GetSubscriptio
 		return err
 	} else if validResponse, ok := response.(GetSubscriptionResponseObject); ok {
 		return validResponse.VisitGetSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateSubscription operation middleware
+func (sh *strictHandler) UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error {
+	var request UpdateSubscriptionRequestObject
+
+	request.Params = params
+
+	var body UpdateSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSubscription(ctx.Request().Context(), request.(UpdateSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateSubscriptionResponseObject); ok {
+		return validResponse.VisitUpdateSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelSubscription operation middleware
+func (sh *strictHandler) CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error {
+	var request CancelSubscriptionRequestObject
+
+	request.Params = params
+
+	var body CancelSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelSubscription(ctx.Request().Context(), request.(CancelSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelSubscriptionResponseObject); ok {
+		return validResponse.VisitCancelSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PreviewSubscription operation middleware
+func (sh *strictHandler) PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error {
+	var request PreviewSubscriptionRequestObject
+
+	request.Params = params
+
+	var body PreviewSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSubscription(ctx.Request().Context(), request.(PreviewSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PreviewSubscriptionResponseObject); ok {
+		return validResponse.VisitPreviewSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeSubscription operation middleware
+func (sh *strictHandler) ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error {
+	var request ResumeSubscriptionRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeSubscription(ctx.Request().Context(), request.(ResumeSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeSubscriptionResponseObject); ok {
+		return validResponse.VisitResumeSubscriptionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7119,168 +8128,190 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3pdhs5utirIMyc08stUrQs9yL/SDRuzx3dtts+lp2epKWQYNVHEsMqoBpAieb4KCdPkwfLk9yDD0Bt",
-	"RJFFWbLl7v7RFslagA/fvn4YxCLLBQeu1eD0w2AJNAGJf54nkOVCA9dvIE/pBhLzbQIqlizXTPDB6WCq",
-	"ZQFTsl6CBKKXQChXa5CEKaKXVBMxJ5QToDJlIImE3wtQmqyZXuLVimZAyvfEm+HPsBkNooGKl5BR8zrg",
-	"RTY4/W1g3jO4igZ6k8PgdKC0ZHwxuLmJBm/sQ89/2l7dLzQDsxCmylczTkQhSSoWqvmi9oNvokFOJc1A",
-	"O3CcxbEouP47Amj7XW/N5u0lRAtCY03mQo7IGSkUyK8UyUEqwWlaXmWBxrQBVgpzTUShnxJKVrAxX81E",
-	"wRPzKKYVEWvu7zOXKJDXLAZz6SVfUmUu4waWgsPokg+iATNrsoc5iAbmt8Hp4IJStWJ66LbS2P9cyIzq",
-	"wemgKFgyCAH6WSGVCOx8yuG9nsT469ScuDnZnC6AzGAuJIz8cn4vQG6q1dg7GovI6PsXwBd6OTh98ug4",
-	"GmSM+8+PQkuqoc7PsNle2ku6AkUokaDlhig6hxF5lxtoHT95QnLJuKazFMjZxbPzcxIvqaSxOe+IzAyy",
-	"UCIpT0RG3r07/2nUBdUW/nZt6PjJk/aGcqo1SPPM//3bfxn+n6t/+0sQ8D/DxmI3vj6nelm9fAWbCZ6X",
-	"QXAmDY0aUjnsZF+wjOnyBa1jSvHH+gMTmNMi1YPT43FkdsgyQ6OPxmPcn/tUvodxDQuQlqQkqFxwBUhR",
-	"r6WYpZCZP2PBDaMxf9I8T1lMzQke5faKf/unMsf5obaGv0iYD04H//WoYl9H9ld15J+Lb2wixBmRMC8U",
-	"TcnXb/72jPx48uT7b0aDm2hwAUox+5KOtRy2Bv+8wBou2IJDQhjHF78Fpd+AQnje0btrjwy8/lyTtZAr",
-	"NcKjd/cgg3t97ogolyIHqZk9JpqmYg3JhOX4kWnIVIBjlgdOpaQb8zmWQDUkE6obaJhQDUPNMtjGxWgA",
-	"73MmQR10D0t6oHk0SKnSk0KVC2qCxbIFSjLGCw0kpRoZV78VWFIJgETFIocm2HZijbk8BEqlqQws+q+w",
-	"YJwzvvBsV0EswVArvKdZnuJiVpOUXcPk8fzfDd/QgmhIUyM6FKE5lXo0OOVFmoYYQ8VUfhsgUHGj5bb8",
-	"uhpHXQlpMfsnxNos36LWC6b0NnolVNPeAHI4GoBQTQiFxHlzL/jO7oW+y81pI+4nCTOwpunr2qLnNFWA",
-	"zK7+rWHovQinJhROHgewKaPvz+21T8atjUaD98OFGJrvhmrF8qHI7fKGuTCMVrrF9aMkc+xG/nmZ0YnX",
-	"tRV7Nt8tl2+P9dXGj7c3XnD2ewHud7venrC4CR20U4G2uV0cg1LbpPbrEvQSpFG+iln5A1mwa1QxK+WP",
-	"kpyyhGij8HKxHlX8YiZECpTfljX2ZHMrxpO65uz1TnMt0CygRO/gX1KkENZ1Y5qmRq81vMa9Saw56kUZ",
-	"ZDOQ2y+KBpWdYG83ei5FBdkxIXNULKheG3Cul0IBmQPVhTR6HU8IaieKLEWatKC9i40hjEpuhm+M/Mnv",
-	"Z2b2oJ+/z4UMI5DHrJ2czF12Ew1oziaGHd8BF6RFwvQkFYv+zzJ3POdabjpEuHmglpQrGpuz6L/KZ3jv",
-	"2+rW0AsYvxYsPoBZnNsbgkKyRpgHcJ/aXaGn3mrve3ZdKLqA3g97Z65+KzRNt5/Vwm5aWnYlUrXhUoN5",
-	"a3Ph4/arrSNXkCyMtKM8DvALiwnOJRCLDCoPgKE9Q7QtGso8CZXsjnH93clg26qIBnBt7JUax8sE18sg",
-	"n5MiTcV1iL949q6XsDGGuFGZzAcmCT4uxMbbsM8c6O2CgjCqiC3AN7QzQCrdzR3iyHKkELensRZy4nn+",
-	"1s/3KGc0lQvQE5bsV7fwAW5/jSXv57UGYC8sO/sYtdE9ppPP3ZH22HhNl2SY9ARwCCGM9cqTvfjAwtjQ",
-	"RJaaiaAly8OPm2tLLWFFuKE2VnCwfp+Db7tHZGV5WL2xXsEueO1C8fLXDtrrTwLlkTUfWX99DzrRy3eq",
-	"yy9pFCxCFbkocjqjCoi5nKy4WKPqmo3IlCVT67QFo9+ax3qT0qpFRIsV8IhwofFbfCRL7EVMkbPX59ts",
-	"/FYOgIyyNAhv/GUSCz5nMrsfNDG7mmSgqecuu8UyyJf+2sB57zqnO7IwD19mDcC7bnqOF6EPXKm1kMle",
-	"n5u/LmhtPVtCvBKFrnnZmhu5vdun5VtDTvaVKlETiLLvHAXPW6Y9Sddc2bCpQ6f7LBXxau+hNnfOxbrv",
-	"llvrMnd2ruKluN6PXk3Y/btReQQHDzi9FtskrSAWPAnYx38XazKnsuEz8zpb6SP+7vH4++PxPkdxNNAi",
-	"qKEZ21E8JVSTTChtFkg2QKUidAk06euuCyKo5SrobX1TwriNpbFIoK5oxrW7JuXRXB3A1VpHii/wV1+F",
-	"16mKDFzM60BUa+ofTej+Tch6VElFhHGSpzQu0WHaih5NiQ2ENMDeqct0K/T1AEL13z4Maay+GTgaj0Oa",
-	"P8xBQtA6+Z+ikBhgwwjaXEgr0VQOPGF88ZRYz5MBSN3PYy40mv7I7mFHmGf3mTvQ7DxtHx74CCuJXlPm",
-	"nH1tAJwpwjRZU0UkWyw1QaXPAqFmCQYpO0C61R39FN0WOFr3R5VZVe0gCCura1RBDJqmr+aD0996ulI+",
-	"bDM6CQGX+yuebjwqzJlU2oW8R+Rck5hyoyDNgEigCaELygKCJxq8H/rHG1U4wJGu7I7QnAic/KeKrCwk",
-	"5RqSnijWU8mShr1x86HfY5UoZNzgu7R0NRgFJV4N3ErDCQJbstw9sL6Saqt7VW17LK+plfRb55Iwm0jR",
-	"x3HhT8TQ2yShm4BY/cWwmEaqAJ0p4Hq04wR2ervSYrfHN5cHueNeCh7yRO6IHXkYla/aDeQ7CBrVTmzf",
-	"QjtN+21n5g523D7CBdVGt7Kn6PZP1u4UeyDKjKYG2yelNd7jntuwiJZQ3WYh8znEZiv3GbdoJZdIuBYr",
-	"QON0vaSYk4E+ECIkSZjKC22UQrEiMxqvIjKVoLSQmJNEtSEZCbqQHFA99AzEcovIKHBGwJaaPfIE8z78",
-	"Ax8U9iPWtYn+8YZSlDUPtHFYLSj3wsU7o5E9buu78ZI9q5hki4C6VZRf0XNMuRGtRjHTPtjTn3oCuFW+",
-	"cIqxpOkS0mRKtFigL7jn481NPWkyFfrQ8IkR/3ud/iXc3GqqPbt3Bo+hkAaFA1lT5xevyMnxo+8jkoo1",
-	"SBJThbkQlcMQCjlopi/R4b+uPjy++UuIsp9746fm2Ob0v7tPo1hkdUhb46elU580dOpQ0PxvNioYcAmI",
-	"DPSS8YUNP/igA4kF15Rx9ZRMr2laZTFaKZsJDFRSTijZgNo2hO9A1OJre3IQfEjoGM+5BnlN0+0ASDQw",
-	"xnGQf/kgWocMmyR2Xb0Ev7slp/shUt4zY2nK+GIigaoOWXMb+bUUytzi4luTsHfHC6Ttr91teTIP/s4L",
-	"DGsHlSbKDlsp3iAKPRHzyYw2HMi1LAGlqS5Uk3IQzqGci1qQr9NjjTHEfocUVJztevyDmmcf1ZFnrxbt",
-	"MPAOJNeOgPDdyKsXYnHOb+dx+QS+1voWPOssH9SxnVeFvt1+MLGnkQI6SEWMqOB5j/+8SMUM/xBGlqqw",
-	"aba1OIt82x4KTixyecs7dsLrK0UyxoUkBWc6whgHeoAJ+mgUYfojg8txTUrulNb+us6ocPmk0KH8Auua",
-	"5+IAl14zxawFtSSRoBQooytz0Jj2Sb5+dv7Tm2+sMMzohhTKZuSsYPOUUL5piEHIco0Z+XeRvPZQktLa",
-	"KcEr2GBCgig0sVchYBJBuEDNoQGAe8hk2/Lsdwn7X2AdCKUcgC+x0QpTLxl3beUNJExCrN+9eVFLBMqd",
-	"26OP3nM46URIeV6b2c303XUo+TBCeYtN+VSz/btp++n9kptvj+rwDZ3f6xqHb2mpjdBsAjFLQJGlWBOl",
-	"peALQ4+u0GMGLZfz93sqJbb8jdVC3oAC/Slkm3SQn9jQTu9DCkq4IGgl4zHLLeq0mKT9su30VoU0p0VS",
-	"uIY0EC2sWSs0fRROtjgsoSPJGN+ZekTMsjGcpDC+gHcwpSXVQipCJV7BDRZUSZThDFNXGHKbjNFC2XxI",
-	"m3xkcNwGhoKmRBdbfTW3pUxPrQyx23GpntEBRQTuQCaHRPBvE3dwLhq3nTCGleUq4bBgOxRtpNhTkkux",
-	"kDRTjqjJbOO0kgq/GFfFfM5iBlxPKv9owD+nHc0FvCNLmufAISEovilPrAdsLYrUfJfmwQg4SClkMN2Z",
-	"xUuSU6mVJw1fQmewcG14Um+x6CD33LwrdMbNNJxW/gqkqWF+WhBV5LmQOriPylQq44lPfvyxFkU8qYUF",
-	"6+EqprsynJUPB2I+HxGx4/oQXID9YsvF5EuY1JH1MSHZigT2Jyrjr36BNdvLxYhrMNuBrBbkWxhrlHTv",
-	"5W0teCaSzWgakSmWgeFfOdXL0dQokVMX8q32YlSVJjLjA0qtd1s/BOWTX3fvv1xjdU9oo3VpEWRCnDgl",
-	"mQjJFqwZxywka7maxic/BFb9BuYS1PJ2klLamyeYQnVomWMoWFgHU/PhYQgp4MlDFvJ16vF2pWILXuQ1",
-	"w7L6wuaBLSlfwP6IX7fG8EZoqm+ZSiGuQaY0nzTSYdzSx1EgNSYV6IAEItIEDY6FMHYZx1o8Z2JUaTLj",
-	"kx8aKRAB1hWyni8q83xLPNi6YmvX1EMhToc5lUCTKjrX/riWDPNNMRXc/2g/2J+uQnhr3jG8ptIwCWVe",
-	"5lJH3tj7XSCg+elX9yZMenc/4d/2h6tmrWaodqeis71qsDdHQ2rZhT3anlGALRrf+268cuIRv8Y/gUrU",
-	"v4K6zf5MZ5cIGqgMqGDTXm9jNQ2wuLeG6OeCLfi7/Hb08xATF+/YSNnjhkO7MtixoPRxUU1TsShQvrZj",
-	"LeZ/4+GPk6sP4+i743DcxbrCnl9DsM4tZ5NrkKor1mvel+VahXQj1DavgcwpSyFpU8jj4x4B6a0MJOe3",
-	"U3Sj+tfdxoXSIoPOhPcEUmaUt0kccvl1LDQR/DYB7lp07FpPHnVWIINXybZ/ZteQOVti26CzqNO1U/dr",
-	"ZyFITjepoMm+nPxg1DWDyNgAgoNRhblG5Y8qK9Oocq7CFeR11bzC9CrI0376xt3KFlxIVNAM7v9eUEm5",
-	"ZjysaEuIgV0fGBmS2MFE9cQAKUTYGEGAMLNzsYKEUH2KHU58SgLTCptILCzAKDHcIilSwF/qEZqwDbOV",
-	"6LSG2VKIlVH/1wD5wG8kbIlX0aKy9BMzGAcWp421ZgE9iAYVkM2nxMjZqx1WTd1WxXDLKByHCkWNnFAp",
-	"DZgSzWuZWC1CrQ6sxoiaRx/kqRXDu4PAUp193ltwqVF9eHAxMtOBAmSstNtZfex0gYLrkDfhOS9z5xeS",
-	"xkDWS5YC1jVvMkP+TBGj/ybFAR0SnGM0xPx/XQInlNgrUrT5bHSCKVLwBCRZ0w3R2MrF5sbc4rWTHCQT",
-	"yQS6Yq238Vbbe9rP7iu6GveWDR56JnPy5FYVMJ3VEkGGdBtv/O+FYSt60ze5s2RaHUszChR6YZiO0AXB",
-	"BYdpyz+L6VJBrwzrqolCCnEseQaJLSzA1Epi8xI9DZRqGFFLsTbyblrwFRdrPg07giSj6SG40Pb72Gr0",
-	"kl1WZekhXA7xlGZLmZbhugqjf153n+/25fkL2wsXq/Bq3BF0ZsruNGfKTN8e6Ym+MUBvDu9zhkJ16b3T",
-	"e2wHgr0F4QzkC3tlv+zbFk8ufeiYdy6hqpzuV4/OQL6WHWkSkvJVoKCHLZa2Q0PmmngFXBBdSb71R7kX",
-	"lJurHVQJvS7EeVECd9t68S0Tmst+wa5tBYvrPeekYjhfelZIFZBIzqZVVZAci9apJqLp/m04AOw9hjgn",
-	"tolQ7YS7YBa6yy+rVsPfDZ6P1nKQPG+dFl3hVe906JdlvkZf38qnCSS3sdn/EPVM4eiZG94rP84aEd1W",
-	"7T4+2OUENMxjRvnKWSmJi8q5POrIex4w8uE32/OQ+hZiuyS7jq1tNa+xKqd1WBUYoXOLDZorLkZzmGYU",
-	"yrLDqD4kkBzUT6aS2R5j6gvagzR3QcufIn37nQ/ffMRCrUOX8USsQwvFppu7MxibyP3j8fHjx98fjx9/",
-	"98OTk++/f/LD+HuiNOWJcjLTsPEiXhoF0kuzHji9tivcsxm/jxYA7SbKh1RJk7shexbHkOtQ9Smt/dLS",
-	"DoyNWrZXKbiGJCykksL2FAyqGLWHrF2bJgmEphJosukh/8v1Nd7TudHSL3mI25hlwFUwcHmGwWqvtCPw",
-	"I6LMmVNFKMlEAilBbidh4Tww7QyyXkZTWS5alZijV+zgOtAanvfRM1u8reU3FpqINMEsEsrJ4yckoRtF",
-	"uMN3n8me0M1htdJ77Lm9tbvjflqjp5XyZfs5Z4VD6sspg4Zyvf3ZZOmAqnIKH3kg+8971Df32k4wvvVc",
-	"tQmobjZsCwx6S9g6Dn0Cxt3BiH1VRLmaTnj8WvL9VjT8EAdPddY9JM0nhlCtoegtPBS+6SfwpEmzO/Es",
-	"5AXYRYpvl7DVM7sXkd2q8pGpPKWbSadh3rstTdi90lM73nbhl66thCk6S523PgXt/Prmz46eEzsaKfom",
-	"3e2W5GUwp6xBPKCpog971g412vJm7SkLMWiyp7HiAW0SG40ab4LZ6EIeiip9ovDBCHz9bVGZZOk31QWN",
-	"OzAL7Gr22gMtfcr6QoW1CFOqNPZ0348LO9TbWjz/8Dhk2XVKGc2GzkSB32UK0mtQI2Ir5QuFvlyfbLl2",
-	"d9YzX4ILu0AE7dmWqZ3eFY5v/gx5Wa+CrRNJKhYtLTHcrKQPG7jqwaXNQ7pO4q46ULUYZyOVbtyr5ud/",
-	"gGTzTd88kvb8CbECPrX9JKfIgaY2TGATWpZULaeEpsIGkz8muS2UvbdXye/M+zELu4uH+fhsMEnOhkzF",
-	"te3nn9EFi1OGrljGr22a1WHJdPhrCKMqjanK4Euw2MWvbCmwZth+2dWhE/O940Iyvbkw8G84e7tKd1xq",
-	"glcRyNt6Hv1XikzfDzGre4rJqq7HnfnCRRk14QCJGpGzVAmMM3IjCP+KeVi2713n7Id/DM9en7upD569",
-	"5sw153WGxK61lyXJdsFGh8M4p8VnZU0N6862kpMMh+6xU+w4Y2u6fGDAy3GzusTxnkveZbKQr23CBXoF",
-	"RbL5xjxROdhMXYRmShCBVPkFZv+5gvlGeuA0wi+VIILvGEKyG2QY9psYNC7LucOjTPDC4UV5YeBhXlLb",
-	"jLq/een+H7++HWzNhag1OTQI1SjHKQfFhNLzllrndswC43MRVmNnNF4RsGF1Si4ovTglZotDxiNy9vrc",
-	"mZp5SrmKykyoetfeqGwbYkCMiZejS37Jv/3216UwCltMsaJ69O235MzpdUSBsRLaPRy3tke+npp/hGT/",
-	"QpI59aj////v/5t+85RQX8LgHkj5JXeLJl9Py+M8xeuR+bpywjYVfTMiZ3Xruoa8lG8qJZQnjlKZ3ovD",
-	"Dgpv7FQP9e23WJ7gk+5rUz4sSVFjO81Sg94igelTMk1ErMok/VGWTLHMipKcSrqQNF/aEgAaL8tXaclA",
-	"GUhfmDOlnExbI2CcPLJ1A69fXbzFPb0+e/vs76eVgz08DcnAxbJj5csPiV6z2Jz3OZ6/H7Ak3VQmXODx",
-	"CTEc1nOOanbT0A9vOiU4q8lSZspi4ArJyxHUWU7jJQyPR2PX7dCitjo9Olqv1yOKP4+EXBy5e9XRi/Nn",
-	"z3+5eI73VKUUA8e1BtGgzC8cjEeP7EUiB05zNjgdPB6NR49tZuMS2fzR9aOjWvP0he2+VXLy82Rwar6s",
-	"hhfV5zN1tPmqLjlqzm+6uWoNozkej+9sAEvZ2317+kptTBSOfzn5xz+6nlYurxpoE1Xitfc9NZmKYLJc",
-	"8berm6gmWe3HhsD67crASBVZRuWmPeDKiy3Xxp/GGukYm9YuVL0T+RVqLTYxvZlsblaGZ55kjB+hhjx0",
-	"neuDZ58ypct+0FunHxpd1LBEDxiI1PU0F84Ojnf67mTXdCc6/Ndk1DHfaav9CsoJW7xFlWMGSdcULdsk",
-	"+M6HTu0lJzszqseFbmzY/RKcR4sAxf0Ca8NlsVffAyC5nTRmhLk7b0SAOj1h8ShSk6sj9TNQSuLCr5tU",
-	"ZfWpYeWL7KSsWraj6kddpU9ne1rfxyaedpGgM7VvTYKdyB6kLJe3GnrVo+Mf9rxrPPzxEIqn2ut9nvbL",
-	"wJKt+0WHB2pXdeZQJiJ7EyDr4hPOVrsdnzgb/i9fb/BHYBftPOEvnGuUuZIeXZR1ecW2mORumcjRB/x3",
-	"wpKbXVpaPXn605xkl7blgrMP+whf+dqKyCrwWElgAVSvtPBp0SvIbyUbwny9OVHSH+/OmZK3YR3DMO+4",
-	"6oVrR67w4fTDQ9xCNMiF0uGkK3RLIymKubFo7XCMyHp97KSFekVJFYPhYj0ivwgXi3H1/coagxFRwnZo",
-	"ZorQdE03yo43ReuuSY0Wck2CPMx0ao1Z/VS8eSdFPyVTp2XUGvetKRY/CDIDdC5AQmymR3Cs8bA+1zi0",
-	"JnfXUWASMi7tIWuSQq6I4Dh92dZsLejHiYKcDX3Gbbd5hj2s1Mfa5l+a9VFNt9yjSUTEtpdNrEvXT33+",
-	"3NKpy87/ShE3QqzEGo8FhmuHed7bcgwplvZxy6ac2wp9e8gRER9PicB26lqRJVXLsoyQnDnvVss5tuVo",
-	"u+T2warpQPPdvKZ2IdMQW7T+dNd17d4RNshC0f/3V5Fs7gwVqz5yN83YjYsXtWjg0Z29uNl+v4Nx+6Ox",
-	"5ZB4NH9I5tygp5d0Bbb7QpCObFCPK4YB3rLFR53lHn2wzZxuLLGloCFUszDH2PdciqxBcoKT2QbJg3Gl",
-	"seMVqpELeg1YVIWtgpheMo6T5WPBE3MHTVNiezeOAiqF4WIl7bSw6iS0OmR7D4rR2TUdeDRRt1+6Axp3",
-	"LWd2EFdUMr46gT0gkBszpwvaN4fyYDsWvwfv3fb851THy+1TLDAn4pYi4RNx+MaE6l5M/lMhoHdcrmDz",
-	"x+fqz3CzGKeMXNPQiGDflA1mmbuWU9S3YP1o3n8ksV1RwAC+RzLpVPA4rFGaL2lN8woCA3tFtKHhkjTS",
-	"BDM3bBgYq9GtVWybKxHgiYoI1Zdc8BgafWnHQUMXIfSwybfZdOrGEfDnVMr8Uf7pFDNcVewUANR4EBY2",
-	"YHEYsRZ6eZSKhW0j5ammZR6LxTkf3A9SNTqU95cJu6Hpu2x9hhNrerfZghsz0qZUDDPKUmQqZXel2mEV",
-	"ejm4ap+KKHT9WILx+Co7BhMr7k+VvuRT2xl9iuzN5Yi4Jqc+L9vga0Sm9pZp65oZ5r0yZRA1xAVT7O9+",
-	"f5hWax4fZF8B7d8cISQPztPx3PWwdJDdjUge3YYSFOxAqLO2P2Jda+/rBCD6ObhYc2zMLnTIwEIIN9o0",
-	"39ORBltB92Iix6GsRqRPxE4UJmu6IWwe3Pzo87MWzN+yS7aV0EYA9GMsroFeN8N3F1yUyHUv6kSzL+kf",
-	"jfc/f2+NCttiy+zUcenqtHoRr8QWqPdPtOYtz8vM6/s47nor1z8Rkdq2ydW0XbuDrZjG9sm7hPi9J089",
-	"ImGKxfH42JkbmIXhlA4HmrINPymLvnyeQBsjFLbIvCdkaPbfvAfSd8hzN6ZIaMByh0WCVT7wnimX7uwA",
-	"7qAdOhIbU8WcasYXhD0AtLW2l2t5f0vl1Sew73ZX+Y6v9+Rvak6s/9Qep6qdbTeqUNVKaDecS7lsqIfn",
-	"M7JoEJU4YBgO7iNzxXGYDFbf0G4sucb6qW5FxP5+n2KpWcH1R1NC3kACkBGKffvNYaWMr6xxaHXH3cez",
-	"Xgqasc6w+XopzrLzh5zNXu/4Fnb8ujEkX1Q6+69LN0NFQgJcM+pGwKD9bwszZpAKvjCyZ+uE63kSXHAo",
-	"0yTcZMOj2I1pGjq1QnWrIH9DXRb7EWKHNPL11HyYRmTqm1CZv30/puk3to2JLQgiOY1X5OtpbT5T82Lr",
-	"arVKLVNLUouXX3LvU/B5ZUqzNMURM08J5eh/sHf56TgYYGc8Ia5FOGE+R7Izwt4eWPUHCrW3t/apY+6h",
-	"17eb2Hvl2XXKNorUtJDp9I/v332VY19Zl1btgYVV7DV6dgS7079riWtoiGt3/lM1aVzdZyC4NR09dO6Z",
-	"4cmfNYG5rQ17ZoVWp6Jp/RBcj9VKctbag3bF259Vc+QfquT0SwwckO8kjk22rOOYcbLGqUup0GpEXgiX",
-	"+W8Qq6zmJUImIKtrMdHbXIVTsb/ckrKvFKkNvvJo4b5piNvGhJIWvhz5ge7d/n4sr57aBn1Tsl6KFJxD",
-	"B5Nv05R8fTI+NqJ3eybXFCtYp+X096ltUc1+L6pBUd7/XyvHPr3ktaJPd28rs82NN61nsyHpEl319LP+",
-	"jqiUzH4kahmxCAphC5E7opYHI32f2W0dbnPc7duxyXKXWuwrtivq/OOI3EPI/CI3WsiB5G3HCrXpu0YN",
-	"fSTx2/rlf66k5C0A9MtPBhovK9Y0oylGOelc47SBL1C+pJAsqo5XdyNtXBPb3Rh47i/6c+FdfbD7XmxL",
-	"JJ3rLyIPnlWnuWU5eLRQrVkeDjW2pl2UvVWxyIdDRKa2lhb1CTvgwPZXQT9A1fLddTHaLrarv/gB68ON",
-	"dXZIzToQrV/CD0Muq2J9FwI3vbxsOZJSbXALofQF68GqeZphQ3VXQwUDBZ9A2ImHP8E1pCLHgS4ZOjZ5",
-	"uonIyfiEQKoAo1/byGYefTclE1e3cQnXJls8eK2niiz69jmuA00zAdpA1J5pAtdDcwjblVgND6M93UIv",
-	"gWvssZzcxxk3nv8lHlWYqdfCvZiTNGScuE6M+w6kAf84FXYQftjK7AV48lL40U34uGoEubwGGZUfbaMo",
-	"FAjuK+fSgqxIsWeYFgtMV4guublqJhlf+BaJxqJFNjqnaapIUoDv6bimm1MigcOapioi0vY1Mu9wXfdV",
-	"5FJw0dnLQEU2k9eohGpE3jJjzxZcEcEvuUuW87OnbZHXjMarEak311KELsDnmtouWIQ5y9apmdSWO2fi",
-	"GkbkFU83bgCVTYPDLt9MEchmkCSQPL3kJ+MfyTQWfJ6yWPtqUMGdfA26ps3Dn+EZ3pN5ap5tzveTW6a4",
-	"qQ7Zqs2J2cpijHR8JjG5k20aoNmFNqRfnSppkjIOg9PvxrvZZrOAFek2L2Ypi++BYb62D/7yOGWYPfLN",
-	"zJDDAVyROa9Gpz30Fq+4R9QvB+IEsP+87jy1XJRJIilffX7fOALGDW+gnMyALGmyyzmOsD76YP7Z2YPj",
-	"re29vL9fgmvS3N0rYf98gnu1G+yMoi6e9plCz1uFbQ6K3cfW13f1J/ZaHeivesAOA69D7XIYFH6UTthT",
-	"gD11VVnTiVfbiJD3l5CpUbu8s0BM8dc1S4DbLtg2vLF2D/r63dtn3wQdCHamz8ejWqjxlB+/8FHcpePZ",
-	"Zvc7H91vukFomgrjcVokkIzIL2LdqD2rvFUdHfnE4DZLCD2qnB3UD1jlJKL7JFGLKwHCfJUmtp2pWYT3",
-	"8FGjSClNHo3HY4+IX5h3Bjfsu0wjNmOFIvFH6ajbEnPDO4NfNX0z+NVR1Y+vKyvZdW2xwwFw7GBEZrZT",
-	"xpT59su1GTnTU+zOi9mvrtmLwdUllVlqjC8MMGPPWJxBYIcilWOawm2DYiGTu+IMDyNqWB8a1D97/u5e",
-	"XQ732tXZyEUMtZC26+efMWT4BpHPirwwjRn7ZIjTQwenj8YnPzz5/rtt0msGEQ0D2K15vVPWRmlhe/Og",
-	"/goLxjHP3E4YbeaiRzY7z0peTOtlnb1b/ceOpmQnewaIfWnKXTnO5EvvtwhUxktSOGSpkNN87t9RC68/",
-	"ymBXV5dnOPPZFSbVIyNlv1DfUsqXkmLfdZ5U5Sx6CZxIyNDZiDEUhgmvc+acj7ZbPOaJXvIqXFpvOO+V",
-	"2apB0666WduC3Gxv4uYTTUO1tCGhY69/CYM+dUxmDXYWkuBYJDKDRWEdpXPGmVqCcjIT0vmDMhV+wm2W",
-	"tb5hJOrfeiYEr7sl2y6BlUsxZyk8ODus07vv4HuzpwfMS3ioDSQ+Xy3OLjzwvV9KfPiT9H/RFQ0EkKzF",
-	"6I+gnGwWpGT78/0Tsx+IFjDhOJD/uHj1C0lEXGQPIKG0WQ1sBJybiFFrhFvNAttL9s34wePxuHlEH1Bm",
-	"7elsXNbafQYyM+v7EloZd0P/4/sTuzPq5/bpmPBQbwHWro32E9ac8t5Ua+qNPQR3KpdvBhJViXPY3rNj",
-	"yuK2B87KHIdYD1bqNEbkPUDZY4njT9jr9yeLscbwBI5/0VtToOOHa5gthVgp1497d/8cY4pjLQOOTptt",
-	"tM2GN3+clmwZp3T5WWJMj8jxeEwyoFxV02Sszwvr0IRED7bNa6jo6p9ihpdf8jVLUyN60QRhusODBewa",
-	"dna+bg9HzWz6wt9fnj3z9Gu2NyIY4XFSJ2NKoaetYg4pW9mcA5uyJuz0JjJnunN2XGCEWUUMAY7VTdff",
-	"Hn07OP3QmyJbpUIIa3RbuNnx9X7aqj0G/vNkDGyNhdtS+ukKMJHEe07R4LQgrtGBx+tOH9LNjRvc14Eg",
-	"SyBLodwEJLxOWbO20pj8+Kwj5MbuzaGWSEZPmadirWwtODYrJ1o0a79tbZDBQzx9Y+peDtZLQWhGzv/b",
-	"5WBUG1BU6OVgO5rx2uqnNrMHRJ5C+UwmCdI9U9rSzagpZ1XgcVi5JNbcORxq+lgslFajrfFLgWf8bMSj",
-	"4REuNa5xl++4tn0bRsojWyVrHRO1Itj6M3zsdfsRvgwwarhTojK/t+HuqD3Rx+4Ci6qVeljvSX0hvgJs",
-	"67aXhgcxvmhAHCMrYYi7nK+Ypml9XSVCd9xGef2Ecbq9xQSalgpJA/pOEdtq4CsKDY5V51JcGxkTpwxs",
-	"xiroYZE/JUkofab2cEwiubm6+c8AAAD//w==",
+	"7L39dts4siD+KvjpN+d0uq8sO07SH84fu5505o5vJ52cONme3bZXgkhIxIgC2ABoRZPjPfs0+2D7JHtQ",
+	"BZAgBUqUYydO+vYfHUsi8VGoKtR3fRgkcllIwYTRg5MPg4zRlCn48yxly0IaJswbVuR0zVL7bcp0onhh",
+	"uBSDk8HEqJJNyCpjihGTMUKFXjFFuCYmo4bIGaGCMKpyzhRR7I+SaUNW3GTwtKZLRqp5kvXBL2w9GgwH",
+	"OsnYktrpmCiXg5PfB3aeweVwYNYFG5wMtFFczAfX18PBGxz07OfN1f1Kl8wuhOtqai6ILBXJ5Vw3J2oP",
+	"fD0cFFTRJTMOHKdJIkth/g4A2pzrrd08PkKMJDQxZCbViJySUjP1jSYFU1oKmldPIdC4scDK2cwQWZqn",
+	"hJIFW9uvprIUqR2KG03kSvj37COaqSueMPvohcioto8JC0sp2OhCDIYDbteEhzkYDuxvg5PBOaV6wc2B",
+	"20pj/zOpltQMTgZlydNBDNDPSqVlZOcTwd6bcQK/TuyJ25Mt6JyRKZtJxUZ+OX+UTK3r1eAbjUUs6fsX",
+	"TMxNNjh58vB4OFhy4T8/jC0pQJ1f2HpzaS/pgmlCiWJGrYmmMzYi7woLreMnT0ihuDB0mjNyev7s7Iwk",
+	"GVU0sec9JFOLLJQoKlK5JO/enf086oJqC3+7NnT85El7QwU1hik75v/8/f87+F+X//aXKOB/YWvEbpi+",
+	"oCarJ1+w9RjOyyI4V5ZGLansd7Iv+JKbaoLWMeXwYzhgyma0zM3g5PhoaHfIl5ZGHx4dwf7cp2oeLgyb",
+	"M4UkpZgupNAMKOq1ktOcLe2fiRSW0dg/aVHkPKH2BA8LfOLf/qntcX4I1vAXxWaDk8H/f1izr0P8VR/6",
+	"cWHGJkKcEsVmpaY5efDmb8/IT4+f/PDtaHA9HJwzrTlO0rGW/dbgx4us4ZzPBUsJFzDxW6bNG6YBnrc0",
+	"dzBkZPozQ1ZSLfQIjt69Awzu9ZkjokLJginD8ZhonssVS8e8gI/csKWOcMzqwKlSdG0/J4pRw9IxNQ00",
+	"TKlhB4Yv2SYuDgfsfcEV03u9w9MeaD4c5FSbcamrBTXBgmyBkiUXpWEkpwYYV78VIKlEQKITWbAm2LZi",
+	"jX08BkptqIos+q9szoXgYu7ZrmaJYpZa2Xu6LHJYzGKc8ys2fjT7d8s3jCSG5bm9OjShBVVmNDgRZZ7H",
+	"GEPNVH4fAFBho9W2/LoaR11f0nL6T5YYu3xErRdcm030SqmhvQHkcDQCoeASil3nzb3AnN0LfVfY0wbc",
+	"T1NuYU3z18GiZzTXDJhd+K1l6L0IJ7gUHj+KYNOSvj/DZ58ctTY6HLw/mMsD+92BXvDiQBa4vINCWkar",
+	"3OL6UZI9dnv/+TujE6+DFXs2330v3xzr640fb268FPyPkrnfcb09YXEdO2gnAm1yuyRhWm+S2m8ZMxlT",
+	"Vvgqp9UPZM6vQMSshT9KCspTYqzAK+RqVPOLqZQ5o+KmrLEnm1twkYaSs5c77bOMLiNC9Bb+pWTO4rJu",
+	"QvPcyrWW17iZ5EqAXLRkyylTmxMNB7WegK9bOZeCgOyYkD0qHhWvLThXmdSMzBg1pbJynUgJSCeaZDJP",
+	"W9DexsYARhU3gxmH/uR3MzM86OfvC6niCOQxaysnc49dDwe04GPLjm+BC9Iy5Wacy3n/sewbz4VR644r",
+	"3A5oFBWaJvYs+q/yGbz7tn41NgEXV5InezCLM3whekkGhLkH9wneio16o73v2HWp6Zz1HuydffqtNDTf",
+	"HKuF3bTS7CqkasMlgHlrc/Hj9qsNkStKFva2oyKJ8AvEBGcSSOSS1RYAS3uWaFs0tPQkVLE7Lsz3jweb",
+	"WsVwwK6svhJwvKUUJovyOSXzXF7F+Itn7yZja6uIW5HJfuCKwHAxNt6G/dKBHhcUhVFNbBG+YZwCUstu",
+	"7hBHyJFi3J4mRqqx5/kbP9/hPWOomjMz5ulucQsGcPtrLHk3r7UAe4Hs7GPERjdMJ5+7JemxMU3XzTDu",
+	"CeAYQljtVaQ78YHHsaGJLIGKYBQv4sPNDFJLXBBuiI01HNDus/drd4isvIiLN2gV7ILXNhSvfu2gvf4k",
+	"UB1Zc8hw+h50YrJ3ussuaQUsQjU5Lws6pZoR+zhZCLkC0XU5IhOeTtBoy6x8a4f1KiWKRcTIBRNDIqSB",
+	"b2FInuJDXJPT12ebbPxGBoAl5XkU3vDLOJFixtXybtDE7mq8ZIZ67rL9WmbqpX82ct7bzumWNMz9lxkA",
+	"eNtLz+EhsIFrvZIq3Wlz889Fta1nGUsWsjSBla25kZubfVq2NeBk3+gKNRnROOcoet4q70m69smGTh07",
+	"3We5TBY7D7W5cyFXfbfcWpd9s3MVL+XVbvRqwu7frcgjBfOAMyu5SdKaJVKkEf3473JFZlQ1bGZeZqts",
+	"xN8/Ovrh+GiXoXg4MDIqoVndUT4l1JCl1MYukKwZVZrQjNG0r7kuiqDIVcDa+qaCcRtLE5myUNBMgrfG",
+	"1dFc7sHVWkcKE/inL+Pr1OWSOZ/XnqjWlD+a0P2bVKFXSQ8JF6TIaVKhw6TlPZoQdIQ0wN4py3QL9KED",
+	"of5vF4Y0Vt90HB0dxSR/NmOKRbWT/y5LBQ428KDNpMIbTRdMpFzMnxK0PFmAhHYe+6CV9Ee4hy1unu1n",
+	"7kCz9bS9e+AjtCR6Rbkz9rUBcKoJN2RFNVF8nhkCQh8CIdAEo5QdId36jX6CbgscrfeHtVpV7yAKK5Q1",
+	"aicGzfNXs8HJ7z1NKR82GZ1iEZP7K5GvPSrMuNLGubxH5MyQhAorIE0ZUYymhM4pj1w8w8H7Az+8FYUj",
+	"HOkSdwTqROTkP5VnZa6oMCztiWI9hSxl2ZuwH/oNq2WpkgbfpZWpwQooyWLgVhoPENi4y92A4Urqre4U",
+	"tfFYXlO86TfOJeUYSNHHcOFPxNLbOKXryLX6q2UxjVABOtVMmNGWE9hq7crL7RbfQu1ljnspRcwSucV3",
+	"5GFUTbUdyLfgNApObNdCO1X7TWPmFnbcPsI5NVa2wlN0+ycrd4o9EGVKc4vt40ob7/HOTVhE61LdZCGz",
+	"GUvsVu7Sb9EKLlHsSi4YKKerjEJMBthAiFQk5boojRUK5YJMabIYkoli2kgFMUnUWJJRzJRKMBAPPQNB",
+	"bjG0Apy9YCvJHniCnQ/+gIHidsRQmujvb6iusuaBNg6rBeVeuHhrNLLDbH07VrJnNZNsEVC3iPIbWI6p",
+	"sFerFcyMd/b0p54IblUTTsCXNMlYnk6IkXOwBfcc3r7UkyZzafZ1n9jrf6fRv4KbW029Zzdn9BhKZVE4",
+	"EjV1dv6KPD5++MOQ5HLFFEmohliI2mDISjVohi/Rg39dfnh0/ZcYZT/3yk9g2Bb0v7pPo0QuQ0ij8tOS",
+	"qR83ZOqY0/xv6BWMmATkkpmMizm6H7zTgSRSGMqFfkomVzSvoxjxll1KcFRSQShZM72pCN/CVQvT9uQg",
+	"MEjsGM+EYeqK5psOkOHAKsdR/uWdaB132DjFdfW6+N0rBd0NkeqdKc9zLuZjxajuuGtucn9lUttXnH9r",
+	"HLfu+Atp82v3WpHOor+LEtzaUaGJ8v1WCi/I0ozlbDylDQNyECWgDTWlblIOwDkWcxE4+Tot1uBD7HdI",
+	"UcEZ1+MHap79MESenVK0w8AXXLBtklQvbNoltnRAo2CKy3TMRLrHueE7VThWz7eUVNQvL+535IZoZkwO",
+	"4aoFVRg6TXC+eAzJHyUVhpt1r8unfTkHiwjkkmrIcM1bj++jBY8t/vzbETdeyPmZuJnB7BOYysMt+Juv",
+	"GqhjO69Kc7P9QFxWI4J3kMsEKNlfHf7zPJdT+ENa9NRxzXpjcUiSmwYmQRDFvOEkcbLHN5osuZCKlIKb",
+	"IbiowIBPwMSmCTcfGRuQBELOVmHLP9fp1K9Gih3Kr2wVGJ72sMg2IwRbUEtTxbRm2qo6ghmI2iUPnp39",
+	"/OZblGWWdE1KjQFVC7Z+SqhYN6QYtiwMJFTcRuzhfYkpbEd0L9ga4klkaQg+BYBJJRESBL8GAO4gEHHD",
+	"MdMlq/3KVhFP2B74klihPveCzbatvGEpVywx7968COK4Cme16iO27k86Q6A8L4xuZ/ruORBcwMF8g035",
+	"SMHdu2m7WfySm7MPQ/h2nN9rqQzNb3Z6aInYe6OtxQejxNb4OriFWopQw/ufsoSnTJNMrog2Soq55Rku",
+	"l2jKWl6NH3Yk42yYtOuFvGGamU9x/yoHtDF6D28K327n22u6XjJhfi5jPhRS4K/ImS0chXTBblyMyIQ6",
+	"PBOG51WWVCOU2LA8x/PI3WlgcLELwHAsbtuF2E9fM8ZeC32N1HGdKuaa5ZWFBgKgp2uSUZFG/e5+tA7J",
+	"HAQ/B8+xW290VuHlBaO4hdSccmEn5kazfPbU2crrKzGVDM6lf2aHkansMEehIKONXIKNRJBUjsg7zQgV",
+	"IDSRhKrUSzwF8A17kxd0TaQgk03ATp7a351T2WXReZximEfX8jx7INlbCSJKKqgtmclk2sMhUp9E6Grz",
+	"OOIAEKUGdI8+y6iYRwkigV+QHlaUGw0uU/uvW+SIvLPUYHcnNslhbs9KCisUgjCzifhNaSSCHCgEWSoS",
+	"pCz6H/qNcb4+PtaF+PtfkHvpefWtuMPNijHv1djRE27fdU3w9wqe6bymFLvibMXSZxlV844cA8sHiDuF",
+	"2nrn8CpnNLWXVRdD3M+IVRQ5Z+k4sBX3ei+B1e/pZeE62Ytj51zsHyAPlpV4kPw+ZqDhwND3/Z+9uYEp",
+	"gGSwyABauJLA9tQ6spb9CYEWRz0uEl7gQluYQ/NYeIQulZ2C5OyK5ZG4ssCuTfOH8bDc/UJ/0yUXW4PU",
+	"iV022GeQrcIbXBtFjVSaUAVPCCvM1ek2cTuSSyG+SW5RqTFzBsPU7cFhCFHU6Nylwb2aYdL7U1RXcTsu",
+	"KWi4R7qpO5DxPrGeN4lQcc48t504hlWJzfEAsnbQolWYn5JCybmiS+1kcxRkmvjFhS5nM55we8fXnvSI",
+	"J9c40TkiuGS0KJhgKYErjIoUfaUrWeb2u7yIXl1MKamiiXE8ycBkqT1p+GILFgtXVrXorYE7yD23c8XO",
+	"uBmw3boxWJ7bC9lIosvCClzRfdRG9Sry7MlPPwXxZo+DALLGvWq6cuG0DxyDzA8iE6dgsugC8IsNZ6RP",
+	"dteH6I0EspUp253SBr/6BQZWehdNGMBsC7IiyDcwNpdJh+V6MpXpejQZkgkUDIC/Cmqy0cSKQRMXHFjv",
+	"RdBly4sIA1Qy56YpimmfJrV9/9Ua63diGw2VvigTEsTZ44hUfM6bEW+l4i2n5NHjHyOrfsNmiunsZgqv",
+	"wpfHEGy/b0GMWFhZ03AQDh6HkGYivc+6ekg93oSt+VyURaAc1V9gxgBqKDtVoW7F/4001Nww6FZeMZXT",
+	"YtwInHZLPxpGgqhB+YcbPk/BtukVoZVUC2fNrAOqjx7/2AiWPYq6fjZ2dJ5kLC1zEL97qG8G6qhgYEqt",
+	"X0c0spsFCH1JStF57UPZuFixdg8an0Nt3Ul/J4rRtI6Aa39cKQ45XZBu6X/ED/jTZYzi7RwHV1RZ9qrt",
+	"ZC48+w2+74Jtmp9+czNBYqn7Cf7GHy6b9VBi+fE1h9ppB/RaekygPUei6Blps8Edd84NT449ywhuHkYV",
+	"HHVUKtydTeiSrSLZtzVs2uttrKYBFjdrFNv4XLwrbsZ57mNy0C1baXf4SsH4H60KVjkiqaG5nJcgmbTj",
+	"mez/jg5+Gl9+OBp+fxyPbUL74/MrFq0lUfDxFVO6KzAhNMW2pUqQ068YmVGes7RNIY+OewR9bkT5O2Op",
+	"pmvd3xjmTZxdxtqU5dyKveMk5pftWGgqxU2CSIMItCszfthZ5Yd5YXbzZ37Flk4L21SFEXW6dup+7Uy2",
+	"Lug6lzTdlfcajWxcsqHVnqRgVokQBsRmqlEa8CZQsmBFqNTUmF4HUrVHX7tX+VxIBaKtxf0/SqrsJSfi",
+	"KopiCeNXe9q1FFQJ1D0xQEkZV+MAINzuXC5YSqg5wVAYF/bLjSZoKxri99qJMvBLaEGOa38byQQrNs2k",
+	"XFjFacVYMfAbidsw6oisqrwKmMEHiNNWz0VAoxzhgGw/pfaevdyiD4ZaPpjwRvFYr1hklrtUKtWvQvMg",
+	"26FFqPWBNez94dFHeWrN8G4h+idkn3cWAdSo8LF3wZ/KDxcmf0E1i60VfkJ/3+bgz0WVnzpXNGFklfGc",
+	"QegXeny4JlZzSMs9qpA573WnO4QSfCKn6G90hFaKlCmyouuGmH+DacfNiLpI1SOZ5wxTuwpa6lhBUasB",
+	"VT49Ro329n/tQFSPYdeOwzTNClcybvC7SUADvtPeWd+Ls/HunjGDTKQ3ynHvzIe+NX+UdzH28K8EHnMI",
+	"ngRW6RXyXe82/Iv7q3z+Xkh7ztdWiRvcvgOqVvJ0Xs0hWL2EFGzScgmAQhw1BPKugg3AWtxdNmUpZj2j",
+	"LxuTpjzzqORXojO5soLCpBQLIVdiErc9Kk7zfdA4riFX90xdMyvGBHYx42fw0p5qzSpjomkACmYchmXP",
+	"6i+bqfLbIhgby6vw5qOKNNyIxiD6tkOSB4dJgQ5UjwhW7AWpzjDlqi5nslT9ufhW6mrlaO9M398nMGvr",
+	"ETg3ccSTUrmNt7sTml5mq3mUbOxqLvRyaVYmrVDoswMM2ygGsYbx7P9PZhZr4c0tHP1NbWk13Fr7r+rt",
+	"VftrxJ3784nxjmat3JaddRGXOYrQ27sdV/yD7a3IRXw1Dg6dKcBbbUhVCnOPBAZf8bC3WO2ToWIF93rn",
+	"LWFpxZ2V7jhTL/DJfmnFLUG4cvlCQr1idUm4foX2OFOvVUcCgaJiEREx+TzD0pNLV518R7JEmL3cTJyA",
+	"CarNBQdVQa8LcV5UwN00GflakM1lv+BXWJrDsXenisQTwael0pGbwxkSdR0+DgGK1BDZ9FY2rK74jr3Y",
+	"x1gdOTjhLpjF3vLLCooTdoPno1VLIM8b53vXeNU7z/tllcnQ16D9aUKsNyL+KrbbL7mhZ9L7HvFS3abE",
+	"XXyQbYnFnFKxcKah1AWRuATxoTf3gqPeb7bnIfWtMLc9pHWjKm8VuIl2LYx0souNShAupGC/ez2WPgjx",
+	"7ixl6V6Fcmt532NMuKAdSHMbtPwp8tLf+WiDj1goetG4SOUqtlDoJrI9NbOJ3D8dHz969MPx0aPvf3zy",
+	"+Icfnvx49APRhopUuzvTsvEyyazy6W+zHji9whXu2IzfRwuAuIlqkDoibztkT5OEFSZWVosGv7Skgyu7",
+	"IF83thSmEVYb+hNKbJYQFTGCQVau/rRihOaK0XTd4/6v1teYp3OjlTNoH18dXzKho3E2p1U6qOVgAPwh",
+	"0fbMqSaULGXKIK6cEsXmzuzdzq3qZSuq6mDVtfPAFbF3gasAz/vImS3e1nLWSUNknkLQIxXk0ROS0rUm",
+	"wuG7T9FP6Xq/InD7KbybRcmO+kmNnlYCBWcX56xxSH859d1Ytd7+bLKy+tfZdg89kP3nHeKbm7YTjG89",
+	"V20CqpsNY+WEG2nOn4BxdzBiX+5ha9xKeDNtlt/cx65dn3WPm+YTQyjolHID66bvZoIWnYBmt+JZzAqw",
+	"jRTfZmyjGVgvIrtRSSeui5yux52Kee96u3HzSk/peNNvWpnFU67pNHcu0pwZ50y1f3YU09zSIcJ3H2v3",
+	"Wqs86JUpao9uET7WJDjU4YYlfEe9C4smOzpG7NH/odGB4jqapy3VvqjSJ/QpGvYUzjascgL8prqgcQtq",
+	"Aa5mpz7QkqfQjyJFbTcv6LxHmPUW8TYIoto/+KMqp62tZEOnsoTvlprlV0yPCJYALDX4gXxuwMq9GYYb",
+	"Rhd2Dgjas950Oxo5HlTyCyuqSg7QE4Lkct6SEuNVWPuwgcseXNoO0nUSt1Vau8U4G5HfR718Sf+NKT5b",
+	"9w3eazfWlAsmJtgoYwIcaIIuRowizKjOJoTmEiN4PiYWOxZsvlPI7wy2tAu7jcF8UEw0phvjVOQVNipc",
+	"0jlPcg6mWC6uMLZ1v9hv+DWGUbXEVPsbUygD4VeWSSiGhl92tR6B9KSkVNyszy38G8berqIWLh7Miwjk",
+	"bZj29Y0mk/cHkIQ0gdwKV7zffuFCOwwRjKV6RE5zLSG4A7Jp/wrBr1jQv7Op5T8OTl+fuXaWnr0W3HUd",
+	"corEtrVX2Zq4YCvDQXAJ4rNGVQPN2XhzkoMDN+wESulitRPvGPD3uF2dz6m+EF0qC3mAUW5gFZTp+ls7",
+	"onawmTgPzYQAAunqCwi5dpUAGzHZkyF8qSWRYkt31e0gg5CBsUXjqk5dvEcrPHhwXj0YGczf1BjG/Dd/",
+	"u//Hb28HGw0vg+4NFqEaRSCqDrixmOjMmAL7R3Ixk3ExdkqTBWEYy0TJOaXnJ8Ru8YCLITl9feZUzSKn",
+	"Qg+r8NOwHdGwqodqQQzR7qMLcSG+++63TFqBLaFQKm703Xfk1Ml1RDOrJbSbU2xsjzyY2H+k4v8Ckjnx",
+	"qP9///f/mXz7FJzokHHnBqTiQrhFkweT6jhP4Hlgvq7QTpuKvh2R01C7DpCXinUthIrUUSo3O3HYQeEN",
+	"tivV330H2XQ+RyxoX4okRa3uNM0tesuUTZ6SSSoTXeWUjZbpBIpSQHExOle0yDBjjSZZNRVUUbCQPrdn",
+	"SgWZtHrbuvsI09xevzp/C3t6ffr22d9PagN7vM2zhQuyY+0L8xCz4ok97zM4f985Wrl207DA48cQyOA5",
+	"R92U+sB3pT4h0IQaKTPnCRMayMsR1GlBk4wdHI+OXBsHRG19cni4Wq1GFH4eSTU/dO/qwxdnz57/ev4c",
+	"3qkz/waOaw2Ggyqoe3A0eogPyYIJWvDByeDR6Gj0CMPJM2Dzh1cPD4OucHMsK15x8rN0cGK/rLsyh42n",
+	"O+qX148cNhtTX1+2uuweHx3dWmfZqmndZlvZoP819LV9/I9/dI1WLa/u1Dusr9fe7wR3KoAJueLvl9fD",
+	"4GbFj40L6/dLCyNdLpdUrdudu6siA9ifkCZYtgKyz+c6bLF2CVILZgM1M3zsyuDM0yUXhyAhH7iWfNGz",
+	"z7k2VaOrjdOP9WRuaKJ7dHruGs25s6N9q79/vK1tNT3413jU0bh6o64s3BOYa0y1YwZpV3tw7H506920",
+	"d5ITNsPu8aDrh363BOfRIkJxv7KV5bLQhOAekNxWGrOXuTtvQICQnqDWAVCTK3vgm7tWxAVfN6kK5amD",
+	"2hbZSVlBiLnuR12VTac+o9uK9u8iQadq35gEO5E9SlkuWSA21cPjH3fMdXTw0z4UT42X+zztV44lLFMB",
+	"Bg+QrkLmUGV/eBVg2cUnnK52Mz5xevA/fJLX18Au2skZXzjXqOKsPbpoNHklmMF3u0zk8AP8O+bp9TYp",
+	"LcxY+TQn2SVtOefs/T7CVz6hbYgCPKRvIYDC9Dafi7JgxY3uhjhftxJ4zSj88Q5C0w+O93Gs4yDOOy57",
+	"4dqhyzY7+XAftzAcFFKbeNAVmKWBFOXMarTY9XOIVh9sIRmm8dU+GCFXI/Kr9PUEsByNRmVwSLTE1lNc",
+	"E5qv6FoTTWcMtbsmNSLkmgS5n+oUqLdgWrm8BxT9lEyclBF0JMD6eVCZE4wLLCUY6YHGAlhsRDXuWpN7",
+	"q96/qd6Apd1nSVKqBZQFFD5Rdk4/7ioo+IGPuO1Wz6C6s/5Y3fxL0z5g130kiSHBvjkpmnRzNjMEipV+",
+	"XmTq0vO/0cT1Rq+wxmOB5dpxngeVnsBLAfnUAtmUM1uBbQ84IuDjCZHQJ85oklGdVbnb5NRZt1rGsQ1D",
+	"24XAgXXTgObrXE9wIZMYW0R7uqtHfucIG2WhYP/7q0zXt4aKdYX166bvxvmLWjTw8NYmbvYV7GDc/mgw",
+	"Bx2O5qtkzg16ekkXDEveROkInXpCc0ye8hWpQpZ7+AFrD14jseXMsFjOwgx83zMllw2Sk1Dq15IHF9pA",
+	"gUYQI+f0ikFCJlS24ybjglCC9ZfsGzTPCXY1GEVECsvFKtppYdXj2OqA7d0rRodr2vNoht126Q5o3PY9",
+	"s4W4hhXjCwnsHoHcqjld0L7elwf/wtZnP/fhvZuW/4KaJNs8RSwOfcMr4RNxeFydi97oxeQ/FQJ6w+WC",
+	"rb9+ro5Jz+CnHLp2GkMCxarWEGXuKiRS35zko3n/oYLqehEF+A7JpFPAE2wFt3lGA8krCgwo0NOGhgvS",
+	"yFOI3EA3cOmLnBNXC5AwkeohoeZCSJGwRseWo6iiCxC63+TbrJF47Qj4cwpl/ij/dIIZrCpxAgBIPAAL",
+	"dFjsR6ylyQ5zOcfafZ5qWuqxnJ+Jwd0gVaN3V/87YTs0fWnDz3BiTes2nwurRmJIxcGS8hyYSlXSLjis",
+	"0mSDy/apyNKExxL1x9fRMRBYcXei9IWYYM+wCbA3FyPianL7uGyLr0MywVcmrWemEPfKtUXUGBfMofPZ",
+	"3WFa0FYtyr4i0r89QpbeO0vHc1dy2UF2OyJ5dDtQTLMtCHXatkesgmr07gIEO4eQKwEty7DPSlvBAgg3",
+	"mgPd0ZFGGxD1YiLHsahGoE/ATrhMVnRN+Cy6+dHnZy0Qv4VLxkxoewH0Yyyuamk3w3cPnFfIdSfiRLOM",
+	"9tfG+5+/d+WVoa6h3anj0vVp9SJeBRW7755o7SzPq8jruzjusPL4n4hIsco/pFhhVT4UA9o+jc2TdwHx",
+	"O0+eekSCEIvjo2OnbkAUhhM6HGiq5m91EyMfJ9DGCA11ie8IGZpFj++A9B3y3I4qEhzeG7/KDo0EsnzY",
+	"e65duLMDeNjxq3Uk6FOFmGou5oTfA7RF3ct1aLmh8OoD2Lebq3yZ7TuyN7nhP5PFqa4h3o0qVLcC2i3n",
+	"0i4a6v7ZjBANhhUOWIYD+1i65DgIBgs3tB1LriB/qlsQwd/v8lpqZnB9bULIG5YytiQU2szYw8q5WKBy",
+	"iLLj9uNZZZIueafbfJXJ0+XZfY5mDyu+xQ2/rmvWFxXO/lvmWn4pljJhOHUdy0D/x8SMKculmNu7Z+OE",
+	"wzgJIQWrwiSmHPJwDhPXwPjAiRW6WwT5G8iyUMsUKqSRBxP7YTIkE1+Eyv7t6zFNvsUyJpgQRAqaLMiD",
+	"SdC5uPkwmlpRqOU6I4G//EJ4m4KPK9OG5zl0RHtateeEt3wzN3Cwc5ES15eBcB8j2elhb7dy/opc7e2t",
+	"fWqfe2z6ducQLzz7DqxGkkmp8snXb999VUAxbxdW7YEFWewBPTuC3Wrf9USN3Wl7kDR2PaVB31uX0eXr",
+	"lmPfWRRvZ1ykdf1upFcv2AYZckRnUhli+BKb0dkvV5mEYJoMggYhKJDRJLsQnoVhNqkn5Q6LIdJps43p",
+	"bdxHd0JzzWV+YoqLTN6f3u4baVRh49VaEb/3JA68eQ7szbM9OBC7Kr2G5+5QXKmn6YrIO19ageWzRve3",
+	"VUV/k4NJRtM85FCueHktVga1c7uCUZ5VPS/vrVjplxg5IN/bBCrQoVeFC7KCDpq5NHpEXkiXFmMRq0p1",
+	"J1KlTNXPQhaEfUoX7EvOt/xGk6CJqUcL901DFm30TGvhy2EihS6xTEeHMwxuiwlWr5zY2yVnztoJkel5",
+	"Th48Pjq2culmf9UJpHdPFJsxaOo5waYZ/I+ybvrpnWNBrYKTCxFkRLt3W2GfuKBQdEXSJaYueInGwGF1",
+	"17l3ande9OZDiNwStdwb0fQZbmt/hfx2Z4cK5F06oy9nUFPn1yOP7kPm54UVGfYkb2x02KbvgBr63MRv",
+	"w8f/XBH7GwDoF7xvZeuaNbmO6oTODPQ/+gLvl5yl87oc3O3cNl6R2YqBZ/6hPxfeuW33w7ZU0Zn5IpJE",
+	"eH2aG5qDRwvd6i7mUCOmN2PhYciAE2xIJphoDvIEdg7C4kNgJKv7IbgSX5uZqOHE91gebqyz49YMgYhG",
+	"O6xzp+uUcV+iY0nXpNSsqseTU2NxC6D0BcvBunmacUU1Wm0kiPru6KToCI1oAxUGXR7miLwryANKMuyH",
+	"YbEOkzfXjCoIBGO0qgQNhc2GhJI52FQU8dVRv202h3atJCwiXwgsxo9ybcpnXgb2Rb0UnFtVsZPL9GnQ",
+	"Ac+bblOW5FywlOSMXjEXWIblg3AnK6pRlZICw9ZQ8IZ2ACsqMOHYubPdGLTKsXQV4iYj8rNcieZeVhkT",
+	"weKqFRWUp75B34V4MGl3GoPaUnphV4i2LMRgT/orNwsMN6XJYkTOBKEEenO5mDjffDsC2pi4jw7T22QI",
+	"90bkjzTk+sRi/978q5ab/iTJAsg6vE/HMuagdvI+JrcQjIdJ1R2uI8LFlRKpW2lG6HRISpEzrcnEUrO/",
+	"aleTp1UNMk/QWMuOo2uIrq3OH7bAX1FdtZq11H8hUiWLokP9hqV//fSIJ/Sf9HjvAn/7CBM9SLAI2u9F",
+	"afBZs6Af+njsdY0GkMoSL1diRP4O0m3Qom5Shb+bKs2qDjPf7Gbo4tCRvL14kaJBlUMoFYzDRNRr6zZz",
+	"62Lz137n+R6MUXu2k5Ai8goeFuYUgBZVVaXNGU3tad0rxQ+EZVohoSzz1DWT6qv82bm3WqFPG+3cMwpk",
+	"4+ryuqbL5DSiCnH3oIS7riXEx4J1y+V9kAX/k/1/cuMFZuQ3unxbsWbPK8Dq0z5Ps9Oi8TO7Yrks0OkP",
+	"8WMiXw/J46PHhOWaQZDxJnLaoW+nMsXlTSLvggai995+Xgdw+yrFrtBvM8/cQhRPM2VXB/YQNgveNAK5",
+	"8HRLkzFhoJVVehdn3Bj/SzyqOIUFUfWQ+nXABXENL3YdSAP+SS6TRfdN0Qvw5KW8csYVGK6KZWPqyupj",
+	"/iPW40YLCX7lIofYssyhNLuRc8gKGV4I+9RUcTH3nShonuMtNKN5rklaMt86Y0XXJ0QxwVY010OisHy0",
+	"ncOZcPTQZTpDTB1neogJ05Y96RF5y5eMqFJoIsWFcDmJEF5U1dJB60hYw1wT6mREwg0WG7dCJPhIHaen",
+	"eMsu5RUbkVciX5NVxnPmLCvQTI1rwpZTlqYsfXohHh/9RCaJFLOcJ8YX3ZLCmWuisqQd/Bmc4R05Ou3Y",
+	"9nw/uY8TNtVxrUKIlrdhZVb4+CykuZVtWqDhQhuqT0iVNLUayuDk+6PtbLNZJwzotiinOU/ugGG+xoG/",
+	"PE4ZZ49iPbXksAdX5E4s6/SsvYUn7hD1q77DEew/C8NwkItyRRQVi88fZQWAcT0yqSBTRjKabguzAlgf",
+	"frD/bC11+hZbXO0uS+l6YXWXpNzdBvJOVQZsBd3F0z5ThP9G/SAHxe5j6xsF8SeOf9gz8uEeu569DLXN",
+	"+lD6jsVxnzO0LtJV6Sx4GmMLveedTKzY5d3OcgK/rnjKBDYbw0C5lRvowbu3z76NuqKxdfLHo1qsvrfv",
+	"cvlR3KVjbLv7rUP3ayIZa1rLRZKXKUtH5Fe5apT4qeMeOhofyMFNlhAbqmrR3A9YVcPnuyRRxJUIYb7K",
+	"U+waYxfhY0WoFaS0IQ+Pjo48In5hfn7YsG/mBdgMnmPij9JRNxJzw88PXzWDkOCrw7rtQVfytyuOiz0Y",
+	"wW88JFMsSDrhvstV0Ip4cgJNkMAh5mrqWlzNqFqC+wxClaE1D7R6xN7TVTfseHXmRKr0tjjD/XB+hb2Z",
+	"+xcpuL2pqx7q2wpIu9hTIxU2V/kzBp++AeTDKy9OY1Y/OchBdjl5ePT4xyc/fL9Jes1wVMsAtkte7zTq",
+	"KC1sbx7UX9mcC0jnR89WM+V/iEmQePNC9jTvbJHjP3bUfn+8o0/7lybcVV1jv/S2FoyqJCOlQ5YaOe3n",
+	"/oXL4fnDJdtWPBc99HrDKVy3ZfGVu33FLmhvJ9K6aojJmCCKLcHYiL5XyCuecWd8xKZ84Pq9EHXgbdjX",
+	"zwuzdR3sbeXJsNOb3d7YtYGexEqWxS4dfP4lG/QpF2PXgC2npQB33JTNS+FTF7nOmHZ3Jstn90pV+Bm2",
+	"WZVUiyNR/wq/MXjdLtl2XViFkjOes3unh3Va9x18r3eU2n3J7mudzs9X8mQbHvgSuxU+/Fki52oaiCBZ",
+	"i9EfsqqBfJSS8ee7J2bfdz6iwglG/uP81a8klUm5vAepic3oqDpyOOw3VLdc30n2Tf/Bo6Oj5hF9gDtr",
+	"RwOpqqTRZyAzu74voWNUN/Q/vg2UO6N+Zp+ORpqXnTH3p8Q3snfCe1OsCeunSuFELl9zdVjHwkEXlTqq",
+	"VUtB87q9ajz82yHWvb11ziHb5f7ePUgcf8KWSj8jxlrFkwn4i96YAh0/XLFpJuVCu7Zn28sUW1Ucgjgh",
+	"Em66NpgiYv84qdgyNEP3Ldu5GZHjoyOyZFToumkv2ryg3I9UYMHGuIaarv4ppy5FZMXz3F69oIJw02HB",
+	"YvyKbW0w1tqNr2Hy95enzzz92u2NyCvBqltnybV2oeeeOeR8waoEFpJKjKklM246W/RHOsXXxBDhWN10",
+	"/d3hd4OTD70pslV0AmANZgtgT9DhtWpbpn1MR64YTdefK2Jgo/t+NHSOB23FQOFEEAd04PG604Z0jXOr",
+	"qw4EyRjJpHbZTfCcC16uJSbfpfwQuLGbOVZ52sops1yuNJbcg55wxMhmib06DBdO36q6F4NVJgldkrP/",
+	"cjEYBX2gS5MNNr0Zr1E+xcgeJoucVWNyRYDuuTZIN6PmPasjw0GgrVyJRiYXeq+lNnq00eU6MsYv9nq0",
+	"PMKFxjXe8oXtN18DT/kQi5GhYSKoNRaO4X2vm0P4akvDhjllWGWKNswdwYjedxdZVFA0AK0n4UJ8LZGN",
+	"115aHsTFvAFx8KzEIe5ivhKa5+G6KoTueI2K8ISlIpohJtC8Ekga0HeC2EafJFkan/NWKHkFcao5Z5j7",
+	"yMxBWTwlaSx8JhgcgkiuL6//XwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

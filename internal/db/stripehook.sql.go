@@ -291,7 +291,7 @@ func (q *Queries) FillStripeCustomer(ctx context.Context, arg FillStripeCustomer
 }
 
 const findInvoiceOfCharge = `-- name: FindInvoiceOfCharge :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 ORDER BY id
 LIMIT 1
@@ -299,7 +299,7 @@ LIMIT 1
 
 // FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 //	WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 //	ORDER BY id
 //	LIMIT 1
@@ -334,6 +334,7 @@ func (q *Queries) FindInvoiceOfCharge(ctx context.Context, accountID uuid.UUID, 
 		&i.FinalizedAt,
 		&i.PaidAt,
 		&i.UpdatedAt,
+		&i.NextPaymentAttempt,
 		&i.FinalizationError,
 	)
 	return i, err
@@ -534,12 +535,12 @@ func (q *Queries) GetMirrorDigest(ctx context.Context, iD string, accountID uuid
 }
 
 const getMirroredInvoice = `-- name: GetMirroredInvoice :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredInvoice reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID uuid.UUID) (Invoice, error) {
 	row := q.db.QueryRow(ctx, getMirroredInvoice, iD, accountID)
 	var i Invoice
@@ -571,18 +572,19 @@ func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID u
 		&i.FinalizedAt,
 		&i.PaidAt,
 		&i.UpdatedAt,
+		&i.NextPaymentAttempt,
 		&i.FinalizationError,
 	)
 	return i, err
 }
 
 const getMirroredSubscription = `-- name: GetMirroredSubscription :one
-SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, schedule_id, pending_price_id, pending_expires_at FROM subscriptions WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at FROM subscriptions WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredSubscription reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, schedule_id, pending_price_id, pending_expires_at FROM subscriptions WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at FROM subscriptions WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accountID uuid.UUID) (Subscription, error) {
 	row := q.db.QueryRow(ctx, getMirroredSubscription, iD, accountID)
 	var i Subscription
@@ -613,9 +615,13 @@ func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accoun
 		&i.AccessKnown,
 		&i.CreatedAt,
 		&i.UpdatedAt,
-		&i.ScheduleID,
 		&i.PendingPriceID,
+		&i.PendingQuantity,
 		&i.PendingExpiresAt,
+		&i.ScheduleID,
+		&i.ScheduledPriceID,
+		&i.ScheduledQuantity,
+		&i.ScheduledAt,
 	)
 	return i, err
 }
@@ -1903,10 +1909,12 @@ func (q *Queries) UpsertDispute(ctx context.Context, arg UpsertDisputeParams) (i
 const upsertInvoice = `-- name: UpsertInvoice :execrows
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
     amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+    updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
     $11, $12, $13, $14, $15, $16, $17, $18,
-    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28::timestamptz)
+    $19, $20, $21, $22, $23, $24, $25, $26, $27,
+    $28, $29::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -1916,49 +1924,53 @@ ON CONFLICT (id) DO UPDATE SET
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
     paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
     invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
-    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at, updated_at = EXCLUDED.updated_at
+    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
+    next_payment_attempt = EXCLUDED.next_payment_attempt, updated_at = EXCLUDED.updated_at
 WHERE invoices.account_id = EXCLUDED.account_id
 `
 
 type UpsertInvoiceParams struct {
-	ID                string
-	AccountID         uuid.UUID
-	CustomerID        string
-	SubscriptionID    *string
-	Number            *string
-	Status            string
-	BillingReason     string
-	Currency          string
-	Subtotal          int64
-	Total             int64
-	AmountDue         int64
-	AmountPaid        int64
-	AmountRemaining   int64
-	StartingBalance   int64
-	EndingBalance     *int64
-	AttemptCount      int64
-	PaymentIntentID   *string
-	ChargeID          *string
-	PaidOutOfBand     bool
-	HostedInvoiceURL  *string
-	InvoicePDF        *string
-	FinalizationError *string
-	PeriodStart       *time.Time
-	PeriodEnd         *time.Time
-	CreatedAt         time.Time
-	FinalizedAt       *time.Time
-	PaidAt            *time.Time
-	Now               time.Time
+	ID                 string
+	AccountID          uuid.UUID
+	CustomerID         string
+	SubscriptionID     *string
+	Number             *string
+	Status             string
+	BillingReason      string
+	Currency           string
+	Subtotal           int64
+	Total              int64
+	AmountDue          int64
+	AmountPaid         int64
+	AmountRemaining    int64
+	StartingBalance    int64
+	EndingBalance      *int64
+	AttemptCount       int64
+	PaymentIntentID    *string
+	ChargeID           *string
+	PaidOutOfBand      bool
+	HostedInvoiceURL   *string
+	InvoicePDF         *string
+	FinalizationError  *string
+	PeriodStart        *time.Time
+	PeriodEnd          *time.Time
+	CreatedAt          time.Time
+	FinalizedAt        *time.Time
+	PaidAt             *time.Time
+	NextPaymentAttempt *time.Time
+	Now                time.Time
 }
 
 // UpsertInvoice changes no row where the invoice is another account's: it never moves.
 //
 //	INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
 //	    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+//	    updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
 //	    $11, $12, $13, $14, $15, $16, $17, $18,
-//	    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28::timestamptz)
+//	    $19, $20, $21, $22, $23, $24, $25, $26, $27,
+//	    $28, $29::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
 //	    status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -1968,7 +1980,8 @@ type UpsertInvoiceParams struct {
 //	    payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
 //	    paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
 //	    invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
-//	    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at, updated_at = EXCLUDED.updated_at
+//	    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
+//	    next_payment_attempt = EXCLUDED.next_payment_attempt, updated_at = EXCLUDED.updated_at
 //	WHERE invoices.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertInvoice,
@@ -1999,6 +2012,7 @@ func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (i
 		arg.CreatedAt,
 		arg.FinalizedAt,
 		arg.PaidAt,
+		arg.NextPaymentAttempt,
 		arg.Now,
 	)
 	if err != nil {
@@ -2218,13 +2232,15 @@ func (q *Queries) UpsertRefund(ctx context.Context, arg UpsertRefundParams) (int
 const upsertSubscription = `-- name: UpsertSubscription :execrows
 INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
     current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
-    livemode, access_known, created_at, updated_at)
+    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known,
+    pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at,
+    created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     $10, $11, $12, $13, $14, $15, $16,
     $17, $18, $19, $20::text,
-    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23,
-    $24, $25, $26, $27, $28, $21::timestamptz)
+    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+    $25, $26, $27, $28, $29, $30, $31,
+    $32, $21::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -2235,8 +2251,11 @@ ON CONFLICT (id) DO UPDATE SET
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
     paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
-    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
+    pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
+    pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
+    scheduled_price_id = EXCLUDED.scheduled_price_id, scheduled_quantity = EXCLUDED.scheduled_quantity,
+    scheduled_at = EXCLUDED.scheduled_at, updated_at = EXCLUDED.updated_at
 WHERE subscriptions.account_id = EXCLUDED.account_id
 `
 
@@ -2263,11 +2282,15 @@ type UpsertSubscriptionParams struct {
 	PauseBehavior      *string
 	Now                time.Time
 	LatestInvoiceID    *string
-	ScheduleID         *string
-	PendingPriceID     *string
-	PendingExpiresAt   *time.Time
 	Livemode           bool
 	AccessKnown        bool
+	PendingPriceID     *string
+	PendingQuantity    *int64
+	PendingExpiresAt   *time.Time
+	ScheduleID         *string
+	ScheduledPriceID   *string
+	ScheduledQuantity  *int64
+	ScheduledAt        *time.Time
 	CreatedAt          time.Time
 }
 
@@ -2276,13 +2299,15 @@ type UpsertSubscriptionParams struct {
 //
 //	INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
 //	    current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-//	    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
-//	    livemode, access_known, created_at, updated_at)
+//	    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known,
+//	    pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at,
+//	    created_at, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
 //	    $10, $11, $12, $13, $14, $15, $16,
 //	    $17, $18, $19, $20::text,
-//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23,
-//	    $24, $25, $26, $27, $28, $21::timestamptz)
+//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+//	    $25, $26, $27, $28, $29, $30, $31,
+//	    $32, $21::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
 //	    interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -2293,8 +2318,11 @@ type UpsertSubscriptionParams struct {
 //	    ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
 //	    past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
 //	    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-//	    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
-//	    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+//	    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
+//	    pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
+//	    pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
+//	    scheduled_price_id = EXCLUDED.scheduled_price_id, scheduled_quantity = EXCLUDED.scheduled_quantity,
+//	    scheduled_at = EXCLUDED.scheduled_at, updated_at = EXCLUDED.updated_at
 //	WHERE subscriptions.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscriptionParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertSubscription,
@@ -2320,11 +2348,15 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.PauseBehavior,
 		arg.Now,
 		arg.LatestInvoiceID,
-		arg.ScheduleID,
-		arg.PendingPriceID,
-		arg.PendingExpiresAt,
 		arg.Livemode,
 		arg.AccessKnown,
+		arg.PendingPriceID,
+		arg.PendingQuantity,
+		arg.PendingExpiresAt,
+		arg.ScheduleID,
+		arg.ScheduledPriceID,
+		arg.ScheduledQuantity,
+		arg.ScheduledAt,
 		arg.CreatedAt,
 	)
 	if err != nil {

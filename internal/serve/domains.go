@@ -93,6 +93,8 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	d.outbox = outbox.NewDelivery(pool, d.now, log)
 	d.billing = billing.New(billing.Config{
 		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: d.now, Log: log,
+		// Events are taken in by those who know of billing; they come after it.
+		Sync: func(ctx context.Context, kind, id string) error { return d.stripe.Sync(ctx, kind, id) },
 	})
 	secrets := make([]string, len(cfg.StripeWebhookSecrets))
 	for i, s := range cfg.StripeWebhookSecrets {
