@@ -769,6 +769,27 @@ func (q *Queries) HasLiveStripeJob(ctx context.Context, eventID string) (bool, e
 	return exists, err
 }
 
+const hasNextStripeJob = `-- name: HasNextStripeJob :one
+SELECT EXISTS (
+    SELECT 1 FROM river_job
+    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
+)
+`
+
+// HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
+// pauses after a failure may come in a day.
+//
+//	SELECT EXISTS (
+//	    SELECT 1 FROM river_job
+//	    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
+//	)
+func (q *Queries) HasNextStripeJob(ctx context.Context, eventID string) (bool, error) {
+	row := q.db.QueryRow(ctx, hasNextStripeJob, eventID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const insertAdoptedStripeCustomer = `-- name: InsertAdoptedStripeCustomer :execrows
 INSERT INTO stripe_customers (id, account_id, stripe_id, created_at, updated_at)
 VALUES ($1, $2, $3::text, $4::timestamptz, $4::timestamptz)

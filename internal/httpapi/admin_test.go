@@ -30,7 +30,7 @@ func TestStripeEventsForAdministrators(t *testing.T) {
 	}
 	servetest.Eventually(t, patience, func() bool {
 		return decoded(t, w.Do(t, admin.get(path)).Want(http.StatusOK, nil))["status"] == "done"
-	}, "the replay is not done")
+	}, "the replay is not done: %s", w.Do(t, admin.get(path)).Body)
 	if n := w.Lots(t, p); n != lots {
 		t.Errorf("%d lots, there were %d", n, lots)
 	}

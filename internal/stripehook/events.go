@@ -95,9 +95,16 @@ func (s *Service) replay(ctx context.Context, tx pgx.Tx, q *db.Queries, id strin
 	if err := q.ResetStripeEvent(ctx, reset); err != nil {
 		return fmt.Errorf("reset event: %w", err)
 	}
-	// The delivery count is above one: it looks for a job that is there.
-	if err := s.enqueue(ctx, tx, q, id, db.InsertStripeEventRow{Status: status, DeliveryCount: 2}); err != nil {
-		return err
+	if status == statusPending {
+		queued, err := q.HasNextStripeJob(ctx, id)
+		if err != nil {
+			return fmt.Errorf("look for job: %w", err)
+		}
+		if !queued {
+			if _, err := s.jobs.InsertTx(ctx, tx, eventArgs{EventID: id}, nil); err != nil {
+				return fmt.Errorf("queue event: %w", err)
+			}
+		}
 	}
 	return audit.Record(ctx, q, s.now(), audit.Entry{
 		Actor: actor, Action: "stripe_event.replay", Target: "stripe_event", TargetID: id,

@@ -24,6 +24,14 @@ SELECT EXISTS (
         AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
 );
 
+-- name: HasNextStripeJob :one
+-- HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
+-- pauses after a failure may come in a day.
+SELECT EXISTS (
+    SELECT 1 FROM river_job
+    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text) AND state = 'available'
+);
+
 -- name: InsertStripeQuarantine :execrows
 INSERT INTO stripe_quarantine (id, reason, payload, sha256, secret_index, received_at)
 VALUES (@id, @reason, @payload, @sha256, @secret_index, @received_at)
