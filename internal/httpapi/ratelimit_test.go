@@ -70,10 +70,10 @@ func TestSignInsAreLimited(t *testing.T) {
 	}{
 		{"one address, many users", behindAProxy, fixed("203.0.113.7"), many("p%d@example.com"), 1},
 		{"one IPv6 network, many users", behindAProxy, many("2001:db8:1:2::%d"), many("p%d@example.com"), 1},
-		{"many addresses, one user", behindAProxy, many("203.0.113.%d"), fixed("ana@example.com"), 1},
+		{"many addresses, one user", behindAProxy, many("203.0.113.%d"), fixed("ana@example.com"), 3},
 		{"many addresses, one user in many spellings", behindAProxy, many("203.0.113.%d"), func(i int) string {
 			return []string{"ana@example.com", "Ana@example.com", "ANA@EXAMPLE.COM"}[i%3]
-		}, 1},
+		}, 3},
 		{"many addresses, many users", behindAProxy, many("203.0.113.%d"), many("p%d@example.com"), 10},
 		{"addresses that the caller made up", map[string]string{"AUTH_PER_MINUTE": "3"}, many("203.0.113.%d"), many("p%d@example.com"), 1},
 	}
