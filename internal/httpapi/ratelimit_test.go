@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"time"
 
 	"example.com/saaskit/internal/serve/servetest"
 )
@@ -81,8 +82,11 @@ func TestSignInsAreLimited(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := servetest.Start(t, servetest.Options{Env: tt.env})
-			if got := logIns(t, w, tt.forwarded, tt.email); got != tt.want {
-				t.Errorf("%d sign-ins were let through, want %d", got, tt.want)
+			began := time.Now()
+			got := logIns(t, w, tt.forwarded, tt.email)
+			// On a slow machine tokens come back meanwhile: nine a minute at the most, those of an e-mail address.
+			if most := tt.want + int(9*time.Since(began).Minutes()); got < tt.want || got > most {
+				t.Errorf("%d sign-ins were let through, want %d to %d", got, tt.want, most)
 			}
 		})
 	}
