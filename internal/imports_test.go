@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/api": nil, "internal/db": nil, "internal/problem": nil, "internal/config": nil, "internal/origin": {"internal/problem"},
 	"internal/page":        {"internal/problem"},
 	"internal/postgres":    {"internal/db", "sql"},
-	"internal/audit":       {"internal/db", "internal/postgres", "internal/problem"},
+	"internal/audit":       {"internal/db", "internal/page", "internal/postgres", "internal/problem"},
 	"internal/outbox":      {"internal/db", "internal/postgres", "internal/problem"},
 	"internal/idempotency": {"internal/db", "internal/postgres", "internal/problem"},
 	"internal/cache":       {"internal/config", "internal/problem"},
@@ -179,6 +179,10 @@ var forAllAccounts = map[string]string{
 	"TakeUnsentOutbox":       "a job for all",
 	"MarkOutboxSent":         "after a query that locked the rows",
 	"IsStripeCustomerKnown":  "asks whose a customer is",
+
+	"ListKnownStripeCustomers": "asks which customers are ours",
+	"ListMirroredStates":       "compares Stripe's lists, which are of all accounts",
+	"ListRootsToReconcile":     "a job for all",
 }
 
 var (

@@ -141,6 +141,8 @@ const (
 	CreditTransactionKindConsume CreditTransactionKind = "consume"
 	CreditTransactionKindExpire  CreditTransactionKind = "expire"
 	CreditTransactionKindGrant   CreditTransactionKind = "grant"
+	CreditTransactionKindRestore CreditTransactionKind = "restore"
+	CreditTransactionKindRevoke  CreditTransactionKind = "revoke"
 )
 
 // Valid indicates whether the value is a known member of the CreditTransactionKind enum.
@@ -151,6 +153,10 @@ func (e CreditTransactionKind) Valid() bool {
 	case CreditTransactionKindExpire:
 		return true
 	case CreditTransactionKindGrant:
+		return true
+	case CreditTransactionKindRestore:
+		return true
+	case CreditTransactionKindRevoke:
 		return true
 	default:
 		return false
@@ -274,6 +280,54 @@ func (e Scope) Valid() bool {
 	case ScopeUsageRead:
 		return true
 	case ScopeUsageWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventSource.
+const (
+	StripeEventSourceReplay  StripeEventSource = "replay"
+	StripeEventSourceSweep   StripeEventSource = "sweep"
+	StripeEventSourceWebhook StripeEventSource = "webhook"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventSource enum.
+func (e StripeEventSource) Valid() bool {
+	switch e {
+	case StripeEventSourceReplay:
+		return true
+	case StripeEventSourceSweep:
+		return true
+	case StripeEventSourceWebhook:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventStatus.
+const (
+	StripeEventStatusDead        StripeEventStatus = "dead"
+	StripeEventStatusDone        StripeEventStatus = "done"
+	StripeEventStatusIgnored     StripeEventStatus = "ignored"
+	StripeEventStatusPending     StripeEventStatus = "pending"
+	StripeEventStatusQuarantined StripeEventStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventStatus enum.
+func (e StripeEventStatus) Valid() bool {
+	switch e {
+	case StripeEventStatusDead:
+		return true
+	case StripeEventStatusDone:
+		return true
+	case StripeEventStatusIgnored:
+		return true
+	case StripeEventStatusPending:
+		return true
+	case StripeEventStatusQuarantined:
 		return true
 	default:
 		return false
@@ -454,6 +508,33 @@ func (e Window) Valid() bool {
 	}
 }
 
+// Defines values for ListStripeEventsParamsStatus.
+const (
+	ListStripeEventsParamsStatusDead        ListStripeEventsParamsStatus = "dead"
+	ListStripeEventsParamsStatusDone        ListStripeEventsParamsStatus = "done"
+	ListStripeEventsParamsStatusIgnored     ListStripeEventsParamsStatus = "ignored"
+	ListStripeEventsParamsStatusPending     ListStripeEventsParamsStatus = "pending"
+	ListStripeEventsParamsStatusQuarantined ListStripeEventsParamsStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the ListStripeEventsParamsStatus enum.
+func (e ListStripeEventsParamsStatus) Valid() bool {
+	switch e {
+	case ListStripeEventsParamsStatusDead:
+		return true
+	case ListStripeEventsParamsStatusDone:
+		return true
+	case ListStripeEventsParamsStatusIgnored:
+		return true
+	case ListStripeEventsParamsStatusPending:
+		return true
+	case ListStripeEventsParamsStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	AllowedIps []string           `json:"allowed_ips,omitempty"`
@@ -540,6 +621,32 @@ type AuditEntry struct {
 	CreatedAt time.Time          `json:"created_at"`
 	ID        openapi_types.UUID `json:"id"`
 	TargetID  *string            `json:"target_id,omitempty"`
+}
+
+// AuditLog defines model for AuditLog.
+type AuditLog struct {
+	Data       []AuditLogEntry `json:"data"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
+// AuditLogEntry defines model for AuditLogEntry.
+type AuditLogEntry struct {
+	AccountID *openapi_types.UUID `json:"account_id,omitempty"`
+
+	// Action Example: refund.create
+	Action  string `json:"action"`
+	ActorID string `json:"actor_id"`
+
+	// ActorKind Example: stripe
+	ActorKind  string                 `json:"actor_kind"`
+	After      map[string]interface{} `json:"after,omitempty"`
+	Before     map[string]interface{} `json:"before,omitempty"`
+	CreatedAt  time.Time              `json:"created_at"`
+	ID         openapi_types.UUID     `json:"id"`
+	IP         *string                `json:"ip,omitempty"`
+	RequestID  *string                `json:"request_id,omitempty"`
+	TargetID   string                 `json:"target_id"`
+	TargetKind string                 `json:"target_kind"`
 }
 
 // AuthUser The user as Supabase Auth knows them. `id` is the subject of the access token, not the user id of this API.
@@ -695,17 +802,19 @@ type CreditPackList struct {
 // CreditTransaction defines model for CreditTransaction.
 type CreditTransaction struct {
 	// Amount Negative where credits went.
-	Amount       int64                 `json:"amount"`
-	BalanceAfter int64                 `json:"balance_after"`
-	CreatedAt    time.Time             `json:"created_at"`
-	Description  *string               `json:"description,omitempty"`
-	EffectiveAt  time.Time             `json:"effective_at"`
-	ID           openapi_types.UUID    `json:"id"`
-	Kind         CreditTransactionKind `json:"kind"`
-	Reference    *string               `json:"reference,omitempty"`
+	Amount       int64              `json:"amount"`
+	BalanceAfter int64              `json:"balance_after"`
+	CreatedAt    time.Time          `json:"created_at"`
+	Description  *string            `json:"description,omitempty"`
+	EffectiveAt  time.Time          `json:"effective_at"`
+	ID           openapi_types.UUID `json:"id"`
+
+	// Kind `revoke` is what a refund or dispute took back, `restore` what it returned.
+	Kind      CreditTransactionKind `json:"kind"`
+	Reference *string               `json:"reference,omitempty"`
 }
 
-// CreditTransactionKind defines model for CreditTransaction.Kind.
+// CreditTransactionKind `revoke` is what a refund or dispute took back, `restore` what it returned.
 type CreditTransactionKind string
 
 // CreditTransactionList defines model for CreditTransactionList.
@@ -1062,6 +1171,55 @@ type SignUpRequest struct {
 // Slug Name in the catalogue.
 type Slug = string
 
+// StripeEvent defines model for StripeEvent.
+type StripeEvent struct {
+	APIVersion *string `json:"api_version,omitempty"`
+
+	// Attempts That have failed.
+	Attempts int32 `json:"attempts"`
+
+	// CreatedAt As Stripe says.
+	CreatedAt     *time.Time `json:"created_at,omitempty"`
+	CustomerID    *string    `json:"customer_id,omitempty"`
+	DeliveryCount int32      `json:"delivery_count"`
+	DoneAt        *time.Time `json:"done_at,omitempty"`
+
+	// ID Example: evt_1
+	ID         string  `json:"id"`
+	LastError  *string `json:"last_error,omitempty"`
+	Livemode   bool    `json:"livemode"`
+	ObjectID   *string `json:"object_id,omitempty"`
+	ObjectKind *string `json:"object_kind,omitempty"`
+
+	// Payload What came, of one event and as long as it is kept.
+	Payload map[string]interface{} `json:"payload,omitempty"`
+
+	// Reason Why it is ignored or in quarantine.
+	Reason     *string   `json:"reason,omitempty"`
+	ReceivedAt time.Time `json:"received_at"`
+	Replays    int32     `json:"replays"`
+
+	// RootID What is looked at: of a refund its charge, of a schedule its subscription.
+	RootID *string           `json:"root_id,omitempty"`
+	Source StripeEventSource `json:"source"`
+	Status StripeEventStatus `json:"status"`
+
+	// Type Example: invoice.paid
+	Type string `json:"type"`
+}
+
+// StripeEventSource defines model for StripeEvent.Source.
+type StripeEventSource string
+
+// StripeEventStatus defines model for StripeEvent.Status.
+type StripeEventStatus string
+
+// StripeEventList defines model for StripeEventList.
+type StripeEventList struct {
+	Data       []StripeEvent `json:"data"`
+	NextCursor *string       `json:"next_cursor,omitempty"`
+}
+
 // Subscription defines model for Subscription.
 type Subscription struct {
 	// Access Whether it gives the account its tier now.
@@ -1210,13 +1368,16 @@ type TierPrice struct {
 // Transaction defines model for Transaction.
 type Transaction struct {
 	// Amount An amount in the currency's minor unit, as Stripe counts it.
-	Amount      Money              `json:"amount"`
-	ChargeID    *string            `json:"charge_id,omitempty"`
-	Description *string            `json:"description,omitempty"`
-	ID          openapi_types.UUID `json:"id"`
-	InvoiceID   *string            `json:"invoice_id,omitempty"`
-	Kind        TransactionKind    `json:"kind"`
-	OccurredAt  time.Time          `json:"occurred_at"`
+	Amount      Money   `json:"amount"`
+	ChargeID    *string `json:"charge_id,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// Fee What the bank charged for a dispute, in the same currency.
+	Fee        *int64             `json:"fee,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	InvoiceID  *string            `json:"invoice_id,omitempty"`
+	Kind       TransactionKind    `json:"kind"`
+	OccurredAt time.Time          `json:"occurred_at"`
 
 	// Status Example: succeeded
 	Status string `json:"status"`
@@ -1390,6 +1551,42 @@ type GetAccountParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
 	// has to name one.
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// ListAuditLogParams defines parameters for ListAuditLog.
+type ListAuditLogParams struct {
+	AccountID *openapi_types.UUID `form:"account_id,omitempty" json:"account_id,omitempty"`
+	Action    *string             `form:"action,omitempty" json:"action,omitempty"`
+
+	// Target Id of what was changed.
+	Target *string `form:"target,omitempty" json:"target,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParams defines parameters for ListStripeEvents.
+type ListStripeEventsParams struct {
+	Status *ListStripeEventsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+	Reason *string                       `form:"reason,omitempty" json:"reason,omitempty"`
+	Type   *string                       `form:"type,omitempty" json:"type,omitempty"`
+
+	// Object Id at Stripe of what the events are about, or of what was looked at for them.
+	Object *string `form:"object,omitempty" json:"object,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParamsStatus defines parameters for ListStripeEvents.
+type ListStripeEventsParamsStatus string
+
+// ReplayStripeEventParams defines parameters for ReplayStripeEvent.
+type ReplayStripeEventParams struct {
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListAPIKeysParams defines parameters for ListAPIKeys.
@@ -1703,6 +1900,18 @@ type ServerInterface interface {
 	// GetAccount The account that the caller acts for
 	// (GET /v1/account)
 	GetAccount(ctx echo.Context, params GetAccountParams) error
+	// ListAuditLog Who changed what
+	// (GET /v1/admin/audit-log)
+	ListAuditLog(ctx echo.Context, params ListAuditLogParams) error
+	// ListStripeEvents Stripe's events as they came in
+	// (GET /v1/admin/stripe-events)
+	ListStripeEvents(ctx echo.Context, params ListStripeEventsParams) error
+	// GetStripeEvent One event, with its content as long as that is kept
+	// (GET /v1/admin/stripe-events/{event_id})
+	GetStripeEvent(ctx echo.Context, eventID string) error
+	// ReplayStripeEvent Work on an event again
+	// (POST /v1/admin/stripe-events/{event_id}/replay)
+	ReplayStripeEvent(ctx echo.Context, eventID string, params ReplayStripeEventParams) error
 	// ListAPIKeys The account's keys
 	// (GET /v1/api-keys)
 	ListAPIKeys(ctx echo.Context, params ListAPIKeysParams) error
@@ -1871,6 +2080,157 @@ func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetAccount(ctx, params)
+	return err
+}
+
+// ListAuditLog converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAuditLog(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditLogParams
+	// ------------- Optional query parameter "account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "account_id", ctx.QueryParams(), &params.AccountID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", ctx.QueryParams(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter action: %s", err))
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", ctx.QueryParams(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAuditLog(ctx, params)
+	return err
+}
+
+// ListStripeEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListStripeEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListStripeEventsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", ctx.QueryParams(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reason: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", ctx.QueryParams(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListStripeEvents(ctx, params)
+	return err
+}
+
+// GetStripeEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStripeEvent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStripeEvent(ctx, eventID)
+	return err
+}
+
+// ReplayStripeEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplayStripeEvent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplayStripeEventParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplayStripeEvent(ctx, eventID, params)
 	return err
 }
 
@@ -3181,6 +3541,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/usage/events", wrapper.RecordUsage, options.OperationMiddlewares["recordUsage"]...)
 	router.GET(options.BaseURL+"/v1/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/stripe", wrapper.ReceiveStripeEvent, options.OperationMiddlewares["receiveStripeEvent"]...)
+	router.GET(options.BaseURL+"/v1/admin/stripe-events", wrapper.ListStripeEvents, options.OperationMiddlewares["listStripeEvents"]...)
+	router.GET(options.BaseURL+"/v1/admin/stripe-events/:event_id", wrapper.GetStripeEvent, options.OperationMiddlewares["getStripeEvent"]...)
+	router.POST(options.BaseURL+"/v1/admin/stripe-events/:event_id/replay", wrapper.ReplayStripeEvent, options.OperationMiddlewares["replayStripeEvent"]...)
+	router.GET(options.BaseURL+"/v1/admin/audit-log", wrapper.ListAuditLog, options.OperationMiddlewares["listAuditLog"]...)
 	router.GET(options.BaseURL+"/v1/test/public", wrapper.TestPublic, options.OperationMiddlewares["testPublic"]...)
 	router.GET(options.BaseURL+"/v1/test/authenticated", wrapper.TestAuthenticated, options.OperationMiddlewares["testAuthenticated"]...)
 	router.GET(options.BaseURL+"/v1/test/api-key", wrapper.TestAPIKey, options.OperationMiddlewares["testAPIKey"]...)
@@ -3239,6 +3603,241 @@ type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLogRequestObject struct {
+	Params ListAuditLogParams
+}
+
+type ListAuditLogResponseObject interface {
+	VisitListAuditLogResponse(w http.ResponseWriter) error
+}
+
+type ListAuditLog200JSONResponse AuditLog
+
+func (response ListAuditLog200JSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLog4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditLog4XXApplicationProblemPlusJSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLogdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditLogdefaultApplicationProblemPlusJSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEventsRequestObject struct {
+	Params ListStripeEventsParams
+}
+
+type ListStripeEventsResponseObject interface {
+	VisitListStripeEventsResponse(w http.ResponseWriter) error
+}
+
+type ListStripeEvents200JSONResponse StripeEventList
+
+func (response ListStripeEvents200JSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEvents4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStripeEvents4XXApplicationProblemPlusJSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStripeEventsdefaultApplicationProblemPlusJSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEventRequestObject struct {
+	EventID string `json:"event_id"`
+}
+
+type GetStripeEventResponseObject interface {
+	VisitGetStripeEventResponse(w http.ResponseWriter) error
+}
+
+type GetStripeEvent200JSONResponse StripeEvent
+
+func (response GetStripeEvent200JSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEvent4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStripeEvent4XXApplicationProblemPlusJSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStripeEventdefaultApplicationProblemPlusJSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEventRequestObject struct {
+	EventID string `json:"event_id"`
+	Params  ReplayStripeEventParams
+}
+
+type ReplayStripeEventResponseObject interface {
+	VisitReplayStripeEventResponse(w http.ResponseWriter) error
+}
+
+type ReplayStripeEvent200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ReplayStripeEvent200JSONResponse struct {
+	Body    StripeEvent
+	Headers ReplayStripeEvent200ResponseHeaders
+}
+
+func (response ReplayStripeEvent200JSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEvent4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplayStripeEvent4XXApplicationProblemPlusJSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplayStripeEventdefaultApplicationProblemPlusJSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5876,6 +6475,18 @@ type StrictServerInterface interface {
 	// GetAccount The account that the caller acts for
 	// (GET /v1/account)
 	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
+	// ListAuditLog Who changed what
+	// (GET /v1/admin/audit-log)
+	ListAuditLog(ctx context.Context, request ListAuditLogRequestObject) (ListAuditLogResponseObject, error)
+	// ListStripeEvents Stripe's events as they came in
+	// (GET /v1/admin/stripe-events)
+	ListStripeEvents(ctx context.Context, request ListStripeEventsRequestObject) (ListStripeEventsResponseObject, error)
+	// GetStripeEvent One event, with its content as long as that is kept
+	// (GET /v1/admin/stripe-events/{event_id})
+	GetStripeEvent(ctx context.Context, request GetStripeEventRequestObject) (GetStripeEventResponseObject, error)
+	// ReplayStripeEvent Work on an event again
+	// (POST /v1/admin/stripe-events/{event_id}/replay)
+	ReplayStripeEvent(ctx context.Context, request ReplayStripeEventRequestObject) (ReplayStripeEventResponseObject, error)
 	// ListAPIKeys The account's keys
 	// (GET /v1/api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
@@ -6044,6 +6655,107 @@ func (sh *strictHandler) GetAccount(ctx echo.Context, params GetAccountParams) e
 		return err
 	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
 		return validResponse.VisitGetAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAuditLog operation middleware
+func (sh *strictHandler) ListAuditLog(ctx echo.Context, params ListAuditLogParams) error {
+	var request ListAuditLogRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAuditLog(ctx.Request().Context(), request.(ListAuditLogRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAuditLog")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAuditLogResponseObject); ok {
+		return validResponse.VisitListAuditLogResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListStripeEvents operation middleware
+func (sh *strictHandler) ListStripeEvents(ctx echo.Context, params ListStripeEventsParams) error {
+	var request ListStripeEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListStripeEvents(ctx.Request().Context(), request.(ListStripeEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListStripeEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListStripeEventsResponseObject); ok {
+		return validResponse.VisitListStripeEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStripeEvent operation middleware
+func (sh *strictHandler) GetStripeEvent(ctx echo.Context, eventID string) error {
+	var request GetStripeEventRequestObject
+
+	request.EventID = eventID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStripeEvent(ctx.Request().Context(), request.(GetStripeEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStripeEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStripeEventResponseObject); ok {
+		return validResponse.VisitGetStripeEventResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplayStripeEvent operation middleware
+func (sh *strictHandler) ReplayStripeEvent(ctx echo.Context, eventID string, params ReplayStripeEventParams) error {
+	var request ReplayStripeEventRequestObject
+
+	request.EventID = eventID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayStripeEvent(ctx.Request().Context(), request.(ReplayStripeEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayStripeEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplayStripeEventResponseObject); ok {
+		return validResponse.VisitReplayStripeEventResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7646,185 +8358,200 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3rdtu2uuCrYDR7rabdtOw4SS/OjxnvND312UmTFSfTPVN7LIiEJGxTAAuAVnSyPGueZh5snuQsfB9A",
-	"giQoUY6dOO3uj8aSeAE+fPfrh1Eql4UUTBg9OvowWjCaMQV/nmRsWUjDhHnDipyuWWa/zZhOFS8Ml2J0",
-	"NJoYVbIJWS2YYsQsGKFCr5giXBOzoIbIGaGCMKpyzhRR7PeSaUNW3Czgak2XjFTvSdd7f2fr8SgZ6XTB",
-	"ltS+jolyOTr6bWTfMzpPRmZdsNHRSBvFxXx0fZ2M3uBDT37sru4XumR2IVxXr+aCyFKRXM5180XtB18n",
-	"o4IqumTGgeM4TWUpzM8AoO673trN4yXESEJTQ2ZSjckxKTVTX2lSMKWloHl1FQKNGwusnM0MkaV5Sii5",
-	"ZGv71VSWIrOP4kYTuRL+PnuJZuqKp8xeeiYWVNvLhIWlFGx8JkbJiNs14WGOkpH9bXQ0OqVUX3Kz57bS",
-	"2P9MqiU1o6NRWfJsFAP0s1JpGdn5RLD35iKFXyf2xO3JFnTOyJTNpGJjv5zfS6bW9WrwjsYilvT9Cybm",
-	"ZjE6evLwMBktufCfH8aWFKDO39m6u7SX9JJpQoliRq2JpjM2Ju8KC63DJ09IobgwdJozcnz67OSEpAuq",
-	"aGrPOyFTiyyUKCoyuSTv3p38OO6Dagt/+zZ0+ORJe0MFNYYp+8z//dt/2fs/53/9SxTwf2drxG54fUHN",
-	"on75JVtfwHlZBOfK0qglld1O9gVfclO9oHVMOfwYPjBjM1rmZnR0eJDYHfKlpdGHBwewP/epeg8Xhs2Z",
-	"QpJSTBdSaAYU9VrJac6W9s9UCsto7J+0KHKeUnuC+wVe8dd/anucH4I1/EWx2eho9F/3a/a1j7/qff9c",
-	"eGMTIY6JYrNS05w8ePPTM/LD4yfffT0eXSejU6Y1x5f0rGW3NfjnRdZwyueCZYQLePFbps0bpgGet/Tu",
-	"4JGR158YspLqUo/h6N09wOBenzgiKpQsmDIcj4nmuVyx7IIX8JEbttQRjlkdOFWKru3nVDFqWHZBTQMN",
-	"M2rYnuFL1sXFZMTeF1wxvdM9PBuA5skop9pclLpaUBMsyBYoWXJRGkZyaoBxDVsBkkoEJDqVBWuCbSPW",
-	"2MtjoNSGqsii/8bmXAgu5p7tapYqZqmVvafLIofFXF48mv2bZRlGEsPy3EoNTWhBlRmPjkSZ5zGeUPOT",
-	"30YAT9hjtSO/pMYp1/JZTv/JUmNXjlj1gmvTxayMGjoYNg49I8AJ5E9Mkjf3Au/sX+i7wh40oH2WcQtm",
-	"mr8OFj2juWbA58JvLS8fRDOBPHj8KIJIS/r+BK99ctDaaDJ6vzeXe/a7PX3Jiz1Z4PL2Cml5rHKLG0ZE",
-	"9tit6PPiohelgxV7Dt8vkm+O8PXGD7sbLwX/vWTud1zvQFhcxw7aaT9dRpemTOsulf26YGbBlNW7ymn1",
-	"A5nzK9Aua72PkoLyjBir6wq5GtesYiplzqi4KVccyOEuuchCpdmrnPZaRpcR/XkD61IyZ3E1N6V5blVa",
-	"y2bcm+RKgEq0ZMspU90XJaPaRMDbrYpLQTd2TMgeFY9q1hacq4XUjMwYNaWyKp3ICCgmmixknrWgvYmN",
-	"AYwqbgZvTPzJb2dmeNDP3xdSxRHIY9ZGTuYuu05GtOAXlh3fAhekZcbNRS7nw59l73gujFr3SG/7QKOo",
-	"0DS1ZzF8lc/g3rf1rbEXcHEleboDszjBG6LyMSDMHbhPcFfsqTfa+5Zdl5rO2eCHvbNXv5WG5t1ntbCb",
-	"VkZdhVRtuAQwb20uftx+tSFyRcnCSjsq0gi/QExw3oBULllt/Fvas0TboqGlJ6GK3XFhvn086hoUyYhd",
-	"WVMl4HhLKcwiyueUzHN5FeMvnr2bBVtbGzznV8CouCLwuBgbb8N+6UCPC4rCqCa2CN8wzvao1TZ3iGPk",
-	"SDFuT1Mj1YXn+Z2f71DOGKrmzFzwbLu6BQ9w+2sseTuvLc3ine5ztVjBQagmp2VBp1QzYi8nl0KuQCQv",
-	"x2TCswn6oZiV2/axXktGdk+MvGQiIUIa+BYeyTO8iGty/Pqki543smmWlOfRM4JfLlIpZlwt7+as7K4u",
-	"lsxQr2xvZjdMvfTXRo5y0zndkua8+zIDAG+66TlcBG49rVdSZVvdCP66qBb5bMHSS1mawHHQ3MjNLdmW",
-	"u8AoXrCvdIWa1sqDd46j563ygVRpr2zYCuebtmmoKXV3l05sFDS9jHOhUikm0vVWjcFf91E+gO7X1hi4",
-	"ovl21cJdd52Mfi+pMNysB8ogXUGmUoYLZpmdfU3OgHfjjizQZ5TnLItKKK/9dn9QnOYXGV2HbpdgBe7I",
-	"O1INvcspFWTK0DKhmuRSzO2/6He2Sx2oOLt9BkcagCqKOrlEpNjID5roJORq6Jm31mjv7F3FS3m1nTM1",
-	"4fdvVguQgnmaMyvZlQaapVJkEZPxZ7kiM6oaHiSPQpXH9NtHB98dHmxzmyYjI/uO18inhBqylNrYBZI1",
-	"o0oTumA0G+q8ivI2FEjge3xTwbhD+jJjIdqnwV0X1dGc7yAQW0cKL/BXn8fXqcslcxGgHVHN6csXMZ77",
-	"k1RhjEUnhAtS5DSt0GHSiqVMCIYFGmDvk8kbdNzQnV7/tw1DGqtvhlEODmLKMJsxS8MRhf1/ylJBuAni",
-	"STOpUBnSBRMZF/OnBJ0xFiCh68NeaJXfMe5hQ9Bj85k70Gw8be8s/wjDgV5R7vxfbQAcA29cUU0Uny8M",
-	"oTPDHBAC4yhK2RHSre+4GKSwtcDRuj+pLY16B1FYoZpau/Rpnr+ajY5+G+hd+NBldIpFHNCvRL72qDDj",
-	"ShsXAB6TE5A8VreeMqIYzQidUx4RNsno/Z5/vFFlzGd3jjvKuHkhTVQH+SRxhrmiwrBsIIoN1M+VZW/C",
-	"fhiobshSpQ2+Syvr2+q26eXIrTQeLu/KdXxguJJ6q1utNDyW1079i+mGeqgt70/E0lul7bQC+pbFNALn",
-	"dKqZMOMNJ7DRAZSXm52ghdrJQ/VSiphzbkM4xcOoetVmIN9CHCU4sW0L7Y2VdP17G9hx+wjn1FjdCk/R",
-	"7Z+s3CkOQJQpzS22I6IMRK6bsIiWUO2ykNmMpXYrn8KVjxRtjQoQgpVNEfd1heJ9uE+8ki1NCDeg19r2",
-	"IOS4NaTd4lq9nTjgs5prtTC6X2f4FbybaGhZTcn4gMRwdI7k1VQvnEC8Y7JgeTYhRs7BXznw8famgUSS",
-	"S7Ori9/K462O6QpubjX1nt07o8cQOA5aCQynr8jjw4ffJSSXK6ZISjWE6mvfKSvVqJldQ/f+4/zDo+u/",
-	"xEjtubdGAueroP/dfRqnchlCGq2RlpL7uKHkxgK7P2HkKuLekUtmFlzM0UXuHeMklcJQLvRTMrmieZ1k",
-	"h2JvKSGYRgWhZM101zK9BdkHrx3IQeAhsWM8CRwwTSd9MrLWapR/+UBPj1C5yHBdgySxu6Wg2yHSvqeh",
-	"mg26ccrznIv5hWJU90iNm0iihdT2Fhe8uYi7+Db4wPC2IptFrJ0sU0xrb9a+/vGnqFcx52L3QN0LLlgv",
-	"ny7oesmEubBEuix2AIYoIcQc1dYo3w2wcIMszYWcXUxpI5ASROwDD1/FIQCfYvkPQcDtoudAdDk1ENIb",
-	"rE3ucPVG1x0+qEkUSUhVW/X98Gg36HyDtrVNweoBX8EUl9kFE9kOB433VGlUA+9SUlG/vHjQkBuimTE5",
-	"pJkWVGHKM8H3xRNAdvIvt7WWYBGBwlY9MlzzxuP7aI1sQzD+dvSwF3J+Im7m2vsE8aBwC14lqB7Us51X",
-	"pbnZfiCpqpF5O8plCpTsZar/PM/lFP6QFj113AfQWRySZFc4CIIo5l083vX/lSZLLqQipeAmgTgsRKkI",
-	"OAM14eYjA/u7h436IvLVk2KH8gtbBS6yHXzHzfS+qEhlmkhFBDOQbUsePDv58c3XqOQt6ZqUGrOhLtn6",
-	"KaFi3VDvrESEQojbSBy8LwmB7UzsS7aGZBBZGoJXAWAySYQEjbgBgDvIIuyEkPqU2F/YKhLu3QFfUmvt",
-	"5F5x27SVNyzjiqXm3ZsXQRKWD68O0edvEnH92DBpxZceJltDGttiGbqE7IwbAMsHULdDqR1oqiOa4duT",
-	"8Nx68OK1VIbmN8MKxUypxM4bbS0+eEpsja8D6dayPBupMxlLecY0WcgV0UZJMbe8yNUWTVkrrvPdluKc",
-	"jlO/Xsgbppn5FHJdOaBdYPz0pvDtDz++RhPmxzIWRSLOwEGOb+EopMuA42JMJtThmTA8r6qmGvnFhuU5",
-	"nkfuTgMzjl32kmOdmwTtMGMXDbChbvq4LTog92C6Jgsqsqh56Z/Wo/H3GYydtwqvhxjFLaTmlAv7Ym40",
-	"y2dPXbSgFrWZZHAuwys9jMxkj/8PFSRt5BKcUoJkckzeaUaoAGWMpFRlXpMqgG9YDaGgayIFmXQBO3lq",
-	"f3dhdVdV53GKYV1dK/bugWSlHaRjVVBbMrOQ2YCQUH0SYbDR44gDQJQaMED8bEHFPEoQKfyC9LCi3GgI",
-	"Gtt/3SLH5J2lBrs70SWHuT0rKarclS7iN7WcCHKgcmWpSJCyGH7oN8b5+vhYH+LfeX5ST1pRO9CMifAb",
-	"E3o6sq4J/kGZZ71iSrErzlYse7agat5TeGD5AHGnULtLHV7ljGZWWPUxxN28hkWRc5ZdBM75QfelsPod",
-	"40xcpztx7Ft1xu3ujKLvP4XjKoBksMgAWriSwKfVOrKWXwuBFkc9LlJe4EJbmEPzWIKILpV9BcnZFcsj",
-	"SZlBIIHmD+O522Hy0faEoWzJxcbMdWKXDX4fZKtwB9dGUSOVJlTBFcIqc3UNTtw/5UqKbxKlLDWW02Du",
-	"uj04TKKKevn7LMNXMyyCf4pmMG7HVQolO5SfugO52CVR+iY5Oi566rYTx7Cq0DmeQtfO+LWG+FNSKDlX",
-	"dKmdbo6KTBO/uNDlbMZTbmV8nUsQiWUbpzpHFJcFLQomWEZAhFGRkRXIaFnm9ru8iIouppRU0Wo5ni7A",
-	"FVpFFXzzBYuFK2taDLbsHeSe23fFztg9OZrE95bluRXIRhJdFlbhiu6j9u5XhuqTH34IrNTHQQpdQ66a",
-	"vgI57VPnoByEyNQZmCy6APyiE/31xe96H8O/QLYyY9vTdeFXv8AwcRfzKQOYbUBWBHkHY3OZ9njEJ1OZ",
-	"rceThEyggQD8VVCzGE+sGjRx6ZH1XgRdtsK28IBK5+y6uJj2tVOb91+tsb4nttHQ6IsyIUGcn49Ixee8",
-	"mfNXKt6KAh88/j6y6jdspphe3MzgVXjzBVSq7NogI5ZY13QchA+PQ0gzkd1nWz2kHu8a13wuyiIwjuov",
-	"sNwGLZStplC/4f9GGmpumHYsr5jKaXHRSB13Sz9IImnkYPyDhM8z8Jl6Q2gl1aXzktYp5QePv2+42A6i",
-	"IaXOjk7TBcvKHNTvAeabgb4qmAlU29cRi+xmKVJfklF0WsdmOoIVe/mgUzu01p32d6QYzeocwPbHleJQ",
-	"PAI1mP5H/IA/ncco3r5j74oqy161fZlLUH+D97vspuanX92boNrU/QR/4w/nzf4osaL5mkNt9QN6Kz2m",
-	"0J4iUQxMbepwx63vhisvPMsIJA+jCo46qhVur6N2lYqRktwaNu31NlbTAIt7axTb+Fy8K27Gee5jZd0t",
-	"e2m3xGDB+R/tElYFOKmhuZyXoJm0E8js/w72frg4/3CQfHsYTyZrlJTv3GGi8vGGpRVQPr2xpUToS+4+",
-	"/LmoCgfniqaMrBY8Z5CugN5EromVSlm5Q8cbFxnpdbVRglfkFH3Zlh1yTUqRMUVWdN0QITd47UUzCyTS",
-	"ZkPmOcPCiYKWOta8zkrXyl/MqNHet6QdiOpn2LXjY5oq65WMG5M3CcLhPe2dDYRL894d81yYyG5UfNxb",
-	"qHprvk7vvh7guwuiMZDwA95or+xtu7fhu75BDahXnwa+r61uNczQHqharuY85glYVEIKNmm5m0DZGm0o",
-	"Lu0aq8BanKd9yjKsKcQ4CZYkeOZR8UaiF3JFqCaTUlwKuRKTuF0LZas7oHFc+6rM17pJS4wJRPl9wIyf",
-	"wU07iszVgommcRG8MQn77NRfNgtRN2XdNJZX4c1HVc/fiMYgY6ynLRo44wp0zntEyKk25PeSKsOU6/C5",
-	"kKUazsU3UteO6QI7Bf03HoELQUS8dFVIYrOrqhnBuE5GWckuXEXzIHd5ZS6FPlX7gKSNYpAfE6+t/WQm",
-	"VwtvbuHob2qn1XBr7b9q8FTtr5Er6c8nxjuafRlbNvxlXOcowkjCZlzxF7a3Ii/jq3Fw6C2w22ifVAWC",
-	"A5JufYutwfElX9kQ6/A0uAgBe3ltba3EmXqBV2Ky10UzCamt3C2pWFsGxU27d5u1yRf0inVTAqwyLNhA",
-	"C3RA3WBLF68iGlAxq1jdBmlYcynO1GvVk3erqLiMAILPF9hubema8cbKlMMOE+0ekzPpOrdhha/TyRIi",
-	"RYpubho2Jw7haRCqmghJ4B3j7SnOYXVkM90Z9lfBNkDVCn/6SOdFhV4teyxov9bc9Qt+haX/TsC5/cXB",
-	"Ny2VjshOZ6brOukT0n+oAciNe3waeI9VbS6wF2ms6UfHldu9yy8r6AfWD56PTgcHBnXjetIarQfXkb6s",
-	"8o+Huos+TWJkJ5+mEjzDUpIHFtXukI3Ql1U1rPxia9x0S+5WpydllaGk2KwEdSbjuihNPEjsYme7KRmx",
-	"gh1I7GQZy3ZqE1kbH/7wwgVtOb/bIKuPqXh1uRE3al04rOdgP0G3n9Q1LK6YIjTPw6Yavk0gtVxyKksr",
-	"Y2bQhMceB0QOuYDPnoSe+r8g3U8xIqBDAM0ylrkUr4+joB1qFj4K0+M5BTXL6O2K8s7HRD8Cy9DXz0Um",
-	"VzEsgxkI/fjVPdsfDg8fPfru8ODRt98/efzdd0++P/iOaENFpp3qY8VhmS6IVJVSMgDAK1zhls34fbQg",
-	"ipuoHlLnDfXiMEDlOE1ZYWLtj2jwS0vJu7IL8i0vS2EayX9h254SW7xHNcXgIatal6K5YjRbD9CjqvU1",
-	"3tO7UXjfrhEFvmRCR7MBjqtiOKs4AvATou2ZU00oWcqMQfYrJYrNXdpUu7JkkNex6ldUt8djV66ZxE6N",
-	"iAI8H2KxtARTK6QgDZF5BqlZVJBHT4jVrYlw+O4rtzO63q1Z126uk27zqINh2renlcBU3ib2ahzSX04f",
-	"LlatdzibRDpp1Bo99ED2n7dITffaXjBWErMJqH42jAX1N/LBfALG3cOIfReAjdH1UDJ1O2zuEiGpz3qA",
-	"pPnEEArmO9zAT+4HMaBvMKDZjXgW8ydtIsW3C9YZYTSIyG7UeofrIqfri17/yuCWunFH3UDTptvaswqw",
-	"ZFzTaY7SleXMYMIB/LmlvWekub2fmdSeEFW16aycmjs0uvcR8eBQk05MZUu1v0WTLc3ud2hd32iefx2t",
-	"UpVqV1QZkqARTc4I35ZUmct+U33QuAWbDlez1Zhr6VPoVpOijsAUdD4gGXSDehukevSKbCwG7ql2go7Z",
-	"2mo2YK1B423N8iumxwRbtZUaIoo+g3nl7gyToqILw3bDA1tKt3Mmfe+V5qr/zoqqjh3a2ZNczltaYrxb",
-	"5hA2cD6AS9uH9J3EbXXPbjHORn7qwaCo5P9gis/WQ1OM2uMA5SUTE+zxPwEONMFgNeY6LaheTAjNnYf9",
-	"YzJGYymxW5X83pQwu7DbeJjPLItmnoInIJVXOF5tSec8zTm4tLm4wgy83TJU4dcYRtUaUx25zqAI3q9s",
-	"IaFHFn7ZNzUBiijSUnGzPrXwbzjN+0r6ncfGqwjkbVic8pUmk/d7UCoxgQxw15/ffuGShAwRjGV6TI5z",
-	"LSFNCGr+/gYpetizv3cU3z/2jl+fuCF8nr0W3A1McYbEprVXNWW4YKvDQZoS4rNGUwPDAig5yd6ee+wE",
-	"Wp5irwcf3/Fy3K7OV36eiT6ThTyQyjOoqczWX9snagebiYv1TQggkK6+gMRQ1yCukTk6SeBLLYkUG2ZC",
-	"bgYZJJ9cWDSu2pfFJ0vChXun1YWRh3lJjcmWP3np/u+/vh11xvQFAxosQjVK1au5nbHMzYUxBU6942Im",
-	"42rslKaXhGFWHCWnlJ4eEbvFPS4Scvz6xJmaRU6FTnyGWGOSSlL1rbQghpzc8Zk4E9988+tCWoUtpdAI",
-	"bPzNN+TY6XVEM2sltOdPdLZHHkzsP1Lx/wCSOfKo////7/+bfP0U0jGgLsg9kIoz4RZNHkyq4zyC64H5",
-	"ujYjbSr6ekyOQ+s6QF4q1rUSKjJHqdxsxeExqYJeVDEc0cQyC4HqeZguDmHPp8TAWCc4h3Al0zWheDOG",
-	"b2EAqoPwGxzgqL/5Bl7hq2SCgY5IrtTaZdPcko7M2OQpmWQy1VVVzXiZTaAsH9o20bmixQJrdmi6qF4F",
-	"deT2FE8ZOKDJpDXt08k6LPR5/er0LcDr9fHbZz+HqfJSsISsoDKKghcvJ7I02upEk/2rh/u0NIv9bybO",
-	"Zwjs/0zoqjWgnJG1LJU+qqfmxmfpWuDh7dp3USFmxVOLnieArn48r3IzfWHPh48hg8czunry754f/XtE",
-	"YNIvMpKcp0xo4AaO/o8Lmi7Y3uH4wA2WQErUR/v7q9VqTOHnsVTzfXev3n9x8uz5L6fP4Z66nGrkmOwo",
-	"GVk2h0R7MH6IF8mCCVrw0dHo0fhg/AhzdBcglQCK9fytOXarrgTPSTY6sl/Wo2/D6b49bbHrS/ab03+v",
-	"z1ujTA8PDm5tfGc1Hqw7uzMYMgzDQx//4x99T6uWV49DTWptYPA9gQoAYEIm/tv5dRIoAvixIV9/O7cw",
-	"0uVySdW6PR65qtzGSXA0xV4AUNI71+Ewq3NQsrDEolk2YVcGZ17wPR/Cjx56zrXBJk/6Y0892XoDTtId",
-	"cKEbpny3iFSP3ozg0i9sZfkH5HQkRLErecky1G38NOrPjWN9GPSVJm6+WYUvHgvOr5NRIWPZGG+r8aiW",
-	"/YEg4xVDBCGHocM55eKISGhsb7QVEQt7wyUrjBWYyDdbbLcjFc4EPlg3WbNvdzXBhTh22sRXVCxdW7I7",
-	"R9jWBG3ER5Asf5PZ+tZQsW60dt00Ypzh1KKBh7f24uYghB6W6o8GDhyPZgzNiiOz8PfCYfixN7u79iPj",
-	"8+H194WeXtJLhhVqUTpC61ZojvmovoA0ZLn7H7BVwDUSG8w6iiRBzcAJNFNy2SA5CZ15LHlwoQ30UwDB",
-	"MKdXDHLcoRCdWx0GtMNUCmgiBLoTNDccd2gHuVhFOy2sehxbHbC9e8XocE07Hk3Sr/H0QOO25cwG4koq",
-	"xhcS2D0C+SvBeqF9vSsPxnH9A3hvV6csqEkX3VPEXk43FAmfiMM3xmcPYvKfCgHRHgLV5o/P1bGOBAz2",
-	"xHXVTAjUlq4h3cI1NKC+R+lH8/59BcXwEBP5ZGTSq+AJtgJpDn0LveYVBYaVLh1oOG9lnoELE/0hpe9J",
-	"RlzpPmEi0wmh5kxABnSYOn4Q0+gQQvebfJstDa4dAX9Opcwf5Z9OMYNVpU4BQFeYhYUUbGdiLc1iP5dz",
-	"LLX3VNMyj+X8RIzuBqkaLbyHy4TN0PSdCD7DiTWO6ZTPhTUj0f+3t6Q8B6ZSVaAHh1Waxei8fSqyNOGx",
-	"RD09tZsYXHZ3p0qfiQm2Dp8Ae3MOTddCyycoWHxNyARvmbSumUIA2JXPRLhgDg3Q7w7Tgu7qUfYV0f7t",
-	"EbLs3nk6nrsOSQ6ymxHJo9ueYpptQKjjtj9iFTSPcwIQ/BxCrgR0Lse2qG0DCyDc6OV7R0ca7Rc8iIkc",
-	"xsJ7QJ+AnSBMVnRN+Cy6+fHnZy0QbMAlY/c7KwCGMRbXZKSf4bsLTivkuhN1otn16o/G+5+/d92QKHHg",
-	"dFy6Pq1BxKugwdbdE619y/MqBeEujjtsFPYnIlJsylfPPcYdgA9588m7zJCtJ089IkEk9/DgsK6srJQO",
-	"B5qqV3vdcxi9+12M0NBG6I6Qodmj6A5I3yHP7ZgisVHXPRYJpLux91y7uL8DeNigu3UkU6ydteDmYk74",
-	"PUBbtL1cQ9UbKq8+k2Ozu8p3xbojf5N7/GfyONUtv/pRhepWZoflXMDMl/dK33Q+I0SDpMIBy3BgH0uX",
-	"JUqoaW5oM5ZcQSJhvyKCv9+lWGqmMv7RlJA3LGNsSSh0hbWHlXNxicYh6o6bj2e1kHTJe8Pmq4U8Xp7c",
-	"5zyJsIlG3PHrmlx/UYkSvy5ch27FMiYMp67BONj/mPIzZbkUcyt7OiccpksIKViVJuEmU+6nbo7RnlMr",
-	"dL8K8hPostAeCloukAcT+2GSkImvard/+1LcyddYz4eZcaSg6SV5MAkGGDUvRlcrKrVcL0gQLz8T3qfg",
-	"28Zpw/McGpg/raZpwF2+9zoE2LnIiGujSLjLbBiT10ouJehmlk60n8/A7Bas8e/mcdA5G5Nj2O6ZcAlk",
-	"0LKCTNmcC+39kNG2F/1x/PbcqD9QQL+9tU8d2Y+9vt1O1KvofiyLkWRSqnzyx/civyqgC6PLXvXAAjwP",
-	"uIZjCxu9yL2sY/9D3WL/OhAkXTbiKSxI/aoG5cgl05iSayTkUOdSXmrQNXDt0DAcsii5cJ3pqSZTWc4X",
-	"JiFa4kMb7X3sLS5D90zQqnh65YbAeF4zsYDOGeRKe8u66rcH1XOg40PXFmdcRwh9zsztUzlkWRcUdCyX",
-	"YxnMM2jTWRLQzOYShrCn6fHe//IdTf8aaWZ6p8K7ghiWxfSGbvGqe6Uu/+oHek0ZYsbMSj230hvSFo6D",
-	"GiCUccwQDejHZfv6Zq446AkN1BkXWd3UFCWuN02DZG+iF1IZYvgSic1+uVpISIdbQA0ikBmj6eJMeCUE",
-	"CyO8MO7x+aMMbM4Nug2N8k7kWXOZn1iaRV4+XJbdN7FT8dBqrYjfOxIHcvA9qztuTu/FNuav4bq75FnV",
-	"a/pyak+X1uTwWbX3wtnjdXFwqmqah9LfdXStDcOgoWBfOtmzasjMvTUM/RIjB/SrMyhAH0h8RyEszMil",
-	"0WPyQla1K9pUVVtEqoyp+lqoYbVX6YJ9ybn4X2kSTA3yaOG+aViTjSEFLXzZT6XQJVac9oSzQVpMsJ/R",
-	"xEqX3KtUVtOjeU4ePD44tJZld6DRBCqVJorNGEzRmWAncf57WU/Z8eHtoOzu6EwE1TLu3lbithtvHSZr",
-	"Y5PDoCsVuvOTStb5kdhVQD4q+RAit0Qt98bse4bb2t2ldrtvh7asfTqjr8yrqfOPY+vtQuanBavNoKHk",
-	"jZNF2vQd9mgbIInfhpf/uWpuOgAYVn5jdeuaNbkRhoTODAyF+ALlS86yed3Z5HakjTdkNmLgib/oz4V3",
-	"1ZTPIdiWKTozX0SZF69Ps2M5eLTQrZErUS/Ur+1+xIIlZIJNOUCfwHEKWEcPbu66Q7PrVtFRhRuzXu6x",
-	"PtxYZ4/UbE4et1qyHwjve7ZU5ZtLuialZlVpeU6NxS2A0hesB+vmacYN1WglalC3Ebc2PKERbaBZjp9g",
-	"Td4V5AElC+zQbbEuAYiuGVWQyslo1dQQenQkhJI5+FQU8Y2+vm5OY3PdpS0inwlsAIx6bcZnXgf2/SkU",
-	"nFvVfIrL7GkwFsgHXzKW5lywjOSMXjGXGoql5biTFdVoSkmBHl5UvKdUXJIVFUYHCSnuGZRMmhNaJmPy",
-	"o1yJ5l5WfhA4Lq5aEczWdlOLzsSDSXv8CrRJ0Jd2hejLoiYk/ZV7CzxuStPLMTkRVbgHs1r9tLsIaGPq",
-	"PqY83CZDuDcqf2RKySdW+3fmX7Xe9Ccp90HW4aOyljEHbQB3cbmFYNxPq5E5PTlqKBdYPV8sQqcJKUXO",
-	"tCYTS81e1K4mT6v+FJ6gsS0Lx+AuXVubP5w5uaKaVIROuD4TmZJF0WN+w9L/+PSIJ/Qverx3qftDlIkB",
-	"JFgEM4miNPis2ewFYzww6x4cIJUnXq7EmPwM2m0wt2dSFbCYqlCyLhTpjnhK6unglgDdjH50qHJdDZdn",
-	"8YwIt5lbV5v/6DLPD6aK+rOdhhTRV5Jq1LazoqoGazmjmT2t+xdWpRUSwvB5N3lroPFn373RC32scZoy",
-	"qq0LCmTjWsy5SZTkOGIKcXehBFnXUuJj6fbl8j7ogv9i/5/ceYE9NRqjT61as6MIsPa0r7Tu9Wj8yK5Y",
-	"LgsM+kMGqMjXCXl88JiwXDMoE+gip3307fSWOb9J7mwwVe3e+8/rEgzfcM+lBTY7RViI4mlm7GrPHoLP",
-	"yelJxcTTLc2CCQNTGbK7OOPG87/Eo4pTWFAXA8Wbe1wQ17t524E04J/mMr3slxSDAE9eSj+rGR5XZaMy",
-	"dWXtMf8RW0uihwS/cpltbFnm0GXUyDlknyVnwl41VVzMfVNlmJFjpdCM5rkmWcl8zuqKro+IYoKtaK4T",
-	"orBboX2Hc+HoxPUqgKxYznSCLQ8se9Jj8pYvGVGl0ESKM+GqiiG9qOqGhd6RsB2nJtTpiIQb7JtplUiI",
-	"kTpOT1HKLuUVG5NXIl+7ccroWYG5IFwTtpyyLGPZ0zPx+OAHMkmlmOU8heiwXYQUzl2DPWSrOXKdXltH",
-	"0AiTTIyc+B6LSzwYuz8pUmi9aB+wlqVTLCys1jEd1d75DHDjjgKo9tkWbz557BQ21SOuAVLeN7awSs1n",
-	"IfmN7NgCzR9pD7XTzFo+o6NvDzazY5otuWjy46Kc5jy9A0b8Gh/85XHgONsV66klhx24LXfqXm/E7i1c",
-	"cYeoX404jGD/SZjeg9yZK6KouPz82VsAGD8SDYoWFjTblL4FsN7/YP+53pTD9RanQLTUv0jKsRsX0Z9s",
-	"PGDq8vkdn2w/T/tMtT+dzmIOiv3HNjS74k+cV7FjRsU9Dml73WyTV6P0Q/3isWzo7q+rpnpwNeYs+og+",
-	"mVh1zoez5QR+XfGMCZzHgQl4K/egB+/ePvs6GuLG6YK3VM7we4mTDxxz8YOgPoq79Dzb7n7jo4fNWYrN",
-	"deMizcuMZWPyi1w1mn/V+RRJdFFQr7f7EmKPqqYYDgNWNRPxLkkUcSVCmK/yDDuV20X4HBRqFSltyMOD",
-	"gwOPiF9Y/gBs2M+7AGyGiDTxR+moG4m5kT8AXzWTm+Cr/XpKWV9bCFeXhGOKnHXjWupPuB8EEUzrc+YR",
-	"BNqMM9O4JguqlhCWgxRoaAcP05BwPGM1MDLazo6lUmW3xRnuR1AtHF84vH3J7b26GjPao8wgXmBOq5EK",
-	"B4r+GZNa3wDyociL05i1T/ZgdsTo6OHB4++ffPdtl/Saaa6WAWzWvN5ptFFa2N6elD/nQrh5DVS0moEk",
-	"WB6Nkhf6KvCsT1L4jz1VfY+3jDL90pS7arDaPdfqtmZcM6rSBSkdstTIaT8DcqLnYYtDAq7fX7JNbbUx",
-	"8q87wea6btb39Pe9/GACjMjqfkJmwQRRDH1lGNOFjgMz7pyaOLcGvG9nok7oDUffeGW27pC/qXEhThex",
-	"27twkxInsWaGMaGD179koyGNpOwacCqjFK5Sc14KXxLJ9YJpJzNZPrtXpsKPsM2q2WIciYb3/o7B63bJ",
-	"tk9gFUrOeM7unR3WGzVw8L3e0oT7JbuvHXw/XzOkTXjgm29X+PBnyciraSCCZC1Gv8+qGatRSsaf756Y",
-	"/WjWiAknGPn301e/kEym5fIelDw2s67qjGSfr2GFUT2VdCvZN+MHjw4Omkf0AWRWs8tFxFfi3Bmfgczs",
-	"+u67dmRxqB/6mzWjIc5qd0bD3D7xkc+NGQzt5pR+1qtT3ptqTdhZWQqncvluzEmdYwfzlXrmPY970sod",
-	"Yt1bqdMY1nsPZQ8Sxx9Q8GyjuB8RY63hyQT8RW9MgY4frth0IeWl3sfRoJsbmFtTHJJDIcNuujZYemL/",
-	"OKrYMswL9VNNuRmTw4MDsmRU6LpbEPq8oBGYVODBxnyJmq7+Kaeu9GTF89yKXjBBuOnxYDF+xdBOAq/P",
-	"NtP+re+N8vPL42eefu32xuSVYJXUWXKtXUq7Zw45v2RVYQzJJObqkhk3vVNsI8NUa2KINunpo+tv9r8Z",
-	"HX0YTJGtZhYAa3BbAHuynM57u1dU+1yRXDGarT9XxkBnQG00JQ+ybxwWgcGJIA7owON1rw/p+tqNEO5B",
-	"kAUjC6ld1RRc55Kia43JT8bcB27s3hzrSW/1lFkuVxqbcboudbLZfLNO74XTt6bu2Wi1kIQuycl/OxuN",
-	"a4SC3oDdaMZr1E8xY4jJImfVM7kiQPdcG6SbcVPO6sjjIIFXrkSjQgyj11IbHa7HT7hMukPa19iUyKXc",
-	"Ne7yIy+6t0GkPME2hTro/oWdT4Jn+Nhr9xG+IVXScKckVQVqw90RPNHH7iKLCpoRoPckXIjvUdK57aXl",
-	"QVzMGxCHyEoc4i6XLKV5Hq6rQujubW9kaXz5W6HkFaSs5pxhGSQze2XxlGSxjJfg+ZD3cX1+/Z8BAAD/",
-	"/w==",
+	"7L3rdhu3siD8Kjj89lpxcihKvuUi//hG23FOdGLHXpY92TORhgS7QRKbTaADoEXzePmseZp5sHmSWagC",
+	"utHdaLJJS7acnPyIRbIbl0JVoe71fpDIVS4FE0YPTt8PFoymTMGf5ylb5dIwYV6zPKMbltpvU6YTxXPD",
+	"pRicDiZGFWxC1gumGDELRqjQa6YI18QsqCFyRqggjKqMM0UU+6Ng2pA1Nwt4WtMVI+U8yeboF7YZDYYD",
+	"nSzYitrpmChWg9PfB3aewdVwYDY5G5wOtFFczAcfPgwHr3HQ8x/bq/uVrphdCNfl1FwQWSiSybmuT9Qc",
+	"+MNwkFNFV8w4cJwliSyE+RkA1J7rjd08PkKMJDQxZCbViJyRQjP1lSY5U1oKmpVPIdC4scDK2MwQWZgn",
+	"hJIl29ivprIQqR2KG03kWvj37COaqWueMPvopVhQbR8TFpZSsNGlGAwH3K4JD3MwHNjfBqeDC0r1kpsj",
+	"t5Xa/mdSragZnA6KgqeDGKCfFkrLyM4ngr0z4wR+ndgTtyeb0zkjUzaTio38cv4omNpUq8E3aotY0XfP",
+	"mZibxeD08f0Hw8GKC//5fmxJAer8wjbtpb2gS6YJJYoZtSGaztiIvM0ttB48fkxyxYWh04yRs4un5+ck",
+	"WVBFE3veQzK1yEKJoiKVK/L27fmPoy6oNvC3a0MPHj9ubiinxjBlx/xfv//L0X9e/evfooD/hW0Qu2H6",
+	"nJpFNfmSbcZwXhbBubI0akllv5N9zlfclBM0jimDH8MBUzajRWYGpw9OhnaHfGVp9P7JCezPfSrn4cKw",
+	"OVNIUorpXArNgKJeKTnN2Mr+mUhhGY39k+Z5xhNqT/A4xyf+9Z/aHuf7YA1/U2w2OB38f8cV+zrGX/Wx",
+	"HxdmrCPEGVFsVmiakXuvf3pKfnj0+LuvR4MPw8EF05rjJB1r2W8NfrzIGi74XLCUcAETv2HavGYa4HlD",
+	"cwdDRqY/N2Qt1VKP4OjdO8DgXp07IsqVzJkyHI+JZplcs3TMc/jIDVvpCMcsD5wqRTf2c6IYNSwdU1ND",
+	"w5QadmT4irVxcThg73KumN7rHZ72QPPhIKPajAtdLqgOFmQLlKy4KAwjGTXAuPqtAEklAhKdyJzVwbYV",
+	"a+zjMVBqQ1Vk0X9ncy4EF3PPdjVLFLPUyt7RVZ7BYpbjh7N/syzDSGJYltlbQxOaU2VGg1NRZFmMJ1T8",
+	"5PcBwBP2WO7IL6l2ytX9LKf/ZImxK0eses61aWNWSg3tDRuHnhHgBPdP7Cav7wXm7F7o29weNKB9mnIL",
+	"Zpq9ChY9o5lmwOfCby0v70UzwX3w6GEEkVb03Tk++/iksdHh4N3RXB7Z7470kudHMsflHeXS8ljlFteP",
+	"iOyx26vPXxedKB2s2HP47iv5cISvNv6gvfFC8D8K5n7H9faExYfYQTvpp83okoRp3aay3xbMLJiyclcx",
+	"LX8gc34N0mUl91GSU54SY2VdIdejilVMpcwYFYdyxZ4cbslFGgrNXuS0zzK6isjPW1iXkhmLi7kJzTIr",
+	"0lo242aSawEi0Yqtpky1JxoOKhUBX7ciLgXZ2DEhe1Q8KllbcK4XUjMyY9QUyop0IiUgmGiykFnagPY2",
+	"NgYwKrkZzDj0J7+bmeFBP3uXSxVHII9ZWzmZe+zDcEBzPrbs+Aa4IC1SbsaZnPcfy77xTBi16bi97YBG",
+	"UaFpYs+i/yqfwrtvqldjE3BxLXmyB7M4xxei92NAmHtwn+Ct2KgH7X3HrgtN56z3YG/t02+koVl7rAZ2",
+	"01KpK5GqCZcA5o3NxY/brzZErihZ2NuOiiTCLxATnDUgkStWKf+W9izRNmho5UmoZHdcmG8fDdoKxXDA",
+	"rq2qEnC8lRRmEeVzSmaZvI7xF8/ezYJtrA6e8WtgVFwRGC7GxpuwXznQ44KiMKqILcI3jNM9KrHNHeII",
+	"OVKM29PESDX2PL/18y3eM4aqOTNjnu4Wt2AAt7/aknfzWguw58jOPkZsdMN08rkbkh5r03TdDOOeAI4h",
+	"hFVcRboTH3gcG+rIEmgHRvE8PtzMILXEBeGa2FjBAU0+e792i8jK87h4gwbBLnhtQ/Hy1w7a608C5ZHV",
+	"hwyn70EnZvFWd5kkrYBFqCYXRU6nVDNiHydLIdcguq5GZMLTCdprmZVv7bBem0SxiBi5ZGJIhDTwLQzJ",
+	"U3yIa3L26rzNxg/S/VeUZ1F4wy/jRIoZV6vbQRO7q/GKGeq5y/ZrmakX/tnIeW87pxvSMPdfZgDgbS89",
+	"g4fA/K31Wqp0p7nNPxfVtp4uWLKUhQkMbPWNHG7xaZjVgJN9pUvUZETjnKPoeausJ+naJ2s69dW2bRpq",
+	"Ct3epROvcpos47d1oRQTyWanZO2f+yhbWftrqzRf02y3CO6e+zAc/FFQYbjZ9JTVdAmZUmnMmeWIdpqM",
+	"wZ2GO7JAn1GesTQqyXktsf2D4jQbp3QTmieDFbgjb0l/6IVJqCBThho81SSTYm7/Rf+MXWpPBdPtMzjS",
+	"AFRR1MkkIsVWflBHJyHXfc+8sUb7ZucqXsjr3ZypDr9/s9KyFMzTnFnL9m2gWSJFGjGt/CzXZEZVzdLq",
+	"Uaj0LHz78OS7Bye73AvDgZFdx2vkE0INWUlt7ALJhlGlCV0wmvY18kZ5G15IYKN/XcK4RfoyZSHaJ8Fb",
+	"4/Jorva4EBtHChP4p6/i69TFijlP6Z6oVhdd69D9SarQF6mHhAuSZzQp0WHS8DlOCLrPamDvFIO7dcHQ",
+	"7VT9twtDaquvuxtPTmJKI5sxS8MRxfZ/yEKBWxb8rjOpUBjSORMpF/MnBI2WFiChidA+aJXEEe5hi3Nw",
+	"+5k70Gw9be9U+ggFm15T7uzETQCcAW9cU00Uny8MAX0BgRAYEaKUHSHd6o1+OlIDHI33h5VGXu0gCisU",
+	"UyvXF82yl7PB6e89rXDv24xOsYij5qXINh4VZlxp4wIlRuQcbh4rW08ZUYymhM4pj1w2w8G7Iz+81aIi",
+	"HOkKdwSaqInKIJ/EHzdXVBiW9kSxnvK5suxN2A89xQ1ZqKTGd2lppbKybbIcuJXGw0ra9zoOGK6k2upO",
+	"LQ2P5ZUT/2Kyoe5r8/InYumtlHYagS+WxdQCTOhUM2FGW05gq6E0K7Y7C3K1lyX3hRQxI/YWt6OHUTnV",
+	"diDfgL8xOLFdC+20CrXt4FvYcfMI59RY2QpP0e2frN0p9kCUKc0sto9LQ06Pdw5hEY1Ltc1CZjOW2K3c",
+	"psurEZKk2LVcMrBrrBcUInnAfEakIinXeWGsUCiXZEqT5ZBMFNNGKohko8aSjGKmUIKBeOgZCHILq7DA",
+	"BVvqK8AT7HzwBwwUN0GH0kR/V1V5ldUPtHZYDSj3wsUbo5EdHo+bMbA+rZhkg4C6RZTfwOmAep0VzIz3",
+	"E/annghulRNOwA05WbAsnRAj5+BG6Dm8faknTWbS7Ot5s9f/Tn9RCTe3mmrPbs7oMQR2ikZc0cVL8ujB",
+	"/e+GJJNrpkhCNUTQVLZmVqhBPeiNHv3H1fuHH/4Wo+xnXvkJfCKC/jf3aZTIVQhpVH4aMvWjmkwdi7f4",
+	"CR3KEWuSXDGz4GKOnivvryKJFIZyoZ+QyTXNqthXvGVXEnzcVBBKNky3FeEbuGph2p4cBAaJHeN5YO+p",
+	"+86GA6scR/mX97923GHjFNfV6+J3r+R0N0Sa79QkwV4vTnmWcTEfK0Z1xyV1yMW3kNq+4nyq47hFcYvJ",
+	"DV/L01lEuUpTxbT2WvSrH3+KGjEzLvb3nz/ngnXy6ZxuVkyYsSXSVb4HMEQBkR9R4ZDy/QALL8jCjOVs",
+	"PKU1H0sQSBMYFEsOAfgUC0sK/OBdTh1dTA142nsLr3s8vdVSiAPViWIYUtVO9SI82i0iZq9t7ZLnOsCX",
+	"M8VlOmYi3eOg8Z0yurHnW0oq6pcX9+VzQzQzJoPo75wqzEQgOF88Lmsvc3ZTagkWEQhs5ZDhmrce30dL",
+	"ZFtiZG5GDnsu5+fiMEviJ3A/hVvwIkE5UMd2XhbmsP1ArGMtIH6QyQQo2d+p/vM8k1P4Q1r01HGTQ2tx",
+	"SJLty0EQRDFvUfKehq80WXEhFSkEN0Nw+4JTjIDtURNuPjLeZn8vVVegTDlS7FB+ZevAIreHqboedRu9",
+	"Upm2OqBgBoLgyb2n5z++/hqFvBXdkEJjkOKSbZ4QKjY18c7eiJCfdBPxvHclTreZILFkG4jRkoUh+BQA",
+	"JpVESJCIawC4heDelseqS4j9la0j3uU98CWx2k7mBbdtW3nNUq5YYt6+fh7ERnpvbh95/hAH78d6ZUu+",
+	"dH+404Oyy3WiCwgGOQBY3l+7G0pNv1blQA1nH4bn1oEXr6QyNDsMK9D0s/dGG4sPRomt8VVwuzU0z1qk",
+	"TsoSnjJNFnJNtFFSzC0vcil/U9ZwI323I2eu5UOoFvKaaWY+xb2uHNDG6K49FL7d3s5XqML8WMScVsQp",
+	"OMjxLRyFdIGpXIzIhDo8E4ZnZTJjLezfsCzD88jcaWAigAuWcqxz20XbT9lFBayvVyCui/YIdZhuyIKK",
+	"NKpe+tE6JP4uhbE1q/ByiFHcQmpOubATc6NZNnvinBPVVZtKBufSPwHLyFR22P9QQNJGrsAoJUgqR+St",
+	"ZoQKEMZIQlXqJakc+IaVEHK6IVKQSRuwkyf2d+fFd8muHqcYprs2XP0eSPa2g+ivEmorZhYy7eGBqk4i",
+	"9G16HHEAiFID+qOfLqiYRwkigV+QHtaUGw0+avuvW+SIvLXUYHcn2uQwt2clRRkq00b8upQTQQ4UriwV",
+	"CVLk/Q/9YJyvjo91If6th0N1RDE1/dqYn7I1fqh119XB3yvQrfOaUuyaszVLny6omnfkA1k+QNwpVOZS",
+	"h1cZo6m9rLoY4n5WwzzPOEvHgXG+13sJrH5PtxbXyV4c+0aNcfsbo+i7T2G4CiAZLDKAFq4ksGk1jqxh",
+	"10KgxVGPi4TnuNAG5tAsFo+iC2WnIBm7ZlkkBjRwJNDsfjyEfr8w/XTFxdaEEmKXDXYfZKvwBtdGUSOV",
+	"JlTBE8IKc1VqXNw+5TL9D8kDLDRmuWFKiT04jNmKWvm7NMOXM6xN8QTVYNyOS+Ab7pEV7g5kvE9c9iEh",
+	"Qc576rYTx7Cy/kA8Yq8ZYGwV8SckV3Ku6Eo72RwFmTp+caGL2Ywn3N7xVehCxHVunOgcEVwWNM+ZYCmB",
+	"K4yKFJ3Ta1lk9rssj15dTCmpokmsPFmAKbT0KviaKBYL11a16K3ZO8g9s3PFzrieXNG4MViW2QvZSKKL",
+	"3Apc0X1U1v1SUX38ww+BlvooiNir3aumK29V+0g9yNIiMnEKJosuAL9oeX99TQp9jO5fIFuZst3RwfCr",
+	"X2AYJ4zhmwHMtiArgryFsZlMOizik6lMN6PJkEygrgf8lVOzGE2sGDRx0ZjVXgRdNdy2MEApc7ZNXEz7",
+	"lMbt+y/XWL0T22io9EWZkCDOzkek4nNeDzEsFG94gU8efR9Z9Ws2U0wvDlN4Fb48hsSYfevWxOL46oaD",
+	"cPA4hDQT6V3W1UPq8aZxzeeiyAPlqPoCs3tQQ9mpCnUr/q+loebAKGd5zVRG83EtUt0t/WQYiVoH5R9u",
+	"+CwFm6lXhNZSLZ2VtIpgP3n0fc3EdhJ1KbV2dJEsWFpkIH73UN8MlDvCSKBKv45oZIdFZH1JStFF5Ztp",
+	"XaxYYguN2qG27qS/U8VoWoUcNj+uFYdcFUiN9j/iB/zpKkbxdo6ja6ose9V2MhcP/xrfd9FN9U+/uZkg",
+	"Cdz9BH/jD1f1skWxWhYVh9ppB/RaekygvUCi6Bna1OKOO+eGJ8eeZQQ3D6MKjjoqFe7O/HWJkZFM+Qo2",
+	"zfXWVlMDi5s1im18Lt7mh3Geu5jId8NW2h0+WDD+R4v3lQ5Oamgm5wVIJs0AMvu/k6MfxlfvT4bfPogH",
+	"k6H98dk1i9Z9yfn4mindFfAQmmKbUiXI6deMYL5ak0IePugRZdtKq3DGUk03ur8xzJs4u4y1Kcu4FXvH",
+	"Sczf27HQVIpDonaDkL9rM77fWYyLeWE2Eth0zVZOC2urwog6XTt1v3YWRsjpJpM03ZWjHg0lXbGh1Z6k",
+	"YFaJEAbE5la24JLloVJTYXoVgNYcfeNe5XMhFYi2Fvf/KKiyl5yIqyiKJYxf72nXUlDMU/fEACVlXI0D",
+	"gHC7c7lkKaHmFENsXJw1N5qgrWiI32snysAvoQU5rv21sjfWbLqQcmkVpzVj+cBvJG7DaOWaurSsAeK0",
+	"1XMR0ChHOCDbT6m9Z6+26IOhlg8mvFE86CwW8eUulVL1K9E8SC9pEGp1YDV7f3j0UZ5aMbwbiCoK2eet",
+	"RRbVqvHsXZyr9MOF2XZQeWZrNa7Q39ce/Jkoc8nniiaMrBc8YxBShh4fronVHNJij2KBznvd6Q6hBJ/I",
+	"KPobHaEVImWKrOmmJuYfMO24HqkXqVAms4xhLl1OCx2r+2s1oNKnx6jR3v6vHYiqMezacZi6WeFaxg1+",
+	"hwRK4DvNnfW9OGvv7hmLyER6UD2KztoFN+aP8i7GHv6VwGMOQZnAKr1Cvuvdmn/xgLIAXsXtOV9TJa5x",
+	"+w6oWsnTeTWHYPUSUrBJwyUACvFgS72BtkERWIu7y6YsxTRz9GVjlppnHqX8SvRCrq2gMCnEUsi1mMRt",
+	"j1DJYA80jmvI5T1T1beLMYFdzPgpvLSnWrNeMFE3AAUzDsMShdWX9doE2yIja8sr8eajCqocRGMQ1dsh",
+	"yYPDJEcHqkcEK/aCVGeYcsXRF7JQ/bn4VuraM6Rrr8CsrUfg3MQRT0rpNt7uTqh7ma3mUbCxK3LRy6VZ",
+	"mrRCoc8OMGyiGMQwxsstfDKzWANvbuDoD7WlVXBr7L+sjVnurxbP7s8nxjvqJa0bdtZlXObIQ2/vdlzx",
+	"Dza3Ipfx1Tg4dOZcb7UhlTnjPRIjfHXS3mK1zz6LFcfsnSiGZVB3VqXkTD3HJzEgd1wPFG0KdysqNpZB",
+	"cdMse7uiGzB5tMO2rDAsWE8rYY9U8oYsXnqdoYiCYlUFyX51OTlTr1RHboSiYhkBBJ8vsFLtyvUxiFWu",
+	"CIsONctzz6QreotFH5xMNiRSJOiKpGFfhxCeBqGqiZAE5hjtTkMJE+brKSmwvxK2AaqW+NNFOs9L9Gob",
+	"zXzl2vqun/NrrAbjLji3vzj4poXSkbvTmVJ1FZgPIZrUAORGHXZnfMeKNmMs4x6rA9Vyt7Xf8ssKSql2",
+	"g+ejlWtgUAeXGKjQundpgRdljkhfk/6nCV5vxTyWF0+/tJGedRb2iBjrNqbuugnYlmjUKRVLZxxLXRiN",
+	"q0kw9AZvCFXwm+15SH3rYW4P6m3VEC9DV9Gyh7FedrFRGcoFVewn2cQyOSHin6Us3ausd6XxeIwJF7QD",
+	"aW6Clj+mFIILmjuo1HS/GtHdXKQ5UlubuWaK0CwLizv5ss4WWelUFqY0jtvjANs4F/DZo/IT/xfEgStG",
+	"BFSqoWnKUhf7+3Fku0cy20dhejzYrOJTndW53vpgmY/AMnQCc5HKdQzLoGdVN361z/aHBw8ePvzuwcnD",
+	"b79//Oi77x5/f/Id0YaKVDt5y97BRbIgUpWSUA8Ar3GFOzbj99GAKG6iHKQKKO3EYYDKWZKw3MTK8NHg",
+	"l4ZkeW0X5EuUF8LUosJDd1iBLXmi4mkwyLoS4GimGE03PYS3cn21eTo3Wvoy93E18xUTOhomdlZmSdvr",
+	"B4A/JNqeOdWEkpVMGaRFUKLY3HltmimHvUydZd28qkwreNL2LogX4HkfNalxMTV8zdIQmaUQs0sFefiY",
+	"WIGeCIfvvqRHSjf7FY3cz17TLmJ40k/k97QS6Oe7rr0Kh/SXUw+SlevtzyZLp1WVhHrfA9l/3nFrumk7",
+	"wVjemHVAdbNhrLRykOHnEzDuDkbsy8NsDbsKb6Z2ped93DLVWfe4aT4xhIJ+XAcY533jLDRIBjS7Fc9i",
+	"RqxtpPhmwVotJ3sR2UEl4LjOM7oZdxp1epd2j1sHe6o2bbd/6dVJuabTzHn4M2ZcLID9c0eZ6UgzIt/j",
+	"stnRswwAKS2pezQm8qFSwaEOW46cHWVgLJrsaE60R6uhWrOjD9HyBVLtiyp9IveiUXvhbMMypcVvqgsa",
+	"N6DT4Wp2KnMNeQpteVJUbp+czntkCWwRb4MYwP1jl8rODdpKNqCtQQMIzbJrpkcES4YWGtyYPrVl7d4M",
+	"o2WjC8Oy9z1bGzSD6eMxUb+wvCxwAu2HSCbnDSkxXrW5Dxu46sGl7SBdJ3FTXRwajLOWuHDSyxX635ni",
+	"s03f2NNm+2a5ZGKCPZkmwIEm6CHHINgF1YsJoZkz639MKkEsV2KnkN8ZK2wXdhOD+ZiuaEoChlnJa2yH",
+	"u6JznmQc7OhcXGNo9n6pC/BrDKMqialyl6dQHcWvbCGheCJ+2dXlCrLrkkJxs7mw8K9Z6rtqvTiLjRcR",
+	"yJswa/ErTSbvjiCHbgKpQa5PjP3CRSYZIhhL9YicZVpCbBIkg/8dYrexd0xn6+R/HJ29OndNkz17zblr",
+	"cOcUiW1rL5ONccFWhoPYKMRnjaoG+iLw5iRHR27YCZTexiJA3qnk73G7Ol8S4FJ0qSzkHgZpgklXppuv",
+	"7YjawWbiHIwTAgikyy8gY8BVDq2lFEyG8KWWRIotPby3gwwiXsYWjcu6lvFO4PDg0UX5YGQwf1NjFP5P",
+	"/nb/99/eDFptlYNGQRahajVMyj7rsZD+hTE5dinmYibjYuyUJkvCMBSPkgtKL06J3eIRF0Ny9urcqZp5",
+	"RoUeltHTYee7YVk/2YIYkjVGl+JSfPPNbwtpBbaEQoXI0TffkDMn1xHNrJbQ7IPU2h65N7H/SMX/A0jm",
+	"1KP+//3f/2fy9ROIAYGEUTcgFZfCLZrcm5THeQrPA/N19aeaVPT1iJyF2nWAvFRsKiFUpI5SudmJwyNS",
+	"etqoYthSk6UWAuV4mEcEvtYnxEAbTgzoDVYy3RCKL6PPGBrWOwi/xobb+ptvYAqfPhk04EZypVYvm2aW",
+	"dGTKJk/IJJWJLtMtR6t0AvVaoJ4fnSuaLzCZkyaLciooMGJP8YKBAZpMGt3Z3V2HGaCvXl68AXi9Onvz",
+	"9Ocwh0oKNiRrSJmlYMXLiCyMtjLR5Pj6/jEtzOL4m4mzGQL7vxS6rBkrZ2QjC6VPK2eOT7Yt2x/CtxZ4",
+	"+Lr25bWIWfPEouc5oKteowcao4Cdw+jBIwgb8oyu3KM5eu0eOyX2ipsgI8l4woQGbuDo/yynyYIdPRid",
+	"uAZHSIn69Ph4vV6PKPw8kmp+7N7Vx8/Pnz779eIZvFPl2Q4ckx0MB2UKxeBkdB8fkjkTNOeD08HD0cno",
+	"ISZvLOBWAihW/VLn2DWhvHjO08Gp/fKs7GppTx1sEbqzPUP1iFdefka+9+Gq0Xr+wcnJjbVbL9u5tnut",
+	"v6kuFWj2/ugf/+garVxe1b5+WEkDvd8JRAAAEzLx368+DANBAD/W7tffryyMdLFaUbWprzwo6YGde2mC",
+	"RWKg1sNch81Hr0DIwty7ej6dXRmcebri4hgE+iPXrDZ69hnXpmwB2Tp9uNQgobm602qKc3V0O6sGdI3m",
+	"QieqkQJh89tHTVmzkZU0Hl3969/iszXKZsO1hpn9VDtmkJYSU2NV2Bewa1UREThc1r8c/WfnonaQE0SB",
+	"DHo8+BT14dslOI8WEYr7la0tl4VwmztAcltpzMoe7rwBAUJ6gsoiQE2uyIhve14SF3xdpyoU/44q02kn",
+	"ZQUJHbofdZUmqOqMbiq3posEnWXgYBLsRPYoZbnUnNhU9x98v2Ouk6Mf9qF4aryY6mm/9IOhIOa96arG",
+	"HMpcK6+xrLr4hFMtD+MTZ0f/06dU/hnYRTMV6gvnGmVWg0cXjRa6BPNlb5aJHL+Hf8c8/bBNSgvzwz7N",
+	"SXZJW86XfLeP8KVPHx2iAA/JkgigMJnUZ34tWX7Q3RDn61YCrxiFP95BaKnC8T6OdRzFecdVL1w7drmd",
+	"p+/v4haGg1xqEw/wAys6kCIGT2M/7CEaqbC5cpg0W7mMhFyPyK/SV+/A4k8alcEh0RI763FNaLamG000",
+	"nTHU7urUiJCrE+R+qlOgMYMl6OoOUPQTMnFSRtBwBatVQh1csIWwlGBgCto2YLER1bhrTe6tav+mfAOW",
+	"dpclSamWUIRT+LT0Of24qyDnRz66u1s9gxrt+mN18y9N+4Bd95EkhgTbgqVogc7YzBAoDfx5kalLz/9K",
+	"wzpDrPFYYLl2nOdBXTVwqkD1AoFsypmtwBSJAZ4WH0+JhDaYRpMF1YuyUgI5c9athnGsZbu7FDiwrhvQ",
+	"fLX6CS5kEmOLaP53XQVuHWGjLBTsf3+X6ebGULHqk/Ch7mpy7q0GDdy/sYnrbVM7GLc/Gqz4AEfzp2TO",
+	"NXp6QZcMC0xF6Qh9kEJzTFX09d9Clnv8Hit9fkBig87okfyYGbjqZ0quaiQnobC2JQ8utIFyqCBGzuk1",
+	"g/RnqCPJzYILsOEnUkANcLBwQ2+SUUSksFyspJ0GVj2KrQ7Y3p1idLimPY9m2G2X7oDGTd8zW4hrWDK+",
+	"kMDuEMitmtMF7Q/78uBf2Ob8xz68t235z6lJFu1TxFLsB14Jn4jD4+pcsEkvJv+pENAbLpds8+fn6lhi",
+	"ANyqQ9cUZ0igNNwGguJdPVLqWwx9NO8/VlDLMqIA3yKZdAp4gq3hNl/QQPKKAgPKYTWh4WJKshQCTdBr",
+	"XfiWAsRV3iRMpHpIqLkUkBwbZhWfRBVdgNDdJt96RdIPjoA/p1Dmj/IvJ5jBqhInAGDAgoUFOiz2I9bC",
+	"LI4zOcdKmZ5qGuqxnJ+Lwe0gVa0DX/87YTs0fSHRz3Bides2nwurRmKUxtGK8gyYSllAMjiswiwGV81T",
+	"kYUJjyXqj6+CeSCw4vZE6Usxwc5/E2BvLuzEVcD3YeQWX4dkgq9MGs9MIUzXVVaIcMEM+hfeHqYFzRGj",
+	"7Csi/dsjZOmds3Q8cwXOHWS3I5JHtyPFNNuCUGdNe8Q66P3gLkCwcwi5FtB4ELsaNRUsgHCtFdctHWm0",
+	"3VcvJvIgFoQJ9AnYCZfJmm4In0U3P/r8rAVCwnDJmHVvL4B+jMXVCO5m+O6BixK5bkWcqBet/7Px/mfv",
+	"XDFzqCJqd+q4dHVavYhXQX382ydaO8uzMlD8No47rPP/FyJS7KkBGWHU1RyyYkDTp9E+eRe/v/PkqUck",
+	"CLF4cPKgKrpTCh0ONGWrxaplmI8TaGKEhirgt4QM9RLjt0D6DnluRhUJDu+1X2WHRgJJSewd1y462wE8",
+	"7K/XOBL0qUIIOBdzwu8A2qLu5fohHSi8+nj77eYqX9T+luxNbvjPZHGqKvZ3owrVjfh7y7m0i4a6ezYj",
+	"RINhiQOW4cA+Vi6XD4LBwg1tx5JrSPfqFkTw99u8luoJZ382IeQ1SxlbEQpNnexhZVwsUTlE2XH78awX",
+	"kq54p9t8vZBnq/O7HM0e1leMG35dj7ovKpz9t4VrsKdYyoTh1PUHBP0fEzOmLJNibu+e1gmHcRJCClaG",
+	"SUw5pA0dJ64N+ZETK3S3CPITyLJQORiq8ZF7E/thMiQTX/DM/u0LJk2+xqormL9Ecposyb1J0H+8/jCa",
+	"WlGo5XpBAn/5pfA2BR9Xpg3PMug/+KRshgtv+daJ4GDnIiWuCwrhPkaSvFJyJUE2s3SifXtVZrcAcTiu",
+	"Me6cjcgZbPdSuDQfqGZIpmzOhfZ2yGhFxG4/frPt+5/Iod/c2qf27Memb3YD8iK676psJJkUKpv8+a3I",
+	"L3Mo0O+Ctz2wAM8DruHYwlYrcifrOH5fdcgMg27bbMRTWJCgU/a5liumMXHSSMh0zaRc6iDwHPr9Qa4b",
+	"F1WE+VQW84Vx8YbU1Cu/2ldcHuWloGWJq7Xr4ex5zcQCOmOQ0eo163rQMsj4UNDTKdcRQp8zc/NUHoke",
+	"DdqR3nT8aGf46K1d3iXEMFmj03WLT90pcfk3349/yhAzZvbWcys9kLawm3uPSxm7hNOAflxOpu/zgX3a",
+	"UUGdcZFW/S7wxvWqaZCSS/RCKkMMXyGx2S/XCwnhcAsI+wUyYzRZXAovhGD6ur+MO2z+eAfW237fhER5",
+	"K/dZfZmf+DaLTN7/Lrtr107JQ8u1In7vSRzIwY+s7Lg9vBe7EL6C526TZ5XTdMXUXqysyvFZ83Oaxh4v",
+	"i4NRVdMsvP1ds49KMQxqzXeFkz0te0TfWcXQLzFyQL4XGMgDQ1/3FdPnM2n0iDyXZYUBbcraGkSqlKnq",
+	"Wchjsk/pnH3JGdNfaRI0/fZo4b6paZO1HqMNfDlOpNAF1gXqcGfDbTHBqrMTe7tkXqSC3JIsI/cenTyw",
+	"mmW7H/kE6klMFJsxaII9wSZT/I+iapLt3dtBcZTTSxHUNHDvNgK3cUGh8unq3we1g9GcPyzvOvdO5ZCP",
+	"3nwIkRuiljuj9j3Fbe1vUrvZ2aFjR5fM6OunVNT559H19iHzi5xValBf8sbGwE36Ditp97iJ34SP/7Vy",
+	"bloA6Jd+Y2XrijVNaQZBPHRmoF/gF3i/ZCydV/Unb+a28YrMVgw89w/9tfDObbsftqWKzswXkebFq9Ns",
+	"aQ4eLXSjG2fUCvVbs1WNYEMywVIRIE9gpz2sdgZm7qp5j6sp2M4lDye+w/JwbZ0dt2bNfAYGNSysqaui",
+	"D77IzopuSKFZWQAso8biFkDpC5aDdf0044pqtF5QkLfR0XnYERrRBkqaukzqEXmbk3uULLB5k8U6TL/e",
+	"MKoglJPRsvQ8VFIcEkrmYFNRxJdj/rrWZdU3HrKIfCmwdQvKtSmfeRnYVxFUcG5liWAu0ydBx1jvfElZ",
+	"knHBUpIxes1caCgWAMOdrKlGVUoKtPCi4A3NY9ZUYMkAF5DixqBllrQrSTkZkR/lWtT3AvbaanHlinLK",
+	"U9/Q9lLcmzQ7c0IxO720K0RbFmKwJ/21mwWGm9JkOSLnonT3YFSri++KgTYm7mPIw00yhDsj8kcaWH5i",
+	"sX9v/lXJTX+RdB9kHd4raxlzUKx9H5NbCMbjpOym2hGj5ooBVa2nI3Q6JIXImNZkYqnZX7XryZOyiqAn",
+	"aCyeydG5SzdW5/dU6J0+JaETri9FqmSed6jfsPQ/Pz3iCf0XPd650P0+wkQPEsyDdrVRGnxaL8mJPh57",
+	"XaMBpLTEy7UYkZ9Bug1auk7KBBZTJkpWiSLt7r8ukwTJ24sXKRpUOQRDwjgsHhHhNnPjYvOf/c7zPYuj",
+	"9mwnIUXkFTwszAoCLaosg50xmtrTuntuVVoioSyy1LUe7Kv82bm3WqHPqopVHF24QhpXCBxhBoWLW6oQ",
+	"dw9KuOsaQnws3L5Y3QVZ8L/Y/yc3XmBNDZQ+MswIsGLNnleA1ad9pnWnReNHds0ymaPTHyJARbYZkkcn",
+	"jwjLNIM0gTZy2qFvprbM1SGxs0HD7TtvP69SMHxZdBcWWK8UYSGKp5my6yN7CO2SVbVQTDzdwiyYMNA7",
+	"L72NM66N/yUeVZzCgrwYSN484oK4Dju7DqQG/ySTybL7pugFePJCXjvjCgxXRqMydW31Mf8RGwCghQS/",
+	"cpFtbFVk0AvCyDlEnw0vhX1qqriY+9Y30MnU3kIzmmWapAXzMatrujkligm2ppkeEoU15e0czoSjh65W",
+	"AUTFcqaHWPLAsic9Im/4ihFVCE2kuBQuqxjCi8pqWGgdCZsmaEKdjEi4we4GVogEH6nj9BRv2ZW8ZiPy",
+	"UmQbsl7wjDnLCnRv5Jqw1ZSlKUufXIpHJz+QSSLFLOOJ8WXzpHDmGuz0UbYYb9XaOoV2BWRi5MRXwl/h",
+	"wdj9SZFAgXw7wEYWTrCwsNrEZFT75lPAjVtyoNqxLd58ct8pbKrjugZIedvYwgo1n4Xkt7JjCzR/pB3U",
+	"TlOr+QxOvz3Zzo7rFQSBH+TFNOPJLTDiVzjwl8eB42xXbKaWHPbgttyJe50euzfwxC2iftn9PoL952F4",
+	"D3JnroiiYvn5o7cAML5xNSQtLGi6LXwLYH383v6ztQjyG+zVt7tgrWvq1x1svLuf7a2qIrCRTp72mXJ/",
+	"WpXFHBS7j61vdMVfOK5iz4iKO+zS9rLZNqtG4Vuvx33Z0INNl0X14GmMWfQefTKx4px3Z8sJ/LrmKRPY",
+	"NRED8NZuoHtv3zz9Ourixh7wN5TO0Kj879v1fhR36Rjb7n7r0P264ca6b3ORZEXK0hH5Va5rxb+qeIqO",
+	"lihycMgSYkOVveb7AavsXH+bJIq4EiHMl1mK/aTsInwMCrWClDbk/snJiUfELyx+ADbsuxICNoNHmvij",
+	"dNSNxFyLH4Cv6sFN8NVx1RClqyyEy0vCZrJOu3GNzybct+sLeqo79Qgcba7atsXVBVUrcMtBCDQ07YKe",
+	"tdhEv2zrH6/bnkiV3hRnuBtOtbDJfP/yJTc3tdWwc9NdeiJouKKNVNh26a8Y1PoakA+vvDiNWf3kCDr8",
+	"DU7vnzz6/vF337ZJrx7mahnAdsnrrUYdpYHt9YP6O5tzIVxXPSoaxUCGmB6NNy/UVeCdzbP8x46svkfb",
+	"28d+cX1vyvbXX3rDG0ZVsiCFQ5YKOe3n/i0N4PnjFdtWVhs9/7rlbK7yZn1Nf1/LD/p0irSqJ2QWTBDF",
+	"0FaGPl2oODDjzqiJ3UXB+nYpqoDesEGpF2arCvnbChdiD0i7vbHrZz+JFTOMXTr4/As26FNIyq4Be+dL",
+	"4TI154XwKZFcL5h2dybLZndKVfgRtlkWW4wjUf/a3zF43SzZdl1YuZIznrE7p4d1eg0cfD/sKML9gt3V",
+	"Cr6frxjSNjzwxbdLfPirRORVNBBBsgajP2bvrPTdKYHgz7dPzM9wGTEVTjDy7xcvfyWpTIrVHUh5rEdd",
+	"VRHJYScy50AzPci+7j94eHJSP6L3cGftaC1XFjv7DGRm1/cl9JLrhv7HN4hzZ9TP7NPRYveqM5b/jKRc",
+	"02nGUie818WasLKyFE7k8tWYh1WMHfRXqqJltRQ0qxovx8PKHWLd2VsHa3jc3bsHieMv2GztR8RYq3gy",
+	"AX/RgynQ8cM1my6kXGrXEHF7AXOrikNwKETYTTcGU0/sH6clW6amUIwk8popTbgZkQcnJ2TFqNBVtSC0",
+	"eUEhMKnAgo3xEhVd/VNOXerJmmeZvXpBBeGmw4LF+DXb2nqwsRtfG+XnF2dPPf3a7Y3IS8HKW2fFtXYh",
+	"7Z45ZHzJysQYkkqM1SUzXpmJEcMqRobrOrrwwKkZAqJFerro+pvjbwan73tTZKOYBcAazBbAnqD3c9nQ",
+	"UPtYkUwxmm4+V8QAgGpc4lFHSB4PGg6CwokgDujA43WnDekDzq2uOxBkwchCapc1Bc+5oOhKYhoOCpUN",
+	"TgfHwI3dzLGa9FZOmWVyrbEYp6tSJ+vFN6vwXjh9q+peDtYLSeiKnP//l4NR0CG+MItB25vxCuVTjBhi",
+	"Ms9YOSZXBOiea4N0M6rfszoyHATwyrWoZYih91pqo0et/veRMX6x16PlES7krvaWb3nRfg085UMsU6iD",
+	"6l9Y+SQYw/te20P4glTDmjllWGag1swdwYjedxdZVFCMAK0n4UJ8jZLWay8sD+JiXoM4eFbiEHexZAnN",
+	"snBdJUJ3vEZFeMJSEc0QE2hWCiQ16DtBrNVBTRbG59LlSl5D/GvGGeZUMnNU5E9IGgufCQaHIJIPVx/+",
+	"XwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -46,6 +46,7 @@ type Config struct {
 	PastDueGrace         time.Duration
 	PauseEndsAccess      []string
 	AutomaticTax         bool
+	UpgradeCredits       string
 
 	CORSOrigins     []string
 	RedirectOrigins []string
@@ -86,9 +87,10 @@ func Load(getenv func(string) string) (Config, error) {
 		AdminClaimValue:        r.text("ADMIN_CLAIM_VALUE", "admin", "its value"),
 		RequireAAL2:            r.flag("REQUIRE_AAL2", "ask a second factor for keys, plans and deletion"),
 
-		StripeAPIKey:  r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
-		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
-		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+		StripeAPIKey:   r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
+		StripeAPIBase:  r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
+		PastDueGrace:   r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+		UpgradeCredits: r.oneOf("UPGRADE_CREDITS", "difference", "what an upgrade in the middle of a period grants: the difference of the two allowances, or none until the next period", "difference", "none"),
 
 		PauseEndsAccess: r.list("PAUSE_ENDS_ACCESS", "void", "ways of pausing collection (void, keep_as_draft, mark_uncollectible) under which access ends with the paid period, by comma"),
 		AutomaticTax:    r.flag("AUTOMATIC_TAX", "let Stripe add the tax in Checkout, and ask for tax ids; Stripe Tax has to be set up"),

@@ -202,12 +202,12 @@ func (q *Queries) ExportCreditEntries(ctx context.Context, accountID uuid.UUID, 
 }
 
 const exportInvoices = `-- name: ExportInvoices :many
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 `
 
 // ExportInvoices
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 func (q *Queries) ExportInvoices(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]Invoice, error) {
 	rows, err := q.db.Query(ctx, exportInvoices, accountID, afterID, maxRows)
 	if err != nil {
@@ -246,6 +246,7 @@ func (q *Queries) ExportInvoices(ctx context.Context, accountID uuid.UUID, after
 			&i.PaidAt,
 			&i.UpdatedAt,
 			&i.NextPaymentAttempt,
+			&i.FinalizationError,
 		); err != nil {
 			return nil, err
 		}
@@ -309,12 +310,12 @@ func (q *Queries) ExportKeys(ctx context.Context, accountID uuid.UUID, afterID u
 }
 
 const exportTransactions = `-- name: ExportTransactions :many
-SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at, fee FROM transactions WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 `
 
 // ExportTransactions
 //
-//	SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+//	SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at, fee FROM transactions WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 func (q *Queries) ExportTransactions(ctx context.Context, accountID uuid.UUID, afterID uuid.UUID, maxRows int32) ([]Transaction, error) {
 	rows, err := q.db.Query(ctx, exportTransactions, accountID, afterID, maxRows)
 	if err != nil {
@@ -337,6 +338,7 @@ func (q *Queries) ExportTransactions(ctx context.Context, accountID uuid.UUID, a
 			&i.Description,
 			&i.OccurredAt,
 			&i.UpdatedAt,
+			&i.Fee,
 		); err != nil {
 			return nil, err
 		}

@@ -108,12 +108,12 @@ func (q *Queries) GetAccountOwnerEmail(ctx context.Context, accountID uuid.UUID)
 }
 
 const getCustomer = `-- name: GetCustomer :one
-SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, dispute_lost_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 `
 
 // GetCustomer
 //
-//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, dispute_lost_at, told_email FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeCustomer, error) {
 	row := q.db.QueryRow(ctx, getCustomer, accountID)
 	var i StripeCustomer
@@ -128,6 +128,7 @@ func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeC
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.DisputeLostAt,
 		&i.ToldEmail,
 	)
 	return i, err
@@ -227,7 +228,7 @@ func (q *Queries) GetLiveSubscription(ctx context.Context, accountID uuid.UUID) 
 }
 
 const getOpenInvoice = `-- name: GetOpenInvoice :one
-SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, p.status AS payment_status
+SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, p.status AS payment_status
 FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
 WHERE i.account_id = $1 AND i.subscription_id = $2::text AND i.status = 'open' AND i.amount_remaining > 0
 ORDER BY i.created_at DESC, i.id DESC LIMIT 1
@@ -240,7 +241,7 @@ type GetOpenInvoiceRow struct {
 
 // GetOpenInvoice returns the newest invoice of a subscription that is still to be paid, and how its payment stands.
 //
-//	SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, p.status AS payment_status
+//	SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, p.status AS payment_status
 //	FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
 //	WHERE i.account_id = $1 AND i.subscription_id = $2::text AND i.status = 'open' AND i.amount_remaining > 0
 //	ORDER BY i.created_at DESC, i.id DESC LIMIT 1
@@ -276,6 +277,7 @@ func (q *Queries) GetOpenInvoice(ctx context.Context, accountID uuid.UUID, subsc
 		&i.Invoice.PaidAt,
 		&i.Invoice.UpdatedAt,
 		&i.Invoice.NextPaymentAttempt,
+		&i.Invoice.FinalizationError,
 		&i.PaymentStatus,
 	)
 	return i, err
@@ -651,7 +653,7 @@ func (q *Queries) ListInvoiceLines(ctx context.Context, accountID uuid.UUID, inv
 }
 
 const listInvoices = `-- name: ListInvoices :many
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 ORDER BY created_at DESC, id DESC LIMIT $4
 `
@@ -665,7 +667,7 @@ type ListInvoicesParams struct {
 
 // ListInvoices leaves drafts out: they may still change. The first page begins at the end of time.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 //	WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 //	ORDER BY created_at DESC, id DESC LIMIT $4
 func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]Invoice, error) {
@@ -711,6 +713,7 @@ func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]I
 			&i.PaidAt,
 			&i.UpdatedAt,
 			&i.NextPaymentAttempt,
+			&i.FinalizationError,
 		); err != nil {
 			return nil, err
 		}
@@ -826,7 +829,7 @@ func (q *Queries) ListSubscribersOfPrice(ctx context.Context, priceID string) ([
 }
 
 const listTransactions = `-- name: ListTransactions :many
-SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions
+SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at, fee FROM transactions
 WHERE account_id = $1 AND (occurred_at, id) < ($2::timestamptz, $3::uuid)
 ORDER BY occurred_at DESC, id DESC LIMIT $4
 `
@@ -840,7 +843,7 @@ type ListTransactionsParams struct {
 
 // ListTransactions
 //
-//	SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions
+//	SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at, fee FROM transactions
 //	WHERE account_id = $1 AND (occurred_at, id) < ($2::timestamptz, $3::uuid)
 //	ORDER BY occurred_at DESC, id DESC LIMIT $4
 func (q *Queries) ListTransactions(ctx context.Context, arg ListTransactionsParams) ([]Transaction, error) {
@@ -870,6 +873,7 @@ func (q *Queries) ListTransactions(ctx context.Context, arg ListTransactionsPara
 			&i.Description,
 			&i.OccurredAt,
 			&i.UpdatedAt,
+			&i.Fee,
 		); err != nil {
 			return nil, err
 		}

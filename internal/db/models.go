@@ -39,6 +39,21 @@ type Account struct {
 	UpdatedAt  time.Time
 }
 
+type AuditLog struct {
+	ID         uuid.UUID
+	AccountID  *uuid.UUID
+	ActorKind  string
+	ActorID    string
+	Action     string
+	TargetKind string
+	TargetID   string
+	Before     json.RawMessage
+	After      json.RawMessage
+	RequestID  string
+	IP         string
+	CreatedAt  time.Time
+}
+
 type CatalogApply struct {
 	ID           uuid.UUID
 	Catalog      json.RawMessage
@@ -77,6 +92,19 @@ type CheckoutAttempt struct {
 	UpdatedAt       time.Time
 	Quantity        int64
 	TrialDays       int32
+}
+
+type CheckoutSession struct {
+	ID              string
+	AccountID       uuid.UUID
+	Mode            string
+	Status          string
+	PaymentStatus   string
+	AmountTotal     *int64
+	Currency        *string
+	PaymentIntentID *string
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
 }
 
 type CreditAccount struct {
@@ -157,6 +185,7 @@ type Invoice struct {
 	PaidAt             *time.Time
 	UpdatedAt          time.Time
 	NextPaymentAttempt *time.Time
+	FinalizationError  *string
 }
 
 type InvoiceLine struct {
@@ -193,6 +222,7 @@ type StripeCustomer struct {
 	CreatedAt            time.Time
 	UpdatedAt            time.Time
 	DeletedAt            *time.Time
+	DisputeLostAt        *time.Time
 	ToldEmail            string
 }
 
@@ -218,6 +248,8 @@ type StripeEvent struct {
 	LastError     string
 	ReceivedAt    time.Time
 	DoneAt        *time.Time
+	RootID        string
+	Replays       int32
 }
 
 type Subscription struct {
@@ -319,6 +351,7 @@ type Transaction struct {
 	Description string
 	OccurredAt  time.Time
 	UpdatedAt   time.Time
+	Fee         int64
 }
 
 type User struct {

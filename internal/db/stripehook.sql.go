@@ -12,6 +12,20 @@ import (
 	"github.com/google/uuid"
 )
 
+const accountExists = `-- name: AccountExists :one
+SELECT EXISTS (SELECT 1 FROM accounts WHERE id = $1)
+`
+
+// AccountExists
+//
+//	SELECT EXISTS (SELECT 1 FROM accounts WHERE id = $1)
+func (q *Queries) AccountExists(ctx context.Context, id uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, accountExists, id)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const advanceStripeObject = `-- name: AdvanceStripeObject :execrows
 UPDATE stripe_objects SET applied_seq = $1, last_fetch_at = $2::timestamptz
 WHERE id = $3 AND applied_seq < $1
@@ -48,6 +62,20 @@ func (q *Queries) CompleteSessionAttempt(ctx context.Context, now time.Time, str
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const countSeatsTaken = `-- name: CountSeatsTaken :one
+SELECT count(*) FROM memberships WHERE account_id = $1
+`
+
+// CountSeatsTaken
+//
+//	SELECT count(*) FROM memberships WHERE account_id = $1
+func (q *Queries) CountSeatsTaken(ctx context.Context, accountID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, countSeatsTaken, accountID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const coverStripeEvents = `-- name: CoverStripeEvents :execrows
@@ -262,6 +290,87 @@ func (q *Queries) FillStripeCustomer(ctx context.Context, arg FillStripeCustomer
 	return result.RowsAffected(), nil
 }
 
+const findInvoiceOfCharge = `-- name: FindInvoiceOfCharge :one
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
+ORDER BY id
+LIMIT 1
+`
+
+// FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
+//
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+//	WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
+//	ORDER BY id
+//	LIMIT 1
+func (q *Queries) FindInvoiceOfCharge(ctx context.Context, accountID uuid.UUID, invoiceID *string, chargeID string) (Invoice, error) {
+	row := q.db.QueryRow(ctx, findInvoiceOfCharge, accountID, invoiceID, chargeID)
+	var i Invoice
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.CustomerID,
+		&i.SubscriptionID,
+		&i.Number,
+		&i.Status,
+		&i.BillingReason,
+		&i.Currency,
+		&i.Subtotal,
+		&i.Total,
+		&i.AmountDue,
+		&i.AmountPaid,
+		&i.AmountRemaining,
+		&i.StartingBalance,
+		&i.EndingBalance,
+		&i.AttemptCount,
+		&i.PaymentIntentID,
+		&i.ChargeID,
+		&i.PaidOutOfBand,
+		&i.HostedInvoiceURL,
+		&i.InvoicePDF,
+		&i.PeriodStart,
+		&i.PeriodEnd,
+		&i.CreatedAt,
+		&i.FinalizedAt,
+		&i.PaidAt,
+		&i.UpdatedAt,
+		&i.NextPaymentAttempt,
+		&i.FinalizationError,
+	)
+	return i, err
+}
+
+const findSessionOfPayment = `-- name: FindSessionOfPayment :one
+SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions
+WHERE account_id = $1 AND payment_intent_id = $2::text
+ORDER BY id
+LIMIT 1
+`
+
+// FindSessionOfPayment
+//
+//	SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions
+//	WHERE account_id = $1 AND payment_intent_id = $2::text
+//	ORDER BY id
+//	LIMIT 1
+func (q *Queries) FindSessionOfPayment(ctx context.Context, accountID uuid.UUID, paymentIntentID string) (CheckoutSession, error) {
+	row := q.db.QueryRow(ctx, findSessionOfPayment, accountID, paymentIntentID)
+	var i CheckoutSession
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.Mode,
+		&i.Status,
+		&i.PaymentStatus,
+		&i.AmountTotal,
+		&i.Currency,
+		&i.PaymentIntentID,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
 const findStripeProductInCatalog = `-- name: FindStripeProductInCatalog :one
 SELECT id, (archived_at IS NULL)::boolean AS on_sale FROM tiers WHERE stripe_product_id = $1::text
 UNION ALL
@@ -319,6 +428,39 @@ func (q *Queries) FinishStripeEvent(ctx context.Context, arg FinishStripeEventPa
 	return result.RowsAffected(), nil
 }
 
+const flagLostDispute = `-- name: FlagLostDispute :exec
+UPDATE stripe_customers SET dispute_lost_at = COALESCE(dispute_lost_at, $1::timestamptz), updated_at = $1::timestamptz
+WHERE stripe_id = $2::text AND account_id = $3
+`
+
+// FlagLostDispute keeps the first time.
+//
+//	UPDATE stripe_customers SET dispute_lost_at = COALESCE(dispute_lost_at, $1::timestamptz), updated_at = $1::timestamptz
+//	WHERE stripe_id = $2::text AND account_id = $3
+func (q *Queries) FlagLostDispute(ctx context.Context, now time.Time, stripeID string, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, flagLostDispute, now, stripeID, accountID)
+	return err
+}
+
+const getDisputeState = `-- name: GetDisputeState :one
+SELECT status, withdrawn FROM disputes WHERE id = $1 AND account_id = $2
+`
+
+type GetDisputeStateRow struct {
+	Status    string
+	Withdrawn int64
+}
+
+// GetDisputeState
+//
+//	SELECT status, withdrawn FROM disputes WHERE id = $1 AND account_id = $2
+func (q *Queries) GetDisputeState(ctx context.Context, iD string, accountID uuid.UUID) (GetDisputeStateRow, error) {
+	row := q.db.QueryRow(ctx, getDisputeState, iD, accountID)
+	var i GetDisputeStateRow
+	err := row.Scan(&i.Status, &i.Withdrawn)
+	return i, err
+}
+
 const getLiveStripeCustomer = `-- name: GetLiveStripeCustomer :one
 SELECT id, stripe_id FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 `
@@ -338,13 +480,67 @@ func (q *Queries) GetLiveStripeCustomer(ctx context.Context, accountID uuid.UUID
 	return i, err
 }
 
+const getMirrorDigest = `-- name: GetMirrorDigest :one
+SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS digest FROM (
+    SELECT (to_jsonb(s) - 'updated_at')::text AS state FROM subscriptions s WHERE s.id = $1 AND s.account_id = $2
+    UNION ALL
+    SELECT to_jsonb(si)::text FROM subscription_items si WHERE si.subscription_id = $1 AND si.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(i) - 'updated_at')::text FROM invoices i WHERE i.id = $1 AND i.account_id = $2
+    UNION ALL
+    SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = $1 AND l.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = $1 AND c.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = $1 AND r.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(d) - 'updated_at')::text FROM disputes d WHERE d.charge_id = $1 AND d.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(p) - 'updated_at')::text FROM payment_intents p WHERE p.id = $1 AND p.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(k) - 'updated_at')::text FROM checkout_sessions k WHERE k.id = $1 AND k.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(u) - 'updated_at')::text FROM stripe_customers u WHERE u.stripe_id = $1 AND u.account_id = $2
+) x
+`
+
+// GetMirrorDigest is different once anything differs that the mirror keeps of an object and what belongs to it.
+//
+//	SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS digest FROM (
+//	    SELECT (to_jsonb(s) - 'updated_at')::text AS state FROM subscriptions s WHERE s.id = $1 AND s.account_id = $2
+//	    UNION ALL
+//	    SELECT to_jsonb(si)::text FROM subscription_items si WHERE si.subscription_id = $1 AND si.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(i) - 'updated_at')::text FROM invoices i WHERE i.id = $1 AND i.account_id = $2
+//	    UNION ALL
+//	    SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = $1 AND l.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = $1 AND c.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = $1 AND r.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(d) - 'updated_at')::text FROM disputes d WHERE d.charge_id = $1 AND d.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(p) - 'updated_at')::text FROM payment_intents p WHERE p.id = $1 AND p.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(k) - 'updated_at')::text FROM checkout_sessions k WHERE k.id = $1 AND k.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(u) - 'updated_at')::text FROM stripe_customers u WHERE u.stripe_id = $1 AND u.account_id = $2
+//	) x
+func (q *Queries) GetMirrorDigest(ctx context.Context, iD string, accountID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, getMirrorDigest, iD, accountID)
+	var digest string
+	err := row.Scan(&digest)
+	return digest, err
+}
+
 const getMirroredInvoice = `-- name: GetMirroredInvoice :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt FROM invoices WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredInvoice reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt FROM invoices WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID uuid.UUID) (Invoice, error) {
 	row := q.db.QueryRow(ctx, getMirroredInvoice, iD, accountID)
 	var i Invoice
@@ -377,6 +573,7 @@ func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID u
 		&i.PaidAt,
 		&i.UpdatedAt,
 		&i.NextPaymentAttempt,
+		&i.FinalizationError,
 	)
 	return i, err
 }
@@ -429,13 +626,27 @@ func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accoun
 	return i, err
 }
 
+const getRefundStatus = `-- name: GetRefundStatus :one
+SELECT status FROM refunds WHERE id = $1 AND account_id = $2
+`
+
+// GetRefundStatus
+//
+//	SELECT status FROM refunds WHERE id = $1 AND account_id = $2
+func (q *Queries) GetRefundStatus(ctx context.Context, iD string, accountID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, getRefundStatus, iD, accountID)
+	var status string
+	err := row.Scan(&status)
+	return status, err
+}
+
 const getStripeEvent = `-- name: GetStripeEvent :one
-SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at FROM stripe_events WHERE id = $1
+SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1
 `
 
 // GetStripeEvent
 //
-//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at FROM stripe_events WHERE id = $1
+//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1
 func (q *Queries) GetStripeEvent(ctx context.Context, id string) (StripeEvent, error) {
 	row := q.db.QueryRow(ctx, getStripeEvent, id)
 	var i StripeEvent
@@ -461,6 +672,77 @@ func (q *Queries) GetStripeEvent(ctx context.Context, id string) (StripeEvent, e
 		&i.LastError,
 		&i.ReceivedAt,
 		&i.DoneAt,
+		&i.RootID,
+		&i.Replays,
+	)
+	return i, err
+}
+
+const getStripeSweep = `-- name: GetStripeSweep :one
+SELECT watermark FROM stripe_sweeps WHERE id
+`
+
+// GetStripeSweep
+//
+//	SELECT watermark FROM stripe_sweeps WHERE id
+func (q *Queries) GetStripeSweep(ctx context.Context) (time.Time, error) {
+	row := q.db.QueryRow(ctx, getStripeSweep)
+	var watermark time.Time
+	err := row.Scan(&watermark)
+	return watermark, err
+}
+
+const getUpgradeBounds = `-- name: GetUpgradeBounds :one
+SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
+    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
+    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+FROM invoice_lines l
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
+LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
+WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.period_end = $3::timestamptz
+    AND l.invoice_id <> $4
+`
+
+type GetUpgradeBoundsParams struct {
+	AccountID          uuid.UUID
+	SubscriptionItemID string
+	PeriodEnd          time.Time
+	InvoiceID          string
+}
+
+type GetUpgradeBoundsRow struct {
+	Lowest  int64
+	Highest int64
+	Granted int64
+	Others  bool
+}
+
+// GetUpgradeBounds tells what other paid changes of an item in the same period went from and to at the least and at the most, and
+// what they have granted.
+//
+//	SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
+//	    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
+//	    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+//	FROM invoice_lines l
+//	JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+//	JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
+//	LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
+//	WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.period_end = $3::timestamptz
+//	    AND l.invoice_id <> $4
+func (q *Queries) GetUpgradeBounds(ctx context.Context, arg GetUpgradeBoundsParams) (GetUpgradeBoundsRow, error) {
+	row := q.db.QueryRow(ctx, getUpgradeBounds,
+		arg.AccountID,
+		arg.SubscriptionItemID,
+		arg.PeriodEnd,
+		arg.InvoiceID,
+	)
+	var i GetUpgradeBoundsRow
+	err := row.Scan(
+		&i.Lowest,
+		&i.Highest,
+		&i.Granted,
+		&i.Others,
 	)
 	return i, err
 }
@@ -482,6 +764,27 @@ SELECT EXISTS (
 //	)
 func (q *Queries) HasLiveStripeJob(ctx context.Context, eventID string) (bool, error) {
 	row := q.db.QueryRow(ctx, hasLiveStripeJob, eventID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const hasNextStripeJob = `-- name: HasNextStripeJob :one
+SELECT EXISTS (
+    SELECT 1 FROM river_job
+    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
+)
+`
+
+// HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
+// pauses after a failure may come in a day.
+//
+//	SELECT EXISTS (
+//	    SELECT 1 FROM river_job
+//	    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
+//	)
+func (q *Queries) HasNextStripeJob(ctx context.Context, eventID string) (bool, error) {
+	row := q.db.QueryRow(ctx, hasNextStripeJob, eventID)
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
@@ -519,10 +822,10 @@ func (q *Queries) InsertAdoptedStripeCustomer(ctx context.Context, arg InsertAdo
 }
 
 const insertStripeEvent = `-- name: InsertStripeEvent :one
-INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created,
+INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, root_id, customer_id, event_created,
     payload, sha256, source, secret_index, status, reason, received_at, done_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-    $10, $11, $12, $13, $14, $15, $16, $17)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+    $11, $12, $13, $14, $15, $16, $17, $18)
 ON CONFLICT (id) DO UPDATE SET delivery_count = stripe_events.delivery_count + 1
 RETURNING status, delivery_count
 `
@@ -535,6 +838,7 @@ type InsertStripeEventParams struct {
 	APIVersion    string
 	ObjectKind    string
 	ObjectID      string
+	RootID        string
 	CustomerID    string
 	EventCreated  *time.Time
 	Payload       []byte
@@ -556,10 +860,10 @@ type InsertStripeEventRow struct {
 // locked, so that deliveries of one event that arrive together see each other's job. The bytes of the first delivery are
 // kept: endpoints of different versions send the same event in different shapes.
 //
-//	INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created,
+//	INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, root_id, customer_id, event_created,
 //	    payload, sha256, source, secret_index, status, reason, received_at, done_at)
-//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-//	    $10, $11, $12, $13, $14, $15, $16, $17)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+//	    $11, $12, $13, $14, $15, $16, $17, $18)
 //	ON CONFLICT (id) DO UPDATE SET delivery_count = stripe_events.delivery_count + 1
 //	RETURNING status, delivery_count
 func (q *Queries) InsertStripeEvent(ctx context.Context, arg InsertStripeEventParams) (InsertStripeEventRow, error) {
@@ -571,6 +875,7 @@ func (q *Queries) InsertStripeEvent(ctx context.Context, arg InsertStripeEventPa
 		arg.APIVersion,
 		arg.ObjectKind,
 		arg.ObjectID,
+		arg.RootID,
 		arg.CustomerID,
 		arg.EventCreated,
 		arg.Payload,
@@ -680,6 +985,156 @@ func (q *Queries) LinkSessionAttempt(ctx context.Context, arg LinkSessionAttempt
 	return result.RowsAffected(), nil
 }
 
+const listInvoiceLinesPaid = `-- name: ListInvoiceLinesPaid :many
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+ORDER BY id
+`
+
+// ListInvoiceLinesPaid lists what the invoice's money was paid for. Lines without an amount have no part in it.
+//
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+//	ORDER BY id
+func (q *Queries) ListInvoiceLinesPaid(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]InvoiceLine, error) {
+	rows, err := q.db.Query(ctx, listInvoiceLinesPaid, invoiceID, accountID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []InvoiceLine{}
+	for rows.Next() {
+		var i InvoiceLine
+		if err := rows.Scan(
+			&i.ID,
+			&i.InvoiceID,
+			&i.AccountID,
+			&i.PriceID,
+			&i.SubscriptionItemID,
+			&i.Description,
+			&i.Amount,
+			&i.Currency,
+			&i.Quantity,
+			&i.Proration,
+			&i.PeriodStart,
+			&i.PeriodEnd,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listKnownStripeCustomers = `-- name: ListKnownStripeCustomers :many
+SELECT c.stripe_id::text AS stripe_id FROM stripe_customers c WHERE c.stripe_id = ANY ($1::text[]) ORDER BY c.stripe_id
+`
+
+// ListKnownStripeCustomers
+//
+//	SELECT c.stripe_id::text AS stripe_id FROM stripe_customers c WHERE c.stripe_id = ANY ($1::text[]) ORDER BY c.stripe_id
+func (q *Queries) ListKnownStripeCustomers(ctx context.Context, ids []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, listKnownStripeCustomers, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var stripe_id string
+		if err := rows.Scan(&stripe_id); err != nil {
+			return nil, err
+		}
+		items = append(items, stripe_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listKnownStripeEvents = `-- name: ListKnownStripeEvents :many
+SELECT id FROM stripe_events WHERE id = ANY ($1::text[]) ORDER BY id
+`
+
+// ListKnownStripeEvents
+//
+//	SELECT id FROM stripe_events WHERE id = ANY ($1::text[]) ORDER BY id
+func (q *Queries) ListKnownStripeEvents(ctx context.Context, ids []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, listKnownStripeEvents, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listMirroredStates = `-- name: ListMirroredStates :many
+SELECT m.id::text AS id, m.state::text AS state FROM (
+    SELECT s.id, s.status AS state FROM subscriptions s WHERE s.id = ANY ($1::text[])
+    UNION ALL
+    SELECT i.id, i.status FROM invoices i WHERE i.id = ANY ($1::text[])
+    UNION ALL
+    SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY ($1::text[])
+    UNION ALL
+    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
+    UNION ALL
+    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
+) m
+ORDER BY m.id
+`
+
+type ListMirroredStatesRow struct {
+	ID    string
+	State string
+}
+
+// ListMirroredStates tells of objects what their mirror says of them, as [census] compares it.
+//
+//	SELECT m.id::text AS id, m.state::text AS state FROM (
+//	    SELECT s.id, s.status AS state FROM subscriptions s WHERE s.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT i.id, i.status FROM invoices i WHERE i.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
+//	) m
+//	ORDER BY m.id
+func (q *Queries) ListMirroredStates(ctx context.Context, ids []string) ([]ListMirroredStatesRow, error) {
+	rows, err := q.db.Query(ctx, listMirroredStates, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListMirroredStatesRow{}
+	for rows.Next() {
+		var i ListMirroredStatesRow
+		if err := rows.Scan(&i.ID, &i.State); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listOrphanedStripeEvents = `-- name: ListOrphanedStripeEvents :many
 SELECT e.id, EXISTS (
     SELECT 1 FROM river_job d
@@ -739,7 +1194,7 @@ func (q *Queries) ListOrphanedStripeEvents(ctx context.Context, before time.Time
 
 const listPendingStripeEvents = `-- name: ListPendingStripeEvents :many
 SELECT id FROM stripe_events
-WHERE object_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
+WHERE root_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
 ORDER BY id
 `
 
@@ -747,10 +1202,10 @@ ORDER BY id
 // sequence: only what was committed by then is known to be in the answer of every later sequence, too.
 //
 //	SELECT id FROM stripe_events
-//	WHERE object_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
+//	WHERE root_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
 //	ORDER BY id
-func (q *Queries) ListPendingStripeEvents(ctx context.Context, objectID string, types []string) ([]string, error) {
-	rows, err := q.db.Query(ctx, listPendingStripeEvents, objectID, types)
+func (q *Queries) ListPendingStripeEvents(ctx context.Context, rootID string, types []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, listPendingStripeEvents, rootID, types)
 	if err != nil {
 		return nil, err
 	}
@@ -762,6 +1217,264 @@ func (q *Queries) ListPendingStripeEvents(ctx context.Context, objectID string, 
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listQuarantineReasons = `-- name: ListQuarantineReasons :many
+SELECT reason, count(*) AS events FROM stripe_events WHERE status = 'quarantined' GROUP BY reason ORDER BY reason
+`
+
+type ListQuarantineReasonsRow struct {
+	Reason string
+	Events int64
+}
+
+// ListQuarantineReasons
+//
+//	SELECT reason, count(*) AS events FROM stripe_events WHERE status = 'quarantined' GROUP BY reason ORDER BY reason
+func (q *Queries) ListQuarantineReasons(ctx context.Context) ([]ListQuarantineReasonsRow, error) {
+	rows, err := q.db.Query(ctx, listQuarantineReasons)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListQuarantineReasonsRow{}
+	for rows.Next() {
+		var i ListQuarantineReasonsRow
+		if err := rows.Scan(&i.Reason, &i.Events); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listReversals = `-- name: ListReversals :many
+SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
+FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+WHERE r.account_id = $1
+    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+UNION ALL
+SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
+FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+WHERE d.account_id = $1
+    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+ORDER BY created_at, cause DESC
+`
+
+type ListReversalsParams struct {
+	AccountID       uuid.UUID
+	ChargeID        *string
+	InvoiceID       *string
+	PaymentIntentID *string
+}
+
+type ListReversalsRow struct {
+	Cause     string
+	Amount    int64
+	CreatedAt time.Time
+	ID        string
+}
+
+// ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
+// cause that has ended is listed with nothing, so that it is given back.
+//
+//	SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
+//	FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+//	WHERE r.account_id = $1
+//	    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+//	UNION ALL
+//	SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
+//	FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+//	WHERE d.account_id = $1
+//	    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+//	ORDER BY created_at, cause DESC
+func (q *Queries) ListReversals(ctx context.Context, arg ListReversalsParams) ([]ListReversalsRow, error) {
+	rows, err := q.db.Query(ctx, listReversals,
+		arg.AccountID,
+		arg.ChargeID,
+		arg.InvoiceID,
+		arg.PaymentIntentID,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListReversalsRow{}
+	for rows.Next() {
+		var i ListReversalsRow
+		if err := rows.Scan(
+			&i.Cause,
+			&i.Amount,
+			&i.CreatedAt,
+			&i.ID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listRootsToReconcile = `-- name: ListRootsToReconcile :many
+SELECT r.kind::text AS kind, r.id::text AS id FROM (
+    SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
+    UNION ALL
+    SELECT 'invoice', i.id FROM invoices i WHERE i.status IN ('draft', 'open') OR i.status = 'uncollectible' AND i.created_at > $1::timestamptz
+    UNION ALL
+    SELECT 'charge', d.charge_id FROM disputes d WHERE d.status NOT IN ('won', 'lost', 'warning_closed', 'prevented')
+    UNION
+    SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > $1::timestamptz
+) r LEFT JOIN stripe_objects o ON o.id = r.id
+WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < $2::timestamptz
+ORDER BY o.last_fetch_at NULLS FIRST, r.id
+LIMIT $3
+`
+
+type ListRootsToReconcileRow struct {
+	Kind string
+	ID   string
+}
+
+// ListRootsToReconcile lists what may change at Stripe without a word: subscriptions that are not over, invoices that are to be
+// paid, and payments that were refunded or disputed lately; those first that were looked at longest ago.
+//
+//	SELECT r.kind::text AS kind, r.id::text AS id FROM (
+//	    SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
+//	    UNION ALL
+//	    SELECT 'invoice', i.id FROM invoices i WHERE i.status IN ('draft', 'open') OR i.status = 'uncollectible' AND i.created_at > $1::timestamptz
+//	    UNION ALL
+//	    SELECT 'charge', d.charge_id FROM disputes d WHERE d.status NOT IN ('won', 'lost', 'warning_closed', 'prevented')
+//	    UNION
+//	    SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > $1::timestamptz
+//	) r LEFT JOIN stripe_objects o ON o.id = r.id
+//	WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < $2::timestamptz
+//	ORDER BY o.last_fetch_at NULLS FIRST, r.id
+//	LIMIT $3
+func (q *Queries) ListRootsToReconcile(ctx context.Context, since time.Time, before time.Time, maxRows int32) ([]ListRootsToReconcileRow, error) {
+	rows, err := q.db.Query(ctx, listRootsToReconcile, since, before, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListRootsToReconcileRow{}
+	for rows.Next() {
+		var i ListRootsToReconcileRow
+		if err := rows.Scan(&i.Kind, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listStripeEvents = `-- name: ListStripeEvents :many
+SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
+    status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
+FROM stripe_events
+WHERE ($1::text = '' OR status = $1) AND ($2::text = '' OR reason = $2) AND ($3::text = '' OR type = $3)
+    AND ($4::text = '' OR object_id = $4 OR root_id = $4)
+    AND ($5::timestamptz IS NULL OR (received_at, id) < ($5::timestamptz, $6::text))
+ORDER BY received_at DESC, id DESC
+LIMIT $7
+`
+
+type ListStripeEventsParams struct {
+	Status   string
+	Reason   string
+	Type     string
+	ObjectID string
+	Before   *time.Time
+	BeforeID string
+	MaxRows  int32
+}
+
+type ListStripeEventsRow struct {
+	ID            string
+	Type          string
+	APIVersion    string
+	Livemode      bool
+	ObjectKind    string
+	ObjectID      string
+	RootID        string
+	CustomerID    string
+	EventCreated  *time.Time
+	Source        string
+	DeliveryCount int32
+	Replays       int32
+	Status        string
+	Reason        string
+	Attempts      int32
+	LastError     string
+	ReceivedAt    time.Time
+	DoneAt        *time.Time
+	HasPayload    bool
+}
+
+// ListStripeEvents returns the newest first, without their bytes. An empty filter is none.
+//
+//	SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
+//	    status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
+//	FROM stripe_events
+//	WHERE ($1::text = '' OR status = $1) AND ($2::text = '' OR reason = $2) AND ($3::text = '' OR type = $3)
+//	    AND ($4::text = '' OR object_id = $4 OR root_id = $4)
+//	    AND ($5::timestamptz IS NULL OR (received_at, id) < ($5::timestamptz, $6::text))
+//	ORDER BY received_at DESC, id DESC
+//	LIMIT $7
+func (q *Queries) ListStripeEvents(ctx context.Context, arg ListStripeEventsParams) ([]ListStripeEventsRow, error) {
+	rows, err := q.db.Query(ctx, listStripeEvents,
+		arg.Status,
+		arg.Reason,
+		arg.Type,
+		arg.ObjectID,
+		arg.Before,
+		arg.BeforeID,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListStripeEventsRow{}
+	for rows.Next() {
+		var i ListStripeEventsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Type,
+			&i.APIVersion,
+			&i.Livemode,
+			&i.ObjectKind,
+			&i.ObjectID,
+			&i.RootID,
+			&i.CustomerID,
+			&i.EventCreated,
+			&i.Source,
+			&i.DeliveryCount,
+			&i.Replays,
+			&i.Status,
+			&i.Reason,
+			&i.Attempts,
+			&i.LastError,
+			&i.ReceivedAt,
+			&i.DoneAt,
+			&i.HasPayload,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -812,6 +1525,44 @@ func (q *Queries) LockStripeAccount(ctx context.Context, id uuid.UUID) (uuid.UUI
 	return id_2, err
 }
 
+const lockStripeEvent = `-- name: LockStripeEvent :one
+SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1 FOR UPDATE
+`
+
+// LockStripeEvent
+//
+//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1 FOR UPDATE
+func (q *Queries) LockStripeEvent(ctx context.Context, id string) (StripeEvent, error) {
+	row := q.db.QueryRow(ctx, lockStripeEvent, id)
+	var i StripeEvent
+	err := row.Scan(
+		&i.ID,
+		&i.StripeAccount,
+		&i.Livemode,
+		&i.Type,
+		&i.APIVersion,
+		&i.ObjectKind,
+		&i.ObjectID,
+		&i.CustomerID,
+		&i.EventCreated,
+		&i.Payload,
+		&i.Sha256,
+		&i.Source,
+		&i.SecretIndex,
+		&i.DeliveryCount,
+		&i.Status,
+		&i.Reason,
+		&i.Attempts,
+		&i.Parks,
+		&i.LastError,
+		&i.ReceivedAt,
+		&i.DoneAt,
+		&i.RootID,
+		&i.Replays,
+	)
+	return i, err
+}
+
 const lockStripeOwner = `-- name: LockStripeOwner :one
 SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 WHERE c.stripe_id = $1::text
@@ -844,6 +1595,20 @@ func (q *Queries) MarkStripeObjectDeleted(ctx context.Context, now time.Time, iD
 	return err
 }
 
+const ownsCheckoutSession = `-- name: OwnsCheckoutSession :one
+SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2)
+`
+
+// OwnsCheckoutSession
+//
+//	SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2)
+func (q *Queries) OwnsCheckoutSession(ctx context.Context, stripeSessionID string, accountID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, ownsCheckoutSession, stripeSessionID, accountID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const parkStripeEvent = `-- name: ParkStripeEvent :execrows
 UPDATE stripe_events SET parks = parks + 1, last_error = $1 WHERE id = $2 AND status = 'pending'
 `
@@ -857,6 +1622,36 @@ func (q *Queries) ParkStripeEvent(ctx context.Context, reason string, iD string)
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const resetStripeEvent = `-- name: ResetStripeEvent :exec
+UPDATE stripe_events SET status = $1, reason = $2, root_id = $3, attempts = 0, parks = 0, last_error = '',
+    done_at = $4, replays = replays + 1
+WHERE id = $5
+`
+
+type ResetStripeEventParams struct {
+	Status string
+	Reason string
+	RootID string
+	DoneAt *time.Time
+	ID     string
+}
+
+// ResetStripeEvent begins anew with an event, whatever came of it. The caller has it locked.
+//
+//	UPDATE stripe_events SET status = $1, reason = $2, root_id = $3, attempts = 0, parks = 0, last_error = '',
+//	    done_at = $4, replays = replays + 1
+//	WHERE id = $5
+func (q *Queries) ResetStripeEvent(ctx context.Context, arg ResetStripeEventParams) error {
+	_, err := q.db.Exec(ctx, resetStripeEvent,
+		arg.Status,
+		arg.Reason,
+		arg.RootID,
+		arg.DoneAt,
+		arg.ID,
+	)
+	return err
 }
 
 const setStatementTimeout = `-- name: SetStatementTimeout :exec
@@ -874,37 +1669,43 @@ func (q *Queries) SetStatementTimeout(ctx context.Context, milliseconds string) 
 	return err
 }
 
+const setStripeSweep = `-- name: SetStripeSweep :exec
+INSERT INTO stripe_sweeps (id, watermark, updated_at) VALUES (true, $1, $2::timestamptz)
+ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at
+`
+
+// SetStripeSweep never moves back: of two sweeps at once the later one counts.
+//
+//	INSERT INTO stripe_sweeps (id, watermark, updated_at) VALUES (true, $1, $2::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at
+func (q *Queries) SetStripeSweep(ctx context.Context, watermark time.Time, now time.Time) error {
+	_, err := q.db.Exec(ctx, setStripeSweep, watermark, now)
+	return err
+}
+
 const stripeInboxState = `-- name: StripeInboxState :one
 SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), $1::timestamptz)::timestamptz AS oldest_pending,
     count(*) FILTER (WHERE status = 'pending') AS pending,
-    count(*) FILTER (WHERE status = 'dead') AS dead,
-    count(*) FILTER (WHERE status = 'quarantined') AS quarantined
-FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined')
+    count(*) FILTER (WHERE status = 'dead') AS dead
+FROM stripe_events WHERE status IN ('pending', 'dead')
 `
 
 type StripeInboxStateRow struct {
 	OldestPending time.Time
 	Pending       int64
 	Dead          int64
-	Quarantined   int64
 }
 
 // StripeInboxState
 //
 //	SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), $1::timestamptz)::timestamptz AS oldest_pending,
 //	    count(*) FILTER (WHERE status = 'pending') AS pending,
-//	    count(*) FILTER (WHERE status = 'dead') AS dead,
-//	    count(*) FILTER (WHERE status = 'quarantined') AS quarantined
-//	FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined')
+//	    count(*) FILTER (WHERE status = 'dead') AS dead
+//	FROM stripe_events WHERE status IN ('pending', 'dead')
 func (q *Queries) StripeInboxState(ctx context.Context, now time.Time) (StripeInboxStateRow, error) {
 	row := q.db.QueryRow(ctx, stripeInboxState, now)
 	var i StripeInboxStateRow
-	err := row.Scan(
-		&i.OldestPending,
-		&i.Pending,
-		&i.Dead,
-		&i.Quarantined,
-	)
+	err := row.Scan(&i.OldestPending, &i.Pending, &i.Dead)
 	return i, err
 }
 
@@ -973,15 +1774,168 @@ func (q *Queries) UpdateStripeCustomer(ctx context.Context, arg UpdateStripeCust
 	return result.RowsAffected(), nil
 }
 
+const upsertCharge = `-- name: UpsertCharge :execrows
+INSERT INTO charges (id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, payment_intent_id = EXCLUDED.payment_intent_id, invoice_id = EXCLUDED.invoice_id,
+    status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
+    disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
+WHERE charges.account_id = EXCLUDED.account_id
+`
+
+type UpsertChargeParams struct {
+	ID              string
+	AccountID       uuid.UUID
+	CustomerID      string
+	PaymentIntentID *string
+	InvoiceID       *string
+	Status          string
+	Amount          int64
+	AmountRefunded  int64
+	Currency        string
+	Disputed        bool
+	CreatedAt       time.Time
+	Now             time.Time
+}
+
+// UpsertCharge changes no row where the charge is another account's: it never moves.
+//
+//	INSERT INTO charges (id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    customer_id = EXCLUDED.customer_id, payment_intent_id = EXCLUDED.payment_intent_id, invoice_id = EXCLUDED.invoice_id,
+//	    status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
+//	    disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
+//	WHERE charges.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertCharge(ctx context.Context, arg UpsertChargeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertCharge,
+		arg.ID,
+		arg.AccountID,
+		arg.CustomerID,
+		arg.PaymentIntentID,
+		arg.InvoiceID,
+		arg.Status,
+		arg.Amount,
+		arg.AmountRefunded,
+		arg.Currency,
+		arg.Disputed,
+		arg.CreatedAt,
+		arg.Now,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertCheckoutSession = `-- name: UpsertCheckoutSession :execrows
+INSERT INTO checkout_sessions (id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    mode = EXCLUDED.mode, status = EXCLUDED.status, payment_status = EXCLUDED.payment_status, amount_total = EXCLUDED.amount_total,
+    currency = EXCLUDED.currency, payment_intent_id = EXCLUDED.payment_intent_id, updated_at = EXCLUDED.updated_at
+WHERE checkout_sessions.account_id = EXCLUDED.account_id
+`
+
+type UpsertCheckoutSessionParams struct {
+	ID              string
+	AccountID       uuid.UUID
+	Mode            string
+	Status          string
+	PaymentStatus   string
+	AmountTotal     *int64
+	Currency        *string
+	PaymentIntentID *string
+	CreatedAt       time.Time
+	Now             time.Time
+}
+
+// UpsertCheckoutSession changes no row where the session is another account's: it never moves.
+//
+//	INSERT INTO checkout_sessions (id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    mode = EXCLUDED.mode, status = EXCLUDED.status, payment_status = EXCLUDED.payment_status, amount_total = EXCLUDED.amount_total,
+//	    currency = EXCLUDED.currency, payment_intent_id = EXCLUDED.payment_intent_id, updated_at = EXCLUDED.updated_at
+//	WHERE checkout_sessions.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertCheckoutSession(ctx context.Context, arg UpsertCheckoutSessionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertCheckoutSession,
+		arg.ID,
+		arg.AccountID,
+		arg.Mode,
+		arg.Status,
+		arg.PaymentStatus,
+		arg.AmountTotal,
+		arg.Currency,
+		arg.PaymentIntentID,
+		arg.CreatedAt,
+		arg.Now,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertDispute = `-- name: UpsertDispute :execrows
+INSERT INTO disputes (id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, withdrawn = EXCLUDED.withdrawn,
+    currency = EXCLUDED.currency, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE disputes.account_id = EXCLUDED.account_id
+`
+
+type UpsertDisputeParams struct {
+	ID        string
+	AccountID uuid.UUID
+	ChargeID  string
+	Status    string
+	Amount    int64
+	Withdrawn int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	Now       time.Time
+}
+
+// UpsertDispute changes no row where the dispute is another account's: it never moves.
+//
+//	INSERT INTO disputes (id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, withdrawn = EXCLUDED.withdrawn,
+//	    currency = EXCLUDED.currency, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+//	WHERE disputes.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertDispute(ctx context.Context, arg UpsertDisputeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertDispute,
+		arg.ID,
+		arg.AccountID,
+		arg.ChargeID,
+		arg.Status,
+		arg.Amount,
+		arg.Withdrawn,
+		arg.Currency,
+		arg.Reason,
+		arg.CreatedAt,
+		arg.Now,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const upsertInvoice = `-- name: UpsertInvoice :execrows
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
     amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-    paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
     updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
     $11, $12, $13, $14, $15, $16, $17, $18,
-    $19, $20, $21, $22, $23, $24, $25, $26,
-    $27, $28::timestamptz)
+    $19, $20, $21, $22, $23, $24, $25, $26, $27,
+    $28, $29::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -1018,6 +1972,7 @@ type UpsertInvoiceParams struct {
 	PaidOutOfBand      bool
 	HostedInvoiceURL   *string
 	InvoicePDF         *string
+	FinalizationError  *string
 	PeriodStart        *time.Time
 	PeriodEnd          *time.Time
 	CreatedAt          time.Time
@@ -1031,12 +1986,12 @@ type UpsertInvoiceParams struct {
 //
 //	INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
 //	    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
 //	    updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
 //	    $11, $12, $13, $14, $15, $16, $17, $18,
-//	    $19, $20, $21, $22, $23, $24, $25, $26,
-//	    $27, $28::timestamptz)
+//	    $19, $20, $21, $22, $23, $24, $25, $26, $27,
+//	    $28, $29::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
 //	    status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -1072,6 +2027,7 @@ func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (i
 		arg.PaidOutOfBand,
 		arg.HostedInvoiceURL,
 		arg.InvoicePDF,
+		arg.FinalizationError,
 		arg.PeriodStart,
 		arg.PeriodEnd,
 		arg.CreatedAt,
@@ -1194,49 +2150,98 @@ func (q *Queries) UpsertPaymentIntent(ctx context.Context, arg UpsertPaymentInte
 	return result.RowsAffected(), nil
 }
 
-const upsertPaymentTransaction = `-- name: UpsertPaymentTransaction :execrows
-INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at)
-VALUES ($1, $2, 'payment', $3, $4, $5, $6, $7, $8, $9, $10, $11::timestamptz)
-ON CONFLICT (natural_key) DO UPDATE SET
-    status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
-    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
-WHERE transactions.account_id = EXCLUDED.account_id
+const upsertPaymentMethod = `-- name: UpsertPaymentMethod :execrows
+INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz, $11)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, type = EXCLUDED.type, brand = EXCLUDED.brand, last4 = EXCLUDED.last4, exp_month = EXCLUDED.exp_month,
+    exp_year = EXCLUDED.exp_year, updated_at = EXCLUDED.updated_at,
+    detached_at = CASE WHEN EXCLUDED.detached_at IS NOT NULL THEN COALESCE(payment_methods.detached_at, EXCLUDED.detached_at) END
+WHERE payment_methods.account_id = EXCLUDED.account_id
 `
 
-type UpsertPaymentTransactionParams struct {
-	ID          uuid.UUID
-	AccountID   uuid.UUID
-	NaturalKey  string
-	Status      string
-	Amount      int64
-	Currency    string
-	InvoiceID   *string
-	ChargeID    *string
-	Description string
-	OccurredAt  time.Time
-	Now         time.Time
+type UpsertPaymentMethodParams struct {
+	ID         string
+	AccountID  uuid.UUID
+	CustomerID string
+	Type       string
+	Brand      string
+	Last4      string
+	ExpMonth   int32
+	ExpYear    int32
+	CreatedAt  time.Time
+	Now        time.Time
+	DetachedAt *time.Time
 }
 
-// UpsertPaymentTransaction changes no row where the payment is another account's: it never moves.
+// UpsertPaymentMethod changes no row where the payment method is another account's: it never moves.
 //
-//	INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at)
-//	VALUES ($1, $2, 'payment', $3, $4, $5, $6, $7, $8, $9, $10, $11::timestamptz)
-//	ON CONFLICT (natural_key) DO UPDATE SET
-//	    status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
-//	    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
-//	WHERE transactions.account_id = EXCLUDED.account_id
-func (q *Queries) UpsertPaymentTransaction(ctx context.Context, arg UpsertPaymentTransactionParams) (int64, error) {
-	result, err := q.db.Exec(ctx, upsertPaymentTransaction,
+//	INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz, $11)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    customer_id = EXCLUDED.customer_id, type = EXCLUDED.type, brand = EXCLUDED.brand, last4 = EXCLUDED.last4, exp_month = EXCLUDED.exp_month,
+//	    exp_year = EXCLUDED.exp_year, updated_at = EXCLUDED.updated_at,
+//	    detached_at = CASE WHEN EXCLUDED.detached_at IS NOT NULL THEN COALESCE(payment_methods.detached_at, EXCLUDED.detached_at) END
+//	WHERE payment_methods.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertPaymentMethod(ctx context.Context, arg UpsertPaymentMethodParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertPaymentMethod,
 		arg.ID,
 		arg.AccountID,
-		arg.NaturalKey,
+		arg.CustomerID,
+		arg.Type,
+		arg.Brand,
+		arg.Last4,
+		arg.ExpMonth,
+		arg.ExpYear,
+		arg.CreatedAt,
+		arg.Now,
+		arg.DetachedAt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertRefund = `-- name: UpsertRefund :execrows
+INSERT INTO refunds (id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency,
+    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE refunds.account_id = EXCLUDED.account_id
+`
+
+type UpsertRefundParams struct {
+	ID        string
+	AccountID uuid.UUID
+	ChargeID  string
+	Status    string
+	Amount    int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	Now       time.Time
+}
+
+// UpsertRefund changes no row where the refund is another account's: it never moves.
+//
+//	INSERT INTO refunds (id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency,
+//	    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+//	WHERE refunds.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertRefund(ctx context.Context, arg UpsertRefundParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertRefund,
+		arg.ID,
+		arg.AccountID,
+		arg.ChargeID,
 		arg.Status,
 		arg.Amount,
 		arg.Currency,
-		arg.InvoiceID,
-		arg.ChargeID,
-		arg.Description,
-		arg.OccurredAt,
+		arg.Reason,
+		arg.CreatedAt,
 		arg.Now,
 	)
 	if err != nil {
@@ -1417,6 +2422,61 @@ func (q *Queries) UpsertSubscriptionItem(ctx context.Context, arg UpsertSubscrip
 		arg.Quantity,
 		arg.CurrentPeriodStart,
 		arg.CurrentPeriodEnd,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertTransaction = `-- name: UpsertTransaction :execrows
+INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, fee, currency, invoice_id, charge_id, description, occurred_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::timestamptz)
+ON CONFLICT (natural_key) DO UPDATE SET
+    status = EXCLUDED.status, amount = EXCLUDED.amount, fee = EXCLUDED.fee, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
+    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
+WHERE transactions.account_id = EXCLUDED.account_id
+`
+
+type UpsertTransactionParams struct {
+	ID          uuid.UUID
+	AccountID   uuid.UUID
+	Kind        string
+	NaturalKey  string
+	Status      string
+	Amount      int64
+	Fee         int64
+	Currency    string
+	InvoiceID   *string
+	ChargeID    *string
+	Description string
+	OccurredAt  time.Time
+	Now         time.Time
+}
+
+// UpsertTransaction changes no row where the movement is another account's: it never moves.
+//
+//	INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, fee, currency, invoice_id, charge_id, description, occurred_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::timestamptz)
+//	ON CONFLICT (natural_key) DO UPDATE SET
+//	    status = EXCLUDED.status, amount = EXCLUDED.amount, fee = EXCLUDED.fee, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
+//	    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
+//	WHERE transactions.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertTransaction(ctx context.Context, arg UpsertTransactionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertTransaction,
+		arg.ID,
+		arg.AccountID,
+		arg.Kind,
+		arg.NaturalKey,
+		arg.Status,
+		arg.Amount,
+		arg.Fee,
+		arg.Currency,
+		arg.InvoiceID,
+		arg.ChargeID,
+		arg.Description,
+		arg.OccurredAt,
+		arg.Now,
 	)
 	if err != nil {
 		return 0, err

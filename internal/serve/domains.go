@@ -13,6 +13,7 @@ import (
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/auth"
 	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/cache"
@@ -38,6 +39,7 @@ type domains struct {
 	credits  *credit.Service
 	usage    *usage.Service
 	outbox   *outbox.Delivery
+	audit    *audit.Log
 	cleaning cleaning
 	clock    Clock // nil where time cannot be moved
 	now      func() time.Time
@@ -48,7 +50,7 @@ func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cach
 	if clock != nil {
 		now = clock.Time
 	}
-	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool, now}, clock: clock, now: now}
+	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool, now}, clock: clock, now: now, audit: audit.New(pool)}
 	var err error
 	// An account is closed by those who know of its keys, its payments and its identity; they come after it.
 	d.accounts, err = account.New(account.Config{
@@ -102,7 +104,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	}
 	d.stripe, err = stripehook.New(stripehook.Config{
 		Pool: pool, Stripe: api, Secrets: secrets, Livemode: cfg.Live(), AppEnv: cfg.AppEnv, Now: d.now, Log: log,
-		ForgetStanding: d.accounts.ForgetStanding,
+		ForgetStanding: d.accounts.ForgetStanding, NoUpgradeCredits: cfg.UpgradeCredits == "none", Pace: stripehook.DefaultPace(),
 	})
 	if err != nil {
 		return fmt.Errorf("webhooks: %w", err)
@@ -132,7 +134,7 @@ func (cleaning) PeriodicJobs() []*river.PeriodicJob { return idempotency.Periodi
 func (d *domains) services() httpapi.Services {
 	s := httpapi.Services{
 		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Billing: d.billing, Stripe: d.stripe,
-		Credits: d.credits, Usage: d.usage,
+		Credits: d.credits, Usage: d.usage, Audit: d.audit,
 	}
 	if d.clock != nil {
 		s.Clock = worldClock{d.clock, d.credits, &sync.Mutex{}}

@@ -78,7 +78,7 @@ func TestInvoiceGrants(t *testing.T) {
 		{name: "quantity", reason: "subscription_cycle", lines: []object{w.line("a", basic, 3000, object{"quantity": 3})}, want: "a=30"},
 		{name: "two lines", reason: "subscription_create", lines: []object{w.line("a", basic, 1000), w.line("b", pro, 3000)}, want: "a=10 b=30"},
 		{name: "proration", reason: "subscription_cycle", lines: []object{w.line("a", basic, 1000), w.line("b", pro, 900, object{"proration": true})}, want: "a=10"},
-		{name: "update", reason: "subscription_update", lines: []object{w.line("a", pro, 3000)}},
+		{name: "update without a before", reason: "subscription_update", lines: []object{w.line("a", pro, 3000)}, want: "a=30"},
 		{name: "threshold", reason: "subscription_threshold", lines: []object{w.line("a", basic, 1000)}},
 		{name: "manual", reason: "manual", lines: []object{w.line("a", pack, 500), w.line("b", basic, 1000), w.line("c", foreign, 700)}, want: "a=50", alarm: "unknown_price"},
 		{name: "packs by quantity", reason: "manual", lines: []object{w.line("a", pack, 1000, object{"quantity": 2})}, want: "a=100"},

@@ -2,8 +2,10 @@ package stripehook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
@@ -41,6 +43,10 @@ type invoice struct {
 	InvoicePDF        string `json:"invoice_pdf"`
 	PeriodStart       stamp  `json:"period_start"`
 	PeriodEnd         stamp  `json:"period_end"`
+	FinalizationError *struct {
+		Code string `json:"code"`
+		Type string `json:"type"`
+	} `json:"last_finalization_error"`
 	StatusTransitions struct {
 		FinalizedAt stamp `json:"finalized_at"`
 		PaidAt      stamp `json:"paid_at"`
@@ -129,6 +135,10 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 	if err := need(in.Status, in.Currency); err != nil {
 		return err
 	}
+	old, err := t.q.GetMirroredInvoice(ctx, in.ID, t.account)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read invoice: %w", err)
+	}
 	rows, err := t.q.UpsertInvoice(ctx, invoiceRow(t, in))
 	if err := moved(rows, err, "invoice"); err != nil {
 		return err
@@ -136,10 +146,21 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 	if err := t.storeLines(ctx, in); err != nil {
 		return err
 	}
+	if old.Status != in.Status {
+		err := t.audit(ctx, "invoice", in.ID, old.Status, in.Status, map[string]any{
+			"total": in.Total, "amount_paid": in.AmountPaid, "currency": in.Currency, "billing_reason": in.BillingReason,
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if in.Status != invoicePaid {
 		return nil
 	}
 	if err := t.grantInvoice(ctx, in); err != nil {
+		return err
+	}
+	if err := t.reverseInvoice(ctx, in.ID, in.Total, in.Charge.pointer()); err != nil {
 		return err
 	}
 	// Of a period that is paid now the clock may owe further months.
@@ -153,7 +174,7 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 }
 
 func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
-	return db.UpsertInvoiceParams{
+	row := db.UpsertInvoiceParams{
 		ID: in.ID, AccountID: t.account, CustomerID: string(in.Customer), SubscriptionID: in.Subscription.pointer(),
 		Number: optional(in.Number), Status: in.Status, BillingReason: in.BillingReason, Currency: in.Currency,
 		Subtotal: in.Subtotal, Total: in.Total, AmountDue: in.AmountDue, AmountPaid: in.AmountPaid,
@@ -164,6 +185,13 @@ func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
 		FinalizedAt: in.StatusTransitions.FinalizedAt.Time, PaidAt: in.StatusTransitions.PaidAt.Time,
 		NextPaymentAttempt: in.NextAttempt.Time, Now: t.now,
 	}
+	if e := in.FinalizationError; e != nil {
+		row.FinalizationError = optional(e.Code)
+		if e.Code == "" {
+			row.FinalizationError = optional(e.Type)
+		}
+	}
+	return row
 }
 
 func (t *settling) storeLines(ctx context.Context, in *invoice) error {
@@ -193,8 +221,8 @@ func (t *settling) recordOutOfBand(ctx context.Context, in *invoice) error {
 	if !in.PaidOutOfBand || in.AmountPaid == 0 {
 		return nil
 	}
-	return t.payment(ctx, db.UpsertPaymentTransactionParams{
-		NaturalKey: "invoice:" + in.ID, Status: "succeeded", Amount: in.AmountPaid, Currency: in.Currency, InvoiceID: &in.ID,
+	return t.movement(ctx, db.UpsertTransactionParams{
+		Kind: "payment", NaturalKey: "invoice:" + in.ID, Status: "succeeded", Amount: in.AmountPaid, Currency: in.Currency, InvoiceID: &in.ID,
 		Description: "Paid outside Stripe", OccurredAt: in.StatusTransitions.PaidAt.orElse(in.Created.orElse(t.now)),
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,6 +12,7 @@ import (
 
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/outbox"
 	"example.com/saaskit/internal/postgres"
 )
 
@@ -34,21 +36,49 @@ type settling struct {
 	// standing is the account whose subscriptions have changed; nil where none have.
 	standing uuid.UUID
 	alarm    func(reason string, attrs ...any)
+	actor    audit.Actor // the event, or who else made us look
+	// noUpgrade is whether upgrades grant nothing.
+	noUpgrade bool
 }
 
-// actor is the event as ledger and audit log name it; a look that no event asked for is our own.
-func (t *settling) actor() audit.Actor {
-	if t.event.ID == "" {
-		return audit.System("stripe.sync")
+// audit writes down that a payment's object has changed.
+func (t *settling) audit(ctx context.Context, target, id, before, after string, detail map[string]any) error {
+	entry := audit.Entry{Actor: t.actor, AccountID: &t.account, Action: target + ".update", Target: target, TargetID: id}
+	if before == "" {
+		entry.Action = target + ".create"
+	} else {
+		entry.Before = map[string]any{"status": before}
 	}
-	return audit.Stripe(t.event.ID)
+	state := map[string]any{"status": after}
+	maps.Copy(state, detail)
+	entry.After = state
+	return audit.Record(ctx, t.q, t.now, entry)
+}
+
+// tellOperator leaves a message for the operator, once for ever, beside the alarm.
+func (t *settling) tellOperator(ctx context.Context, reason, key string, detail map[string]any) error {
+	payload := map[string]any{"reason": reason, "account": t.account, "object": key}
+	maps.Copy(payload, detail)
+	added, err := outbox.Add(ctx, t.q, t.now, outbox.Message{Kind: "operator_alarm", NaturalKey: reason + ":" + key, Payload: payload})
+	if err == nil && added {
+		t.alarm(reason, "object", key)
+	}
+	return err
+}
+
+// actorOf is the event as ledger and audit log name it; without one it is our own look at Stripe.
+func actorOf(event db.StripeEvent) audit.Actor {
+	if event.ID == "" {
+		return audit.System(event.Source)
+	}
+	return audit.Stripe(event.ID)
 }
 
 func (s *Service) queries() *db.Queries { return db.New(s.pool) }
 
 // settle brings a root up to date, and what it leads to: each a root and a transaction of its own. finish ends the event
-// with the last of them.
-func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, finish bool) error {
+// with the last of them. w, which may be nil, learns whether anything has changed.
+func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, finish bool, w *watch) error {
 	seen, err := s.look(ctx, r, event)
 	if err != nil {
 		return err
@@ -58,15 +88,15 @@ func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, fini
 		return err
 	}
 	for _, other := range before {
-		if err := s.settle(ctx, other, event, false); err != nil {
+		if err := s.settle(ctx, other, event, false, w); err != nil {
 			return err
 		}
 	}
-	if err := s.apply(ctx, seen, event, finish && len(after) == 0); err != nil {
+	if err := s.apply(ctx, seen, event, finish && len(after) == 0, w); err != nil {
 		return err
 	}
 	for i, other := range after {
-		if err := s.settle(ctx, other, event, finish && i == len(after)-1); err != nil {
+		if err := s.settle(ctx, other, event, finish && i == len(after)-1, w); err != nil {
 			return err
 		}
 	}
@@ -75,6 +105,10 @@ func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, fini
 
 func (s *Service) related(ctx context.Context, seen sight, event db.StripeEvent) (before, after []root, err error) {
 	k := keepers[seen.kind]
+	if seen.object == nil && seen.kind == kindCustomer {
+		after, err = subscriptionsOf(ctx, s.queries(), seen.id)
+		return nil, after, err
+	}
 	if seen.object == nil {
 		return nil, nil, nil
 	}
@@ -113,16 +147,19 @@ func (s *Service) look(ctx context.Context, r root, event db.StripeEvent) (sight
 	if err != nil {
 		return sight{}, err
 	}
+	if whole, ok := seen.object.(interface{ has(kind, id string) bool }); ok && event.RootID == r.id && !whole.has(event.ObjectKind, event.ObjectID) {
+		return sight{}, fmt.Errorf("fetch %s: its %s %s is not listed yet", r.id, event.ObjectKind, event.ObjectID)
+	}
 	return seen, at(s.fail.AfterFetch, r.id)
 }
 
 // apply stores a sight in one transaction: fence, mirror, effects, and with finish the event's end. A sight that was
 // overtaken stores nothing, and what the event itself asks for is then judged by what the later one has stored.
-func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, finish bool) error {
+func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, finish bool, w *watch) error {
 	var done int64
 	var standing uuid.UUID
 	err := postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
-		t := &settling{q: q, now: s.now(), event: event, alarm: func(reason string, attrs ...any) {
+		t := &settling{q: q, now: s.now(), event: event, actor: actorOf(event), noUpgrade: s.noUpgrade, alarm: func(reason string, attrs ...any) {
 			s.alarm(ctx, reason, append(attrs, "event", event.ID)...)
 		}}
 		applied, err := q.AdvanceStripeObject(ctx, seen.seq, t.now, seen.id)
@@ -133,7 +170,7 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 			return err
 		}
 		if applied > 0 {
-			if err := t.keep(ctx, seen); err != nil {
+			if err := t.watched(ctx, seen, w); err != nil {
 				return err
 			}
 		} else {
@@ -148,6 +185,9 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 		s.forget(ctx, standing)
 		return at(s.fail.BeforeCommit, seen.id)
 	})
+	if errors.Is(err, errDry) {
+		return nil
+	}
 	s.forget(ctx, standing)
 	if err != nil {
 		return err
@@ -216,8 +256,8 @@ func (t *settling) lockOwner(ctx context.Context, seen sight) error {
 		return nil
 	}
 	customer := t.event.CustomerID
-	if seen.object != nil {
-		customer = seen.object.customer()
+	if seen.object != nil && (seen.object.customer() != "" || seen.kind != kindPaymentMethod) {
+		customer = seen.object.customer() // a payment method that was detached names its customer in the event alone
 	}
 	if customer == "" && seen.object != nil {
 		return &ending{statusIgnored, reasonUnowned}

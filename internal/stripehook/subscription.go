@@ -139,6 +139,12 @@ func storeSubscription(ctx context.Context, t *settling, s *subscription) error 
 		return err
 	}
 	t.standing = t.account
+	if err := t.announceEnd(ctx, s, old); err != nil {
+		return err
+	}
+	if err := t.checkSeats(ctx, row, old); err != nil {
+		return err
+	}
 	return t.auditSubscription(ctx, old, row)
 }
 
@@ -229,13 +235,17 @@ func (t *settling) auditSubscription(ctx context.Context, old db.Subscription, r
 		Status string  `json:"status"`
 		Tier   *string `json:"tier,omitempty"`
 		Price  string  `json:"price"`
+
+		Quantity int64 `json:"quantity"`
+		Ends     bool  `json:"ends"`
 	}
-	was, is := state{old.Status, old.TierID, old.PriceID}, state{row.Status, row.TierID, row.PriceID}
-	if was.Status == is.Status && was.Price == is.Price {
+	was := state{old.Status, old.TierID, old.PriceID, old.Quantity, old.CancelAtPeriodEnd || old.CancelAt != nil}
+	is := state{row.Status, row.TierID, row.PriceID, row.Quantity, row.CancelAtPeriodEnd || row.CancelAt != nil}
+	if was.Status == is.Status && was.Price == is.Price && was.Quantity == is.Quantity && was.Ends == is.Ends {
 		return nil
 	}
 	entry := audit.Entry{
-		Actor: t.actor(), AccountID: &t.account, Action: "subscription.update", Target: "subscription", TargetID: row.ID, After: is,
+		Actor: t.actor, AccountID: &t.account, Action: "subscription.update", Target: "subscription", TargetID: row.ID, After: is,
 	}
 	if old.ID == "" {
 		entry.Action = "subscription.create"
@@ -265,6 +275,57 @@ func subscriptionGone(ctx context.Context, t *settling, id string) error {
 		s.EndedAt.Time = &ended
 	}
 	return storeSubscription(ctx, t, s)
+}
+
+// renewalUpcoming announces the next charge, once for each period. The event's object is a preview without an id; what is still
+// to come is judged by the subscription.
+func renewalUpcoming(ctx context.Context, t *settling) error {
+	s, err := t.q.GetMirroredSubscription(ctx, t.event.RootID, t.account)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read subscription: %w", err)
+	}
+	if gives, _ := gives(s.Status); !gives || s.CurrentPeriodEnd == nil || s.CancelAtPeriodEnd || s.CancelAt != nil {
+		return nil
+	}
+	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "renewal_upcoming", NaturalKey: fmt.Sprintf("renewal_upcoming:%s:%d", s.ID, s.CurrentPeriodEnd.Unix()),
+		Payload: map[string]any{"subscription": s.ID, "renews_at": s.CurrentPeriodEnd},
+	})
+	return err
+}
+
+// announceEnd tells the customer, once for each end, that the subscription will end.
+func (t *settling) announceEnd(ctx context.Context, s *subscription, old db.Subscription) error {
+	end := s.CancelAt.Time
+	if current, _ := s.spans(); end == nil && s.CancelAtPeriodEnd {
+		end = current.End.Time
+	}
+	if end == nil || s.EndedAt.Time != nil || old.CancelAtPeriodEnd || old.CancelAt != nil {
+		return nil
+	}
+	_, err := outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "cancellation_scheduled", NaturalKey: fmt.Sprintf("cancellation_scheduled:%s:%d", s.ID, end.Unix()),
+		Payload: map[string]any{"subscription": s.ID, "ends_at": end},
+	})
+	return err
+}
+
+// checkSeats tells the operator, once for each number, where more people are members than seats were bought.
+func (t *settling) checkSeats(ctx context.Context, row db.UpsertSubscriptionParams, old db.Subscription) error {
+	if old.ID == "" || row.Quantity >= old.Quantity {
+		return nil
+	}
+	members, err := t.q.CountSeatsTaken(ctx, t.account)
+	if err != nil {
+		return fmt.Errorf("count members: %w", err)
+	}
+	if members <= row.Quantity {
+		return nil
+	}
+	return t.tellOperator(ctx, "over_seats", fmt.Sprintf("%s:%d", row.ID, row.Quantity), map[string]any{"members": members, "seats": row.Quantity})
 }
 
 // trialWillEnd announces the end of a trial, unless it is over by now.

@@ -20,7 +20,7 @@ func (s *Service) Sync(ctx context.Context, kind, id string) error {
 	if _, known := keepers[kind]; !known {
 		return fmt.Errorf("sync %s: unknown kind %q", id, kind)
 	}
-	if err := s.settle(ctx, root{kind, id}, db.StripeEvent{}, false); err != nil {
+	if err := s.settle(ctx, root{kind, id}, db.StripeEvent{Source: "stripe.sync"}, false, nil); err != nil {
 		return fmt.Errorf("sync %s: %w", id, err)
 	}
 	return nil

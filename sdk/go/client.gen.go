@@ -135,6 +135,8 @@ const (
 	CreditTransactionKindConsume CreditTransactionKind = "consume"
 	CreditTransactionKindExpire  CreditTransactionKind = "expire"
 	CreditTransactionKindGrant   CreditTransactionKind = "grant"
+	CreditTransactionKindRestore CreditTransactionKind = "restore"
+	CreditTransactionKindRevoke  CreditTransactionKind = "revoke"
 )
 
 // Valid indicates whether the value is a known member of the CreditTransactionKind enum.
@@ -145,6 +147,10 @@ func (e CreditTransactionKind) Valid() bool {
 	case CreditTransactionKindExpire:
 		return true
 	case CreditTransactionKindGrant:
+		return true
+	case CreditTransactionKindRestore:
+		return true
+	case CreditTransactionKindRevoke:
 		return true
 	default:
 		return false
@@ -268,6 +274,54 @@ func (e Scope) Valid() bool {
 	case ScopeUsageRead:
 		return true
 	case ScopeUsageWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventSource.
+const (
+	StripeEventSourceReplay  StripeEventSource = "replay"
+	StripeEventSourceSweep   StripeEventSource = "sweep"
+	StripeEventSourceWebhook StripeEventSource = "webhook"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventSource enum.
+func (e StripeEventSource) Valid() bool {
+	switch e {
+	case StripeEventSourceReplay:
+		return true
+	case StripeEventSourceSweep:
+		return true
+	case StripeEventSourceWebhook:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventStatus.
+const (
+	StripeEventStatusDead        StripeEventStatus = "dead"
+	StripeEventStatusDone        StripeEventStatus = "done"
+	StripeEventStatusIgnored     StripeEventStatus = "ignored"
+	StripeEventStatusPending     StripeEventStatus = "pending"
+	StripeEventStatusQuarantined StripeEventStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventStatus enum.
+func (e StripeEventStatus) Valid() bool {
+	switch e {
+	case StripeEventStatusDead:
+		return true
+	case StripeEventStatusDone:
+		return true
+	case StripeEventStatusIgnored:
+		return true
+	case StripeEventStatusPending:
+		return true
+	case StripeEventStatusQuarantined:
 		return true
 	default:
 		return false
@@ -448,6 +502,33 @@ func (e Window) Valid() bool {
 	}
 }
 
+// Defines values for ListStripeEventsParamsStatus.
+const (
+	ListStripeEventsParamsStatusDead        ListStripeEventsParamsStatus = "dead"
+	ListStripeEventsParamsStatusDone        ListStripeEventsParamsStatus = "done"
+	ListStripeEventsParamsStatusIgnored     ListStripeEventsParamsStatus = "ignored"
+	ListStripeEventsParamsStatusPending     ListStripeEventsParamsStatus = "pending"
+	ListStripeEventsParamsStatusQuarantined ListStripeEventsParamsStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the ListStripeEventsParamsStatus enum.
+func (e ListStripeEventsParamsStatus) Valid() bool {
+	switch e {
+	case ListStripeEventsParamsStatusDead:
+		return true
+	case ListStripeEventsParamsStatusDone:
+		return true
+	case ListStripeEventsParamsStatusIgnored:
+		return true
+	case ListStripeEventsParamsStatusPending:
+		return true
+	case ListStripeEventsParamsStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	AllowedIps []string           `json:"allowed_ips,omitempty"`
@@ -534,6 +615,32 @@ type AuditEntry struct {
 	CreatedAt time.Time          `json:"created_at"`
 	ID        openapi_types.UUID `json:"id"`
 	TargetID  *string            `json:"target_id,omitempty"`
+}
+
+// AuditLog defines model for AuditLog.
+type AuditLog struct {
+	Data       []AuditLogEntry `json:"data"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
+// AuditLogEntry defines model for AuditLogEntry.
+type AuditLogEntry struct {
+	AccountID *openapi_types.UUID `json:"account_id,omitempty"`
+
+	// Action Example: refund.create
+	Action  string `json:"action"`
+	ActorID string `json:"actor_id"`
+
+	// ActorKind Example: stripe
+	ActorKind  string                 `json:"actor_kind"`
+	After      map[string]interface{} `json:"after,omitempty"`
+	Before     map[string]interface{} `json:"before,omitempty"`
+	CreatedAt  time.Time              `json:"created_at"`
+	ID         openapi_types.UUID     `json:"id"`
+	IP         *string                `json:"ip,omitempty"`
+	RequestID  *string                `json:"request_id,omitempty"`
+	TargetID   string                 `json:"target_id"`
+	TargetKind string                 `json:"target_kind"`
 }
 
 // AuthUser The user as Supabase Auth knows them. `id` is the subject of the access token, not the user id of this API.
@@ -689,17 +796,19 @@ type CreditPackList struct {
 // CreditTransaction defines model for CreditTransaction.
 type CreditTransaction struct {
 	// Amount Negative where credits went.
-	Amount       int64                 `json:"amount"`
-	BalanceAfter int64                 `json:"balance_after"`
-	CreatedAt    time.Time             `json:"created_at"`
-	Description  *string               `json:"description,omitempty"`
-	EffectiveAt  time.Time             `json:"effective_at"`
-	ID           openapi_types.UUID    `json:"id"`
-	Kind         CreditTransactionKind `json:"kind"`
-	Reference    *string               `json:"reference,omitempty"`
+	Amount       int64              `json:"amount"`
+	BalanceAfter int64              `json:"balance_after"`
+	CreatedAt    time.Time          `json:"created_at"`
+	Description  *string            `json:"description,omitempty"`
+	EffectiveAt  time.Time          `json:"effective_at"`
+	ID           openapi_types.UUID `json:"id"`
+
+	// Kind `revoke` is what a refund or dispute took back, `restore` what it returned.
+	Kind      CreditTransactionKind `json:"kind"`
+	Reference *string               `json:"reference,omitempty"`
 }
 
-// CreditTransactionKind defines model for CreditTransaction.Kind.
+// CreditTransactionKind `revoke` is what a refund or dispute took back, `restore` what it returned.
 type CreditTransactionKind string
 
 // CreditTransactionList defines model for CreditTransactionList.
@@ -1056,6 +1165,55 @@ type SignUpRequest struct {
 // Slug Name in the catalogue.
 type Slug = string
 
+// StripeEvent defines model for StripeEvent.
+type StripeEvent struct {
+	APIVersion *string `json:"api_version,omitempty"`
+
+	// Attempts That have failed.
+	Attempts int32 `json:"attempts"`
+
+	// CreatedAt As Stripe says.
+	CreatedAt     *time.Time `json:"created_at,omitempty"`
+	CustomerID    *string    `json:"customer_id,omitempty"`
+	DeliveryCount int32      `json:"delivery_count"`
+	DoneAt        *time.Time `json:"done_at,omitempty"`
+
+	// ID Example: evt_1
+	ID         string  `json:"id"`
+	LastError  *string `json:"last_error,omitempty"`
+	Livemode   bool    `json:"livemode"`
+	ObjectID   *string `json:"object_id,omitempty"`
+	ObjectKind *string `json:"object_kind,omitempty"`
+
+	// Payload What came, of one event and as long as it is kept.
+	Payload map[string]interface{} `json:"payload,omitempty"`
+
+	// Reason Why it is ignored or in quarantine.
+	Reason     *string   `json:"reason,omitempty"`
+	ReceivedAt time.Time `json:"received_at"`
+	Replays    int32     `json:"replays"`
+
+	// RootID What is looked at: of a refund its charge, of a schedule its subscription.
+	RootID *string           `json:"root_id,omitempty"`
+	Source StripeEventSource `json:"source"`
+	Status StripeEventStatus `json:"status"`
+
+	// Type Example: invoice.paid
+	Type string `json:"type"`
+}
+
+// StripeEventSource defines model for StripeEvent.Source.
+type StripeEventSource string
+
+// StripeEventStatus defines model for StripeEvent.Status.
+type StripeEventStatus string
+
+// StripeEventList defines model for StripeEventList.
+type StripeEventList struct {
+	Data       []StripeEvent `json:"data"`
+	NextCursor *string       `json:"next_cursor,omitempty"`
+}
+
 // Subscription defines model for Subscription.
 type Subscription struct {
 	// Access Whether it gives the account its tier now.
@@ -1204,13 +1362,16 @@ type TierPrice struct {
 // Transaction defines model for Transaction.
 type Transaction struct {
 	// Amount An amount in the currency's minor unit, as Stripe counts it.
-	Amount      Money              `json:"amount"`
-	ChargeID    *string            `json:"charge_id,omitempty"`
-	Description *string            `json:"description,omitempty"`
-	ID          openapi_types.UUID `json:"id"`
-	InvoiceID   *string            `json:"invoice_id,omitempty"`
-	Kind        TransactionKind    `json:"kind"`
-	OccurredAt  time.Time          `json:"occurred_at"`
+	Amount      Money   `json:"amount"`
+	ChargeID    *string `json:"charge_id,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// Fee What the bank charged for a dispute, in the same currency.
+	Fee        *int64             `json:"fee,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	InvoiceID  *string            `json:"invoice_id,omitempty"`
+	Kind       TransactionKind    `json:"kind"`
+	OccurredAt time.Time          `json:"occurred_at"`
 
 	// Status Example: succeeded
 	Status string `json:"status"`
@@ -1384,6 +1545,42 @@ type GetAccountParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
 	// has to name one.
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// ListAuditLogParams defines parameters for ListAuditLog.
+type ListAuditLogParams struct {
+	AccountID *openapi_types.UUID `form:"account_id,omitempty" json:"account_id,omitempty"`
+	Action    *string             `form:"action,omitempty" json:"action,omitempty"`
+
+	// Target Id of what was changed.
+	Target *string `form:"target,omitempty" json:"target,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParams defines parameters for ListStripeEvents.
+type ListStripeEventsParams struct {
+	Status *ListStripeEventsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+	Reason *string                       `form:"reason,omitempty" json:"reason,omitempty"`
+	Type   *string                       `form:"type,omitempty" json:"type,omitempty"`
+
+	// Object Id at Stripe of what the events are about, or of what was looked at for them.
+	Object *string `form:"object,omitempty" json:"object,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParamsStatus defines parameters for ListStripeEvents.
+type ListStripeEventsParamsStatus string
+
+// ReplayStripeEventParams defines parameters for ReplayStripeEvent.
+type ReplayStripeEventParams struct {
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListAPIKeysParams defines parameters for ListAPIKeys.
@@ -1764,6 +1961,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccount(ctx context.Context, params *GetAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAuditLog Who changed what
+	//
+	// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+	ListAuditLog(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListStripeEvents Stripe's events as they came in
+	//
+	// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+	ListStripeEvents(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetStripeEvent One event, with its content as long as that is kept
+	//
+	// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+	GetStripeEvent(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayStripeEvent Work on an event again
+	//
+	// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+	//
+	// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+	ReplayStripeEvent(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAPIKeys The account's keys
 	//
@@ -2290,6 +2509,68 @@ type ClientInterface interface {
 // Corresponds with GET /v1/account (the `GetAccount` operationId).
 func (c *RawClient) GetAccount(ctx context.Context, params *GetAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAccountRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAuditLog Who changed what
+//
+// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+func (c *RawClient) ListAuditLog(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAuditLogRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListStripeEvents Stripe's events as they came in
+//
+// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+func (c *RawClient) ListStripeEvents(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListStripeEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetStripeEvent One event, with its content as long as that is kept
+//
+// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+func (c *RawClient) GetStripeEvent(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStripeEventRequest(c.Server, eventID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayStripeEvent Work on an event again
+//
+// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+//
+// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+func (c *RawClient) ReplayStripeEvent(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayStripeEventRequest(c.Server, eventID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3504,6 +3785,305 @@ func NewGetAccountRequest(server string, params *GetAccountParams) (*http.Reques
 			}
 
 			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListAuditLogRequest constructs an http.Request for the ListAuditLog method
+func NewListAuditLogRequest(server string, params *ListAuditLogParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/audit-log")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "account_id", *params.AccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Action != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Target != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "target", *params.Target, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListStripeEventsRequest constructs an http.Request for the ListStripeEvents method
+func NewListStripeEventsRequest(server string, params *ListStripeEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/stripe-events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reason != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Object != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "object", *params.Object, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetStripeEventRequest constructs an http.Request for the GetStripeEvent method
+func NewGetStripeEventRequest(server string, eventID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/stripe-events/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplayStripeEventRequest constructs an http.Request for the ReplayStripeEvent method
+func NewReplayStripeEventRequest(server string, eventID string, params *ReplayStripeEventParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/stripe-events/%s/replay", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
 	}
@@ -5815,6 +6395,36 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccountWithResponse(ctx context.Context, params *GetAccountParams, reqEditors ...RequestEditorFn) (*GetAccountResponse, error)
 
+	// ListAuditLogWithResponse Who changed what
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+	ListAuditLogWithResponse(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*ListAuditLogResponse, error)
+
+	// ListStripeEventsWithResponse Stripe's events as they came in
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+	ListStripeEventsWithResponse(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*ListStripeEventsResponse, error)
+
+	// GetStripeEventWithResponse One event, with its content as long as that is kept
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+	GetStripeEventWithResponse(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*GetStripeEventResponse, error)
+
+	// ReplayStripeEventWithResponse Work on an event again
+	//
+	// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+	ReplayStripeEventWithResponse(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*ReplayStripeEventResponse, error)
+
 	// ListAPIKeysWithResponse The account's keys
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6430,6 +7040,233 @@ func (r GetAccountResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetAccountResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAuditLogResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuditLog
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAuditLogResponse) GetJSON200() *AuditLog {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r ListAuditLogResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAuditLogResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAuditLogResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAuditLogResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAuditLogResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAuditLogResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListStripeEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StripeEventList
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListStripeEventsResponse) GetJSON200() *StripeEventList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r ListStripeEventsResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListStripeEventsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListStripeEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListStripeEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListStripeEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListStripeEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetStripeEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StripeEvent
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetStripeEventResponse) GetJSON200() *StripeEvent {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r GetStripeEventResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetStripeEventResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetStripeEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetStripeEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetStripeEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetStripeEventResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplayStripeEventResponse200Headers the declared response headers of an HTTP 200 response for ReplayStripeEvent
+type ReplayStripeEventResponse200Headers struct {
+	IdempotentReplayed *string
+}
+
+type ReplayStripeEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StripeEvent
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReplayStripeEventResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplayStripeEventResponse) GetJSON200() *StripeEvent {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r ReplayStripeEventResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplayStripeEventResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplayStripeEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplayStripeEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplayStripeEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplayStripeEventResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8918,6 +9755,60 @@ func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, params
 	return ParseGetAccountResponse(rsp)
 }
 
+// ListAuditLogWithResponse Who changed what
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+func (c *ClientWithResponses) ListAuditLogWithResponse(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*ListAuditLogResponse, error) {
+	rsp, err := c.ListAuditLog(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAuditLogResponse(rsp)
+}
+
+// ListStripeEventsWithResponse Stripe's events as they came in
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+func (c *ClientWithResponses) ListStripeEventsWithResponse(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*ListStripeEventsResponse, error) {
+	rsp, err := c.ListStripeEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListStripeEventsResponse(rsp)
+}
+
+// GetStripeEventWithResponse One event, with its content as long as that is kept
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+func (c *ClientWithResponses) GetStripeEventWithResponse(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*GetStripeEventResponse, error) {
+	rsp, err := c.GetStripeEvent(ctx, eventID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetStripeEventResponse(rsp)
+}
+
+// ReplayStripeEventWithResponse Work on an event again
+//
+// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+func (c *ClientWithResponses) ReplayStripeEventWithResponse(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*ReplayStripeEventResponse, error) {
+	rsp, err := c.ReplayStripeEvent(ctx, eventID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayStripeEventResponse(rsp)
+}
+
 // ListAPIKeysWithResponse The account's keys
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9908,6 +10799,179 @@ func ParseGetAccountResponse(rsp *http.Response) (*GetAccountResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListAuditLogResponse parses an HTTP response from a ListAuditLogWithResponse call
+func ParseListAuditLogResponse(rsp *http.Response) (*ListAuditLogResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAuditLogResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuditLog
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListStripeEventsResponse parses an HTTP response from a ListStripeEventsWithResponse call
+func ParseListStripeEventsResponse(rsp *http.Response) (*ListStripeEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListStripeEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StripeEventList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetStripeEventResponse parses an HTTP response from a GetStripeEventWithResponse call
+func ParseGetStripeEventResponse(rsp *http.Response) (*GetStripeEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetStripeEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StripeEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReplayStripeEventResponse parses an HTTP response from a ReplayStripeEventWithResponse call
+func ParseReplayStripeEventResponse(rsp *http.Response) (*ReplayStripeEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplayStripeEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StripeEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReplayStripeEventResponse200Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

@@ -9,9 +9,9 @@ SELECT set_config('statement_timeout', @milliseconds::text, true);
 -- InsertStripeEvent stores an event, or counts one more delivery of it: delivery_count is 1 for a new row. The row stays
 -- locked, so that deliveries of one event that arrive together see each other's job. The bytes of the first delivery are
 -- kept: endpoints of different versions send the same event in different shapes.
-INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created,
+INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, root_id, customer_id, event_created,
     payload, sha256, source, secret_index, status, reason, received_at, done_at)
-VALUES (@id, @stripe_account, @livemode, @type, @api_version, @object_kind, @object_id, @customer_id, @event_created,
+VALUES (@id, @stripe_account, @livemode, @type, @api_version, @object_kind, @object_id, @root_id, @customer_id, @event_created,
     @payload, @sha256, @source, @secret_index, @status, @reason, @received_at, @done_at)
 ON CONFLICT (id) DO UPDATE SET delivery_count = stripe_events.delivery_count + 1
 RETURNING status, delivery_count;
@@ -22,6 +22,14 @@ SELECT EXISTS (
     SELECT 1 FROM river_job
     WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text)
         AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+);
+
+-- name: HasNextStripeJob :one
+-- HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
+-- pauses after a failure may come in a day.
+SELECT EXISTS (
+    SELECT 1 FROM river_job
+    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text) AND state = 'available'
 );
 
 -- name: InsertStripeQuarantine :execrows
@@ -52,7 +60,7 @@ UPDATE stripe_events SET parks = parks + 1, last_error = @reason WHERE id = @id 
 -- ListPendingStripeEvents returns the events that a look at the object covers. It must run before the look takes its
 -- sequence: only what was committed by then is known to be in the answer of every later sequence, too.
 SELECT id FROM stripe_events
-WHERE object_id = @object_id AND status = 'pending' AND type = ANY (@types::text[])
+WHERE root_id = @root_id AND status = 'pending' AND type = ANY (@types::text[])
 ORDER BY id;
 
 -- name: CoverStripeEvents :execrows
@@ -108,9 +116,8 @@ UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, @now::timestamptz) W
 -- name: StripeInboxState :one
 SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), @now::timestamptz)::timestamptz AS oldest_pending,
     count(*) FILTER (WHERE status = 'pending') AS pending,
-    count(*) FILTER (WHERE status = 'dead') AS dead,
-    count(*) FILTER (WHERE status = 'quarantined') AS quarantined
-FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined');
+    count(*) FILTER (WHERE status = 'dead') AS dead
+FROM stripe_events WHERE status IN ('pending', 'dead');
 
 -- name: IsStripeCustomerKnown :one
 SELECT EXISTS (SELECT 1 FROM stripe_customers WHERE stripe_id = @stripe_id::text);
@@ -211,11 +218,11 @@ WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscrip
 -- UpsertInvoice changes no row where the invoice is another account's: it never moves.
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
     amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-    paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
     updated_at)
 VALUES (@id, @account_id, @customer_id, @subscription_id, @number, @status, @billing_reason, @currency, @subtotal, @total,
     @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
-    @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @period_start, @period_end, @created_at, @finalized_at, @paid_at,
+    @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @finalization_error, @period_start, @period_end, @created_at, @finalized_at, @paid_at,
     @next_payment_attempt, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
@@ -261,14 +268,117 @@ ON CONFLICT (id) DO UPDATE SET
     invoice_id = EXCLUDED.invoice_id, latest_charge_id = EXCLUDED.latest_charge_id, updated_at = EXCLUDED.updated_at
 WHERE payment_intents.account_id = EXCLUDED.account_id;
 
--- name: UpsertPaymentTransaction :execrows
--- UpsertPaymentTransaction changes no row where the payment is another account's: it never moves.
-INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at)
-VALUES (@id, @account_id, 'payment', @natural_key, @status, @amount, @currency, @invoice_id, @charge_id, @description, @occurred_at, @now::timestamptz)
+-- name: UpsertTransaction :execrows
+-- UpsertTransaction changes no row where the movement is another account's: it never moves.
+INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, fee, currency, invoice_id, charge_id, description, occurred_at, updated_at)
+VALUES (@id, @account_id, @kind, @natural_key, @status, @amount, @fee, @currency, @invoice_id, @charge_id, @description, @occurred_at, @now::timestamptz)
 ON CONFLICT (natural_key) DO UPDATE SET
-    status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
+    status = EXCLUDED.status, amount = EXCLUDED.amount, fee = EXCLUDED.fee, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
     charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
 WHERE transactions.account_id = EXCLUDED.account_id;
+
+-- name: UpsertCharge :execrows
+-- UpsertCharge changes no row where the charge is another account's: it never moves.
+INSERT INTO charges (id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at)
+VALUES (@id, @account_id, @customer_id, @payment_intent_id, @invoice_id, @status, @amount, @amount_refunded, @currency, @disputed, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, payment_intent_id = EXCLUDED.payment_intent_id, invoice_id = EXCLUDED.invoice_id,
+    status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
+    disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
+WHERE charges.account_id = EXCLUDED.account_id;
+
+-- name: GetRefundStatus :one
+SELECT status FROM refunds WHERE id = @id AND account_id = @account_id;
+
+-- name: UpsertRefund :execrows
+-- UpsertRefund changes no row where the refund is another account's: it never moves.
+INSERT INTO refunds (id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at)
+VALUES (@id, @account_id, @charge_id, @status, @amount, @currency, @reason, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency,
+    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE refunds.account_id = EXCLUDED.account_id;
+
+-- name: GetDisputeState :one
+SELECT status, withdrawn FROM disputes WHERE id = @id AND account_id = @account_id;
+
+-- name: UpsertDispute :execrows
+-- UpsertDispute changes no row where the dispute is another account's: it never moves.
+INSERT INTO disputes (id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at)
+VALUES (@id, @account_id, @charge_id, @status, @amount, @withdrawn, @currency, @reason, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, withdrawn = EXCLUDED.withdrawn,
+    currency = EXCLUDED.currency, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE disputes.account_id = EXCLUDED.account_id;
+
+-- name: FlagLostDispute :exec
+-- FlagLostDispute keeps the first time.
+UPDATE stripe_customers SET dispute_lost_at = COALESCE(dispute_lost_at, @now::timestamptz), updated_at = @now::timestamptz
+WHERE stripe_id = @stripe_id::text AND account_id = @account_id;
+
+-- name: UpsertCheckoutSession :execrows
+-- UpsertCheckoutSession changes no row where the session is another account's: it never moves.
+INSERT INTO checkout_sessions (id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at)
+VALUES (@id, @account_id, @mode, @status, @payment_status, @amount_total, @currency, @payment_intent_id, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    mode = EXCLUDED.mode, status = EXCLUDED.status, payment_status = EXCLUDED.payment_status, amount_total = EXCLUDED.amount_total,
+    currency = EXCLUDED.currency, payment_intent_id = EXCLUDED.payment_intent_id, updated_at = EXCLUDED.updated_at
+WHERE checkout_sessions.account_id = EXCLUDED.account_id;
+
+-- name: FindInvoiceOfCharge :one
+-- FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
+SELECT * FROM invoices
+WHERE account_id = @account_id AND (id = sqlc.narg(invoice_id)::text OR charge_id = @charge_id::text)
+ORDER BY id
+LIMIT 1;
+
+-- name: FindSessionOfPayment :one
+SELECT * FROM checkout_sessions
+WHERE account_id = @account_id AND payment_intent_id = @payment_intent_id::text
+ORDER BY id
+LIMIT 1;
+
+-- name: ListInvoiceLinesPaid :many
+-- ListInvoiceLinesPaid lists what the invoice's money was paid for. Lines without an amount have no part in it.
+SELECT * FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND amount > 0
+ORDER BY id;
+
+-- name: GetUpgradeBounds :one
+-- GetUpgradeBounds tells what other paid changes of an item in the same period went from and to at the least and at the most, and
+-- what they have granted.
+SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
+    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
+    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+FROM invoice_lines l
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
+LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
+WHERE l.account_id = @account_id AND l.subscription_item_id = @subscription_item_id::text AND l.period_end = @period_end::timestamptz
+    AND l.invoice_id <> @invoice_id;
+
+-- name: ListReversals :many
+-- ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
+-- cause that has ended is listed with nothing, so that it is given back.
+SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
+FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+WHERE r.account_id = @account_id
+    AND (c.id = sqlc.narg(charge_id)::text OR c.invoice_id = sqlc.narg(invoice_id)::text OR c.payment_intent_id = sqlc.narg(payment_intent_id)::text)
+UNION ALL
+SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
+FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+WHERE d.account_id = @account_id
+    AND (c.id = sqlc.narg(charge_id)::text OR c.invoice_id = sqlc.narg(invoice_id)::text OR c.payment_intent_id = sqlc.narg(payment_intent_id)::text)
+ORDER BY created_at, cause DESC;
+
+-- name: UpsertPaymentMethod :execrows
+-- UpsertPaymentMethod changes no row where the payment method is another account's: it never moves.
+INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
+VALUES (@id, @account_id, @customer_id, @type, @brand, @last4, @exp_month, @exp_year, @created_at, @now::timestamptz, @detached_at)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, type = EXCLUDED.type, brand = EXCLUDED.brand, last4 = EXCLUDED.last4, exp_month = EXCLUDED.exp_month,
+    exp_year = EXCLUDED.exp_year, updated_at = EXCLUDED.updated_at,
+    detached_at = CASE WHEN EXCLUDED.detached_at IS NOT NULL THEN COALESCE(payment_methods.detached_at, EXCLUDED.detached_at) END
+WHERE payment_methods.account_id = EXCLUDED.account_id;
 
 -- name: LinkSessionAttempt :execrows
 -- LinkSessionAttempt gives the session to the attempt that made it: our process may have died between Stripe's answer and
@@ -303,3 +413,104 @@ UNION ALL
 SELECT id, (archived_at IS NULL)::boolean AS on_sale FROM credit_packs WHERE stripe_product_id = @stripe_product_id::text
 ORDER BY id
 LIMIT 1;
+
+-- name: ListStripeEvents :many
+-- ListStripeEvents returns the newest first, without their bytes. An empty filter is none.
+SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
+    status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
+FROM stripe_events
+WHERE (@status::text = '' OR status = @status) AND (@reason::text = '' OR reason = @reason) AND (@type::text = '' OR type = @type)
+    AND (@object_id::text = '' OR object_id = @object_id OR root_id = @object_id)
+    AND (sqlc.narg(before)::timestamptz IS NULL OR (received_at, id) < (sqlc.narg(before)::timestamptz, @before_id::text))
+ORDER BY received_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: LockStripeEvent :one
+SELECT * FROM stripe_events WHERE id = @id FOR UPDATE;
+
+-- name: ResetStripeEvent :exec
+-- ResetStripeEvent begins anew with an event, whatever came of it. The caller has it locked.
+UPDATE stripe_events SET status = @status, reason = @reason, root_id = @root_id, attempts = 0, parks = 0, last_error = '',
+    done_at = sqlc.narg(done_at), replays = replays + 1
+WHERE id = @id;
+
+-- name: ListKnownStripeEvents :many
+SELECT id FROM stripe_events WHERE id = ANY (@ids::text[]) ORDER BY id;
+
+-- name: GetStripeSweep :one
+SELECT watermark FROM stripe_sweeps WHERE id;
+
+-- name: SetStripeSweep :exec
+-- SetStripeSweep never moves back: of two sweeps at once the later one counts.
+INSERT INTO stripe_sweeps (id, watermark, updated_at) VALUES (true, @watermark, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at;
+
+-- name: ListRootsToReconcile :many
+-- ListRootsToReconcile lists what may change at Stripe without a word: subscriptions that are not over, invoices that are to be
+-- paid, and payments that were refunded or disputed lately; those first that were looked at longest ago.
+SELECT r.kind::text AS kind, r.id::text AS id FROM (
+    SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
+    UNION ALL
+    SELECT 'invoice', i.id FROM invoices i WHERE i.status IN ('draft', 'open') OR i.status = 'uncollectible' AND i.created_at > @since::timestamptz
+    UNION ALL
+    SELECT 'charge', d.charge_id FROM disputes d WHERE d.status NOT IN ('won', 'lost', 'warning_closed', 'prevented')
+    UNION
+    SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > @since::timestamptz
+) r LEFT JOIN stripe_objects o ON o.id = r.id
+WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < @before::timestamptz
+ORDER BY o.last_fetch_at NULLS FIRST, r.id
+LIMIT @max_rows;
+
+-- name: ListMirroredStates :many
+-- ListMirroredStates tells of objects what their mirror says of them, as [census] compares it.
+SELECT m.id::text AS id, m.state::text AS state FROM (
+    SELECT s.id, s.status AS state FROM subscriptions s WHERE s.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT i.id, i.status FROM invoices i WHERE i.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY (@ids::text[])
+) m
+ORDER BY m.id;
+
+-- name: ListKnownStripeCustomers :many
+SELECT c.stripe_id::text AS stripe_id FROM stripe_customers c WHERE c.stripe_id = ANY (@ids::text[]) ORDER BY c.stripe_id;
+
+-- name: GetMirrorDigest :one
+-- GetMirrorDigest is different once anything differs that the mirror keeps of an object and what belongs to it.
+SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS digest FROM (
+    SELECT (to_jsonb(s) - 'updated_at')::text AS state FROM subscriptions s WHERE s.id = @id AND s.account_id = @account_id
+    UNION ALL
+    SELECT to_jsonb(si)::text FROM subscription_items si WHERE si.subscription_id = @id AND si.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(i) - 'updated_at')::text FROM invoices i WHERE i.id = @id AND i.account_id = @account_id
+    UNION ALL
+    SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = @id AND l.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = @id AND c.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = @id AND r.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(d) - 'updated_at')::text FROM disputes d WHERE d.charge_id = @id AND d.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(p) - 'updated_at')::text FROM payment_intents p WHERE p.id = @id AND p.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(k) - 'updated_at')::text FROM checkout_sessions k WHERE k.id = @id AND k.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(u) - 'updated_at')::text FROM stripe_customers u WHERE u.stripe_id = @id AND u.account_id = @account_id
+) x;
+
+-- name: OwnsCheckoutSession :one
+SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = @stripe_session_id::text AND account_id = @account_id);
+
+-- name: AccountExists :one
+SELECT EXISTS (SELECT 1 FROM accounts WHERE id = @id);
+
+-- name: ListQuarantineReasons :many
+SELECT reason, count(*) AS events FROM stripe_events WHERE status = 'quarantined' GROUP BY reason ORDER BY reason;
+
+-- name: CountSeatsTaken :one
+SELECT count(*) FROM memberships WHERE account_id = @account_id;

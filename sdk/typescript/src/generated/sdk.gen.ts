@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.js';
-import type { CancelSubscriptionData, CancelSubscriptionErrors, CancelSubscriptionResponses, ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, CreatePortalSessionData, CreatePortalSessionErrors, CreatePortalSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCheckoutSessionData, GetCheckoutSessionErrors, GetCheckoutSessionResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MoveClockData, MoveClockErrors, MoveClockResponses, PreviewSubscriptionData, PreviewSubscriptionErrors, PreviewSubscriptionResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateSubscriptionData, UpdateSubscriptionErrors, UpdateSubscriptionResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
+import type { CancelSubscriptionData, CancelSubscriptionErrors, CancelSubscriptionResponses, ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, CreatePortalSessionData, CreatePortalSessionErrors, CreatePortalSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCheckoutSessionData, GetCheckoutSessionErrors, GetCheckoutSessionResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetStripeEventData, GetStripeEventErrors, GetStripeEventResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListAuditLogData, ListAuditLogErrors, ListAuditLogResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListStripeEventsData, ListStripeEventsErrors, ListStripeEventsResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MoveClockData, MoveClockErrors, MoveClockResponses, PreviewSubscriptionData, PreviewSubscriptionErrors, PreviewSubscriptionResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, ReplayStripeEventData, ReplayStripeEventErrors, ReplayStripeEventResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateSubscriptionData, UpdateSubscriptionErrors, UpdateSubscriptionResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -612,6 +612,61 @@ export const getUsage = <ThrowOnError extends boolean = false>(options: Options<
         }
     ],
     url: '/v1/usage',
+    ...options
+});
+
+/**
+ * Stripe's events as they came in
+ */
+export const listStripeEvents = <ThrowOnError extends boolean = false>(options?: Options<ListStripeEventsData, ThrowOnError>): RequestResult<ListStripeEventsResponses, ListStripeEventsErrors, ThrowOnError> => (options?.client ?? client).get<ListStripeEventsResponses, ListStripeEventsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/stripe-events',
+    ...options
+});
+
+/**
+ * One event, with its content as long as that is kept
+ */
+export const getStripeEvent = <ThrowOnError extends boolean = false>(options: Options<GetStripeEventData, ThrowOnError>): RequestResult<GetStripeEventResponses, GetStripeEventErrors, ThrowOnError> => (options.client ?? client).get<GetStripeEventResponses, GetStripeEventErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/stripe-events/{event_id}',
+    ...options
+});
+
+/**
+ * Work on an event again
+ *
+ * Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+ *
+ */
+export const replayStripeEvent = <ThrowOnError extends boolean = false>(options: Options<ReplayStripeEventData, ThrowOnError>): RequestResult<ReplayStripeEventResponses, ReplayStripeEventErrors, ThrowOnError> => (options.client ?? client).post<ReplayStripeEventResponses, ReplayStripeEventErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/stripe-events/{event_id}/replay',
+    ...options
+});
+
+/**
+ * Who changed what
+ */
+export const listAuditLog = <ThrowOnError extends boolean = false>(options?: Options<ListAuditLogData, ThrowOnError>): RequestResult<ListAuditLogResponses, ListAuditLogErrors, ThrowOnError> => (options?.client ?? client).get<ListAuditLogResponses, ListAuditLogErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/audit-log',
     ...options
 });
 

@@ -267,6 +267,74 @@ export type AuditEntry = {
     created_at: string;
 };
 
+export type StripeEventList = {
+    data: Array<StripeEvent>;
+    next_cursor?: string;
+};
+
+export type StripeEvent = {
+    id: string;
+    type: string;
+    api_version?: string;
+    livemode: boolean;
+    object_kind?: string;
+    object_id?: string;
+    /**
+     * What is looked at: of a refund its charge, of a schedule its subscription.
+     */
+    root_id?: string;
+    customer_id?: string;
+    source: 'webhook' | 'sweep' | 'replay';
+    status: 'pending' | 'done' | 'ignored' | 'quarantined' | 'dead';
+    /**
+     * Why it is ignored or in quarantine.
+     */
+    reason?: string;
+    delivery_count: number;
+    replays: number;
+    /**
+     * That have failed.
+     */
+    attempts: number;
+    last_error?: string;
+    /**
+     * As Stripe says.
+     */
+    created_at?: string;
+    received_at: string;
+    done_at?: string;
+    /**
+     * What came, of one event and as long as it is kept.
+     */
+    payload?: {
+        [key: string]: unknown;
+    };
+};
+
+export type AuditLog = {
+    data: Array<AuditLogEntry>;
+    next_cursor?: string;
+};
+
+export type AuditLogEntry = {
+    id: string;
+    account_id?: string;
+    action: string;
+    actor_kind: string;
+    actor_id: string;
+    target_kind: string;
+    target_id: string;
+    before?: {
+        [key: string]: unknown;
+    };
+    after?: {
+        [key: string]: unknown;
+    };
+    request_id?: string;
+    ip?: string;
+    created_at: string;
+};
+
 export type Account = {
     id: string;
     kind: 'personal' | 'team';
@@ -661,6 +729,10 @@ export type Transaction = {
     kind: 'payment' | 'refund' | 'dispute';
     status: string;
     amount: Money;
+    /**
+     * What the bank charged for a dispute, in the same currency.
+     */
+    fee?: number;
     invoice_id?: string;
     charge_id?: string;
     description?: string;
@@ -696,7 +768,10 @@ export type CreditTransactionList = {
 
 export type CreditTransaction = {
     id: string;
-    kind: 'grant' | 'consume' | 'expire';
+    /**
+     * `revoke` is what a refund or dispute took back, `restore` what it returned.
+     */
+    kind: 'grant' | 'consume' | 'expire' | 'revoke' | 'restore';
     /**
      * Negative where credits went.
      */
@@ -2290,6 +2365,157 @@ export type GetUsageResponses = {
 };
 
 export type GetUsageResponse = GetUsageResponses[keyof GetUsageResponses];
+
+export type ListStripeEventsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        status?: 'pending' | 'done' | 'ignored' | 'quarantined' | 'dead';
+        reason?: string;
+        type?: string;
+        /**
+         * Id at Stripe of what the events are about, or of what was looked at for them.
+         */
+        object?: string;
+        limit?: number;
+        /**
+         * `next_cursor` of the page before.
+         */
+        cursor?: string;
+    };
+    url: '/v1/admin/stripe-events';
+};
+
+export type ListStripeEventsErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type ListStripeEventsError = ListStripeEventsErrors[keyof ListStripeEventsErrors];
+
+export type ListStripeEventsResponses = {
+    /**
+     * Newest first.
+     */
+    200: StripeEventList;
+};
+
+export type ListStripeEventsResponse = ListStripeEventsResponses[keyof ListStripeEventsResponses];
+
+export type GetStripeEventData = {
+    body?: never;
+    path: {
+        event_id: string;
+    };
+    query?: never;
+    url: '/v1/admin/stripe-events/{event_id}';
+};
+
+export type GetStripeEventErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type GetStripeEventError = GetStripeEventErrors[keyof GetStripeEventErrors];
+
+export type GetStripeEventResponses = {
+    /**
+     * The event.
+     */
+    200: StripeEvent;
+};
+
+export type GetStripeEventResponse = GetStripeEventResponses[keyof GetStripeEventResponses];
+
+export type ReplayStripeEventData = {
+    body?: never;
+    headers?: {
+        /**
+         * Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        event_id: string;
+    };
+    query?: never;
+    url: '/v1/admin/stripe-events/{event_id}/replay';
+};
+
+export type ReplayStripeEventErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type ReplayStripeEventError = ReplayStripeEventErrors[keyof ReplayStripeEventErrors];
+
+export type ReplayStripeEventResponses = {
+    /**
+     * The event; `pending` where it waits to be worked on.
+     */
+    200: StripeEvent;
+};
+
+export type ReplayStripeEventResponse = ReplayStripeEventResponses[keyof ReplayStripeEventResponses];
+
+export type ListAuditLogData = {
+    body?: never;
+    path?: never;
+    query?: {
+        account_id?: string;
+        action?: string;
+        /**
+         * Id of what was changed.
+         */
+        target?: string;
+        limit?: number;
+        /**
+         * `next_cursor` of the page before.
+         */
+        cursor?: string;
+    };
+    url: '/v1/admin/audit-log';
+};
+
+export type ListAuditLogErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type ListAuditLogError = ListAuditLogErrors[keyof ListAuditLogErrors];
+
+export type ListAuditLogResponses = {
+    /**
+     * Newest first.
+     */
+    200: AuditLog;
+};
+
+export type ListAuditLogResponse = ListAuditLogResponses[keyof ListAuditLogResponses];
 
 export type TestPublicData = {
     body?: never;
