@@ -117,6 +117,8 @@ const (
 	CreditTransactionKindConsume CreditTransactionKind = "consume"
 	CreditTransactionKindExpire  CreditTransactionKind = "expire"
 	CreditTransactionKindGrant   CreditTransactionKind = "grant"
+	CreditTransactionKindRestore CreditTransactionKind = "restore"
+	CreditTransactionKindRevoke  CreditTransactionKind = "revoke"
 )
 
 // Valid indicates whether the value is a known member of the CreditTransactionKind enum.
@@ -127,6 +129,10 @@ func (e CreditTransactionKind) Valid() bool {
 	case CreditTransactionKindExpire:
 		return true
 	case CreditTransactionKindGrant:
+		return true
+	case CreditTransactionKindRestore:
+		return true
+	case CreditTransactionKindRevoke:
 		return true
 	default:
 		return false
@@ -570,17 +576,19 @@ type CreditPackList struct {
 // CreditTransaction defines model for CreditTransaction.
 type CreditTransaction struct {
 	// Amount Negative where credits went.
-	Amount       int64                 `json:"amount"`
-	BalanceAfter int64                 `json:"balance_after"`
-	CreatedAt    time.Time             `json:"created_at"`
-	Description  *string               `json:"description,omitempty"`
-	EffectiveAt  time.Time             `json:"effective_at"`
-	ID           openapi_types.UUID    `json:"id"`
-	Kind         CreditTransactionKind `json:"kind"`
-	Reference    *string               `json:"reference,omitempty"`
+	Amount       int64              `json:"amount"`
+	BalanceAfter int64              `json:"balance_after"`
+	CreatedAt    time.Time          `json:"created_at"`
+	Description  *string            `json:"description,omitempty"`
+	EffectiveAt  time.Time          `json:"effective_at"`
+	ID           openapi_types.UUID `json:"id"`
+
+	// Kind `revoke` is what a refund or dispute took back, `restore` what it returned.
+	Kind      CreditTransactionKind `json:"kind"`
+	Reference *string               `json:"reference,omitempty"`
 }
 
-// CreditTransactionKind defines model for CreditTransaction.Kind.
+// CreditTransactionKind `revoke` is what a refund or dispute took back, `restore` what it returned.
 type CreditTransactionKind string
 
 // CreditTransactionList defines model for CreditTransactionList.
@@ -928,13 +936,16 @@ type TierPrice struct {
 // Transaction defines model for Transaction.
 type Transaction struct {
 	// Amount An amount in the currency's minor unit, as Stripe counts it.
-	Amount      Money              `json:"amount"`
-	ChargeID    *string            `json:"charge_id,omitempty"`
-	Description *string            `json:"description,omitempty"`
-	ID          openapi_types.UUID `json:"id"`
-	InvoiceID   *string            `json:"invoice_id,omitempty"`
-	Kind        TransactionKind    `json:"kind"`
-	OccurredAt  time.Time          `json:"occurred_at"`
+	Amount      Money   `json:"amount"`
+	ChargeID    *string `json:"charge_id,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// Fee What the bank charged for a dispute, in the same currency.
+	Fee        *int64             `json:"fee,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	InvoiceID  *string            `json:"invoice_id,omitempty"`
+	Kind       TransactionKind    `json:"kind"`
+	OccurredAt time.Time          `json:"occurred_at"`
 
 	// Status Example: succeeded
 	Status string `json:"status"`
@@ -6407,153 +6418,155 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rchs3uuCrYLlTFSenRdGyHCfyj12N45zRGTt2SfJ6tiItCXZ/JDHqBnoAtGgel7b2afbB9km28AHo",
-	"G9FkU5ZkOcmPWCS7cfnu+G74PIhFlgsOXKvB0efBAmgCEv88SSDLhQauTyFP6QoS820CKpYs10zwwdFg",
-	"omUBE7JcgASiF0AoV0uQhCmiF1QTMSOUE6AyZSCJhH8VoDRZMr3ApxXNgJTzxKu9v8NqOIgGKl5ARs10",
-	"wItscPT7wMwzuIwGepXD4GigtGR8Pri5iQandtCTX9ZX9xvNwCyEqXJqxokoJEnFXDUnag98Ew1yKmkG",
-	"2oHjOI5FwfXfEEDrc52bzdtHiBaExprMhBySY1IokN8pkoNUgtO0fMoCjWkDrBRmmohCvySUXMHKfDUV",
-	"BU/MUEwrIpbcv2ceUSCvWQzm0Qu+oMo8xg0sBYfhBR9EA2bWZJE5iAbmt8HR4IxSdcX0nttKY/8zITOq",
-	"B0eDomDJIAToV4VUIrDzCYdPehzjrxODcYPZnM6BTGEmJAz9cv5VgFxVq7FvNBaR0U9vgM/1YnD0/OlB",
-	"NMgY95+fhpZUI52/w2p9aW/pFShCiQQtV0TRGQzJh9xA6+D5c5JLxjWdpkCOz16dnJB4QSWNDb4jMjXE",
-	"QomkPBEZ+fDh5JdhF1Rb9Nu1oYPnz9sbyqnWIM2Y/+v3/7L3vy//7S9BwP8dVpa6cfqc6kU1+RWsxogv",
-	"Q+BMGh41rLIbZt+wjOlyghaaUvyxPmACM1qkenB0MIrMDllmePTpaIT7c5/KeRjXMAdpWUqCygVXgBz1",
-	"XoppCpn5MxbcCBrzJ83zlMXUYHA/t0/82z+VQefn2hr+ImE2OBr81/1KfO3bX9W+HxdnbBLEMZEwKxRN",
-	"yZPTX1+Rnw+fv/h+OLiJBmegFLOTdKxltzX48QJrOGNzDglhHCc+B6VPQSE872ju2pCB6U80WQp5pYaI",
-	"evcOCrj3J46JcilykJpZNNE0FUtIxizHj0xDpgISs0Q4lZKuzOdYAtWQjKlukGFCNexplsE6LUYD+JQz",
-	"CWqnd1jSg8yjQUqVHheqXFATLFYsUJIxXmggKdUouPqtwLJKACQqFjk0wbaRaszjIVAqTWVg0X+FOeOc",
-	"8bkXuwpiCYZb4RPN8hQXczVO2TWMn83+3cgNLYiGNDWqQxGaU6mHgyNepGlIMFRC5fcBAhU3Wm7Lr6uB",
-	"6kpJi+k/IdZm+Za03jCl18kroZr2BpCj0QCEakoopM6be8E5uxf6ITfYRtpPEmZgTdP3tUXPaKoAhV39",
-	"WyPQezFOTSkcPgtQU0Y/ndhnn49aG40Gn/bmYs98t6euWL4ncru8vVwYQSvd4vpxkkG70X9eZ3TSdW3F",
-	"Xsx36+XbU3218YP1jRec/asA97tdb09Y3IQQ7UygdWkXx6DUOqt9XIBegDTGVzEtfyBzdo0mZmX8UZJT",
-	"lhBtDF4ulsNKXkyFSIHy24rGnmLuivGkbjl7u9M8CzQLGNEb5JcUKYRt3ZimqbFrjaxxM4klR7sog2wK",
-	"cn2iaFCdE+zrxs6laCA7IWRQxYLmtQHnciEUkBlQXUhj1/GEoHWiyEKkSQvam8QYwqiUZjhj5DG/XZhZ",
-	"RL/+lAsZJiBPWRslmXvsJhrQnI2NOL4DKUiLhOlxKub9xzJvvOZarjpUuBlQS8oVjQ0u+q/yFb57Xr0a",
-	"moDxa8HiHYTFiX0hqCRrjLmD9Km9FRr1VnvfsutC0Tn0HuyDefpcaJquj9Wiblqe7EqiasOlBvPW5sLo",
-	"9qutE1eQLYy2ozwOyAtLCc4lEIsMKg+A4T3DtC0eyjwLleKOcf3j4WD9VBEN4NqcV2oSLxNcL4JyToo0",
-	"Fdch+eLFu17AyhzEjclkPjBJcLiQGG/DPnOgtwsKwqhitoDc0O4AUtluDolDK5FC0p7GWsixl/lrP9+j",
-	"ntFUzkGPWbLd3MIB3P4aS94uawu9+KC6/C1GcRCqyFmR0ylVQMzj5IqLJarkbEgmLJlYZxQYvW2G9aay",
-	"FfdEiyvgEeFC47c4JEvsQ0yR4/cn6+R5q4NNRlkaxBH+Mo4FnzGZ3Q+uzK7GGWjqje3N4gbkW/9sAJWb",
-	"8HRHlvPuy6wBeNNLr/Eh9O0ptRQy2epL8M8FrchXC4ivRKFr3oPmRm5/nG35DLRkOXynStI0Rz2ccxjE",
-	"t0x7cqV5snFWCGH3VSriq61Ibe6ci2XfLbfWZd7sXMVbcb2dvJqw+3cjygUHDzi9FOssrSAWPAnY/X8T",
-	"SzKjsuEL8Lqo9H39+Gz04mC0zQFmDt9BzWNsYvGSUE0yobRZIFkBlYrQBdCkrxsiSKBWqqAX6bSEcZtK",
-	"Y5FAXYHGtbfGJWoud5BqLZTiBP7py/A6VZGB8+XvSGrO6BmHGOdXIevechURxkme0rgkh0nLKz4h1sHb",
-	"AHuXYN1gqNQdo9V/2yiksfqmQ3w0Clk0MAMJQavrf4pCYuAAIwMzIa1GUznwhPH5S2JP1AYg9fOredBY",
-	"MEO7hw3u6804d6DZiG3v9vwC649eU+acGG0AHCvCNFlSRSSbLzShMw0OCDULN8jZAdat3hj30rotcLTe",
-	"jypzsdpBEFbW1qicszRN380GR7/3PCJ+Xhd0EgKuxHc8XXlSmDGptAvlDcmJJjHlxkCaApFAE0LnlAUU",
-	"TzT4tOeH17IIOV4u7Y4Spt+IAOYfymM8l5RrSHqSWE8jSxrxxs2HfsMqUci4IXdpeYQyBkp8NXArDQc+",
-	"13S5G7C+kmqrW01ti5b31Gr6NbyYA1zfA5nHiOG3cUJXAbX6mxExjRAonSrgergBAxtP8Wmx2ZOVy53c",
-	"DG8FD3lYNvjEPYzKqTYD+Q6c4TWMbVtop8N73UmzQRy3UTin2thWFotu/2TpsNiDUKY0NdRuCaUncd1G",
-	"RLSU6roImc0gNlt5CH+s5ejIGFlGCZbWd9hhUVfv/R2bpW5pQrgBvda2exHHnRHtFv/Y3QRzXlVSq0XR",
-	"3TbDR3RRUW50nbGUtPcq9yfnQIZEOeEEndaTBaTJhGgxR6dTz+HNSz2ZJBV6Vz+t0cdbvYsl3Nxqqj27",
-	"OYNoKKQh4UB6xsnZO3J48PRFRFKxBEliqjDoWjnAoJCDZp4E3fvPy8/Pbv4SYrXX/jRS86Bx+t/dp2Es",
-	"sjqk7WmkZeQeNozcUHTuVxt+CJzRRQZ6wfjc+jm9d5PEgmvKuHpJJtc0rdKlrNrLBEZEKCeUrECtn0zv",
-	"QPfhtD0lCA4SQuMJ1yCvabruaY0G5rQalF/eW9+hVMaJXVcvTexeyel2iJTvTFmaMj4fS6CqQ/jfRqEs",
-	"hDKvOEf6OOxu8Rpi/Wv3Wp7Mgr/zAuNnQSuGst1Wii+IQo/FbDylDS9xLRypNNWFanIOwjkU3K1FE8Yd",
-	"O9QYrOiHpKAla9fjB2riPqoTz1az1lHgHWiuDZGnu9FXb8T8hN/OBfIAzs/6FrzoLAfq2M67Qt9uP5hB",
-	"0Mg1G6QiRlLwssd/nqdiin8Io0tV+Ky0tjhLfOsuA04scfmjcOyU13eKZIwLSQrOdIRBB3TJEnSaKML0",
-	"F0ax4pqW3Kit/XOd4adypBBSfoNlzZWwg4+tmcvSglqSSFAKFBGScNCYX0aevDr55fR7qwwzuiKFsqH/",
-	"K1i9JJSvGmoQslxj6u9dZMk8luyXdu7hFaww8ikKTexTCJhEEC7QcmgA4B5SZtZc7V3K/jdYBmIbO9BL",
-	"bKzC1GvGTVs5hYRJiPWH0ze1jIPc+SH62D27s06EnOetmc1C3z2Hmg9DhrfYlM9p2b6btuPcL7k5e1SH",
-	"bwh/72sSvmWlNmKlCcQsAUUWYkmUloLPDT+6jPIptHzAL7akZK85AKuFnIIC/RC6TTrIj22spTeSghou",
-	"CFrJeMxySzotIWm/bHuhVSENtkgK15AGwne10wpNn4aj/PUIx/aoRJIxvjHHgZhlY3xHocMf32BKS6qF",
-	"VIRKfIIbKqiytcKpbC4D/TaukELZxCub5WBo3EZqgkeJLrH6bmZrJl5aHWK343LKoh2ylR1CxruE1G8T",
-	"CHAuGredMIWVefHhOF07Nmy02EuSSzGXNFOOqcl05aySir4YV8VsxmIGXI8rh2XAYaYdzwW8Iwua58Ah",
-	"Iai+KU/I0ny9FEVqvkvzYEgapBQymFfJ4gXJqdTKs4av1TFUuDQyqbdadJB7beYK4diNHIwUnkOaGuGn",
-	"BVFFngupg/uojkplgO/5zz/XwnqHtThdPX7EdFcqpfLxOUwcIiJ2Uh+CC7BfrLmYfK2E2rc+JmRbkcD2",
-	"jEj81S+wdvZyQdsazDYQqwX5GsUaI927XVsLnopkNZxEZIL1JvhXTvViODFG5MTFYKu9GFOlScw4QGn1",
-	"rtuHoHyW3eb9l2us3glttK4tgkKIE2ckEyHZnDUDi4VkLVfT6PCnwKpPYSZBLW6nKaV9eYw5TbvWU4Wi",
-	"d3UwNQcPQ0gBTx6zkq9zjz9XKjbnRV47WFZf2MSsBeVz2B6C67YYToWm+pa5DeIaZErzcSM/xS19FAVy",
-	"VVKBDkggIk3wwDEX5lzGsejHHTGqvJXR4U+NnISA6Aqdns+q4/maerAFjPZcM6yB1dkwRxJoUoXL2h+X",
-	"kmGiI+ac+h/tB/vTZYhuzRx711QaIaHMZC6X49S+7wIBzU8f3UyYXet+wr/tD5fNorBQkUDFZ1vNYH8c",
-	"DZllZxa1PaMAazy+dW58cuwJvyY/gUq0v4K2zfa8cZeZGUhBrmDTXm9jNQ2wuFlD/HPG5vxDfjv+eYyZ",
-	"hHd8SNnihsNzZbA0uvRxUU1TMS9Qv7ZjLeZ/o72fx5efR9GPB+G4SyOFfueKGqYDVTSYLr6xhMbRWcF1",
-	"yFJ9zctEybmkMZDlgqWAxTmrDDj6nIxsTYodyvzcoTtUPvhxAZxQYp9I0Z6wni+mSMETkGRJV0RjPbKN",
-	"u95i2nEOkolkDF1+/Nt4Quw77bF7rqz5blml2DNzhye3SnfuTI0N2su38fT8q6BcM73qm8lTngk6lmaY",
-	"Ey18piM0b7ngMGmd/TEUH7T4WVcCPHKIC8hMIbFZpJhHQ2wSiueBksWJWogloYpMCn7FxZJPwocMyWi6",
-	"Cy20zxS2pKo8S1S1VSFaDomtZl10yyi6CpN/XnfNbD4n+gfbCxdX4dU4FHSmRW1UlWVaV49cFF/d1jss",
-	"5ePRoeKq3qFjW0a3taqJgXxjn+yXatWSyaV/BpMMJVTlP/2KqhjI97IjBCcpvwpkb7P5wpYZZq4TRcC8",
-	"7croqg/lJig3V0NUCb0uwnlTArelGGt1f81lv2HXNl3ZNVBxWjGcHDctpApoJGcvqSoAg5VXVBPRdC00",
-	"jEv7jmHOsa2Er2G4C2aht/yyaoVo3eD54tAssuetc+Aquuqd+/a2jAX2tdsfJkjRpmb/Q9QzPNgzEbBX",
-	"7kW8oHIOXSkC2+RgTzesz6XomGWtGNpaf/ZcUqAjNmEqL3TY5+xccbsZKaFkCgzeQALJTvXJlfr0yKsv",
-	"aAv+7oKtHiJL74P30n3BQu25nfFELEMLxSZOmxNVmuz988HBs2cvDkbPfvzp+eGLF89/Gr0gSlOeKKe+",
-	"jEQt4oWx5bxi6SEDlnaFWzbj99ECoN1EOUiVG7MZssdxDLkOVf3Q2i8tRX1tFuTLdQuuIQnri6SwPWqC",
-	"2r42yNKV/UsgNJVAk1UPVVyurzFP50Zxvl29AywDroL+6WOMSXj7GYEfEWVwThWhJBMJpARDTRLmLpDX",
-	"ThTodX4py3Sq0j64djnUO9Xf1Oi8j8nXkm0t94DQRKQJBgspJ8+ek4SuFOGO3n3CYkJXu9WobTlaba2Z",
-	"GvUz4DyvlJNtl5wVDalvp/wMyvX2F5OWTxqpI089kP3nLZaUm7YTjOdeqjYB1S2GbR5pbw1bp6EHENwd",
-	"gtgnv5ar6YTHx1Lut4Ieu/haKlz30DQPDKFag6pbOAt8EylAo6fGsxvpLHQg38SK5wtY68HYi8luVXHC",
-	"VJ7S1bjzjNy7HUDY09HTOq6ZomUUxnmZEqboNLXaFVLQNniAf3bU+m5ozOObPrZbXFLl0/t8qckOTXq8",
-	"d7uG1GjNsbQl+9eQyZZGPTu03Wk0/rkJJh0KuSup9Am2BAMt9dmiMpfGb6oLGndwLLCr2XoeaNlT1i0p",
-	"bMghpUpjj9DttLDBvK2FbTpVts3tDMQpy24fylg2dCoK/C5TkF6DGhJboVgodKv6nJqle7Me4Awu7AwJ",
-	"tGc7jHYU39cqNFf9d8jLtGRsxUNSMW9ZieEi8T5i4LKHlDaDdGHirjp/tARnI2Ni1Cu1+3+AZLNV33Bh",
-	"u5+xuAI+sf2JJiiBJtZjb+OWC6oWE0JTwWE933u3uGEoSWOrkd8Z3jULu4vBfJQ4mAuBbpNYXNv+sBmd",
-	"szhl6BVl/NpG03fLmcBfQxRVWUxVokaCOc1+ZQuBpWH2y66OT5jWFxeS6dWZgX/D79qVoS1m2C3Emwjk",
-	"vJ4u+Z0ik097mLw3wZwk11vIfOECfppwgEQNyXGqBIb8uFGEf8Vwu+031NlL+B97x+9PXBdhL15z5pq9",
-	"uYPEprWXlWd2wcaGw5CjpWdljxrWs2w1J9nbc8NOsNLfpu57H73X42Z1iZM9F7zryEKeCOkF1FQkq+/N",
-	"iMrBZuKCJROCBKTKLzDJw9VFNrJAJhF+qQQRfENT680gwwjc2JBxWbUXbo2ND+6dlQ8GBvOa2iZO/Oq1",
-	"+398PB+s9RmuNZcyBNXIui4bj4eyMBZa57ZtL+MzETZjpzS+ImAj3JScUXp2RMwW9xiPyPH7E3fUzFPK",
-	"VeQLVRpd4KKyXNuAGPNrhhf8gv/ww8eFMAZbTLFwbvjDD+TY2XVEgTkltHtnrW2PPJmYf4Rk/4ksc+RJ",
-	"///9n/87+f4loT5T1Q1I+QV3iyZPJiU6j/B5FL6uaqTNRd8PyXH9dF0jXspXlRHKE8epTG+lYQeFU9sl",
-	"Wv3wA2ah+tzKWtdoy1LUnJ2mqSFvkcDkJZkkIlZlLuYwSyaYTU9JTiWdS5ovbKYnjRflVFoyUAbSZwan",
-	"lJNJq6W400c2PfT9u7Nz3NP74/NXfzuq+uiHu+sbuFhxrHyVCdFLFht8nyD+fcN+6br84wIPDomRsF5y",
-	"VHcB7PnLAI4I9v63nJmyGLhC9nIMdZzTeAF7B8OR6zJlSVsd7e8vl8shxZ+HQs733btq/83Jq9e/nb3G",
-	"d6qM2YGTWoNoYOSG5YLR8Kl9SOTAac4GR4Nnw9HwmU1gWaCY379+ul9rxjm3XU9KSX6SDI7Ml1Uz/Hq/",
-	"/472KtUj+837AG4uW83ND0ajO2voXfYKXe/mXbt2ANuJH/7jH12jlcurGqRHlXrt/U5NpyKYrFT8/fIm",
-	"qmlW+7GhsH6/NDBSRZZRuWpfmODVlmsLS2ONfGzEIp2remfLS7RabP5hM6fQrAxxnrM9H1YNIj1lStsi",
-	"OPWlWI+2vmB76/d40F2vcL+EVPXhDtDSb7A08gO7/0REwrW4gsQaC/5+iq9NY10U9J0irtlpSS+eCi5v",
-	"okEuQhHy87JhuhF/qBlYKRBRa+ARELsdHRGBDZK0MvJ8YV64glwbDWTlZkvsronwC24HVk3R7MsBJ3Yh",
-	"Tpw26dVaaq5s894JtnWnhqVH1Cx/FcnqzkixKkS9aZ4K3EmkxQNP72ziZkOtDpHqUYMIt6gZYtOLwO04",
-	"e/XrcUIzu7f2Axfq4PSPhZ/e0iuw6dtBPrLHRa4Yug7KGoG6yN3/bKvBbiyzpaAhlJgyQ6/KTIqswXKC",
-	"k+kK2YNxpbFkDhXDnF4DZs5hrREzNgzegRMLnpg3aJoSW/w9XOMdK8VK3mlR1WFodSj2HpWgs2vaETVR",
-	"t8XTAY271jMbmCsqBV+dwR4RyN9x6IT2za4y2F7g00P2rtuUOdXxYh2LBXrbbqkSHkjCN+7S6CXkH4oA",
-	"7XkITZs/vlR/hZvFE3Dkug5EBAsvVpi/4GrWqO/h8MWyf19ivRMGGR6MTToNPA5L1OZY0+4tryAwjHZZ",
-	"g4Zz/6UJ+gStgwFLDqyXzVZnEeCJigjVF1zwGBqNLUYhi85C6HGzb7Nq7Wb9+q4HN8o8Kv90hhmuKnYG",
-	"AFo8CAvBYWdmLfRiPxVzW4fmuaZ1PBbzEz64H6JqtDjqrxM2Q7O8a+3hMdZA0xmbc3OMtM66vYyyFIVK",
-	"WZ5VQ1ahF4PLNlZEoetoCXp6Kr8ruuzuz5S+4BPbWmmC4s15H12XBB/xN/QakYl9ZdJ6ZooRVaaqWynX",
-	"CO1doe+P0mrdp4LiK2D9u7v5Hpun47UrgneQ3UxIntz2JCjYQFDHbX/EstYfxClA9HNwseTY2Uno0AEL",
-	"Idzo83JPKA32kuklRA5C8TLkT6ROVCZLuiJsFtz88OuLFowM2CXbBidGAfQTLK4Ct1vguwfOSuK6F3Oi",
-	"2djgjyb7X3+yhwrMB8adOildYasX80rsoXD/TGtmeV3G9O8D3fVeEH8iJrV9V6r7M+wO0Ie8GfMu1WIr",
-	"5qknJAyNHowOardve6PDgabs40XKdELr3V+nCIU19vdEDM0C/ntgfUc8d3MUCV2Z0nEiwfwx+MSUC6Q7",
-	"gDtoh1Bir8TGaD3jc38J8FclW3v2cj2zbmm8+tSIze4q3zLinvxNzTuoHtrjVPXD6CaVTXeVDR6fz8iS",
-	"QVTSgBE4uA9/lRihurmhzVRyjZl53YaI/f0+1VIzN/CPZoScQgKQEYqNvwyyUsav7OHQ2o6b0bNcCJqx",
-	"zrD5ciGOs5PHnCdRL+sPO35dH8NvKlHi48I1YZSQANeMpuXthD7lZwqp4HOje9YwXE+X4IJDmSbhWqPv",
-	"x67P654zK1S3CfIr2rLYdALL4MmTifkwicjEVxqbv32F8eR7WyBnU81ITuMr8mRSa/DafNi6Wq1Ry9SC",
-	"1OLlF9z7FHxPFaVZmmKPypeEcvQ/2Ld8e00MsDOeENdjiDCX2dAdYW93vP0DhdrbW3vomHto+nYXLG88",
-	"F0qLDHP8yKSQ6eSP7999l2PzIJeo6YGF9RE1fnYMu9G/a5lrzzDX5vyn6u4gdZ+B4NZ9RyG8Z0Ym+7Sj",
-	"R2ENe2GFp05F0zoSXCOdSnPWesB0xdtfVTdDPVbN6ZcYQNBHJ3GxfNs6jhknS2zbmgqthuSN0LZlsCGs",
-	"Mk+cCJmArJ7FqhnzFF6r8+0mK36nSK1zricL901D3TZaHLboZd9f/9Tt78fE/Ylt/TAhy4VIwTl0jNlN",
-	"05Q8ORwdGNW73tR3grnRk/L6qIntQ4b3PfpOs97/X0v0P7rgtXRi924rs83dj1DPZrP3BdZuOLT+jqjU",
-	"zP5OhTJiEVTCFiJ3xC2PRvu2rjZ94GNp86rNLrPY1wJU3PnHUbm7sPlZbqyQHdnb9iVt83fjDv3tmvi8",
-	"eeX+nykpOXzL3Nb8ZKDxohJN7h4yd8cr+xb1SwrJvKqlvhtt49ojbabAE//Qn4vu6jdDbaW2RNKZ/iby",
-	"4FmFzbWTgycL1WrYOgfdeTG5zWVShAsOEZnYMmC0J2wXS1u5h36Aqq+fq49dM4UbnWIfsT3cWGeH1qwD",
-	"0fol/G0qvkq8rG9x1x+VxWwp1Ya2EErfsB2smtgMH1Q3leoYKPgEwk46/AWuIRU5du3N0LHJ01VEDkeH",
-	"BFIFGP1aJzYz9N2UTFzexiVca1/66K2eKrLoCzNdbWMzAdpA1OI0ges9gwTfXaHDw2ixW+gFcI3du5L7",
-	"wHFj/G8RVWGhXgv3Yk7SHuPE9fjYhpAG/ONUuBu9g6fMXoAnb4Xvz43DVXcYyWuQUfnRliCjQnBfOZcW",
-	"ZEWK1ej+ytvogpunppLxuW++YU60KEZnNE0VSQrw3UKWdHVEJHBY0lRFRNqKWTOH6+eoIpeCi85eBioi",
-	"5V3qakjOmTnPFlwRwS+4S5bzl9fYIq8pja+GpF62rQidg881tfXVhLmTrTMzqb1tIRPXMCR4gb7tMm7T",
-	"4LB/HF5tN4UkgeTlBT8c/UwmseCzlMXa3wMruNOvQde0GfwV4vCejqdmbIPfBz+Z4qY6dKs2GEOgLDHS",
-	"8ZXU5EaxaYBmF9rQfnWupEnKOAyOfhxtFpv2wq4G3+bFNGXxPQjM93bgb09ShsUjX00NO+wgFZnzanSe",
-	"h87xiXsk/bLrcYD6T+rOUytFmSSS8quv7xtHwLi2oPaK9AVNNjnHEdb7n80/N5s85Oe2q1fLTMNGHTnF",
-	"rALXVcC1/2pKqaivUW9vWLy8Z8x2y7SvFHpeK2xzUOxGW1/f1Z/Ya7Wjv+oROwy8DbXJYVD4Js1hTwF2",
-	"a1JlTSc+bSNC3l9CJsbs8s4CMbGX+7EELxLUwoU3lm6gJx/OX30fdCDYbtFfTmooW/DmuUq4+MaeXyRd",
-	"OsY2u984dL++maE+vYzHaZFAMiS/iWWj9qzyVkXBRWG6yO5LCA1VdqXuB6yyx/V9sqillQBjvksT2yjH",
-	"LMJ7+KgxpJQmT0ejkSfEb8w7gxv2/cuQmrFCkXhUOu4u/B2HlQFau26twfL7VdfZrqxk263a34MueAyR",
-	"vXpUkQnzjb1q3ZcnR9j3idmrhu1xiimyoDJLzeELA8zYjQi7W9p222UD8GA1JcRCJnclGR5H1LDejrp/",
-	"9vzdTV22je8wZixd2IihFtI2iP8zhgxPkfisygvzmDmf7OEVMYOjp6PDn56/+HGd9ZpBRCMANlteH5Q9",
-	"o7SovYmov8Kcccwzt9fINHPRI5udZzUvpvXaG7RC4t1/rCio0WjycEtr+m/NuCsb5T5yq25rPBuojBek",
-	"cMRSEaf5jMTprgrf7JDA5/cz2NTV5RVe7OUKk+qREaqdF9C3lPKlpNjRjydVOYteACcSMnQ2YgyFYcLr",
-	"jDnno+1DiHmiF7wKl9ZbGXpjtmrQtKlu1ja3w6u8XefrSaiWNqR07PNvYdCnjsmswXbZFhyLRKYwL6yj",
-	"dMY4UwtQTmdCOntUR4VfcJtlrW+YiPq3ngnB627Ztkth5VLMWAqP7hzW6d138L3Z0gPmLTzWBhJfrxZn",
-	"Ex343i8lPfxJ+r/oigcCRNYS9PtQ9swPcrL9+f6Z2bfaDxzhOJD/OHv3G0lEXGSPIKG0WQ1sFJzrterS",
-	"Z40yqrrMb2X7Zvzg2WjURNFn1Fmu0VqXsC1r7b4Cm5n1PXbryNBQN/Q3W0Z9nNUOR/3cPuErPBotwNq1",
-	"0b53vzPem2ZNvbGH4M7k8s1Aoipxzt8yqTuuRwnpHEdYj1brNC5feIS6xzLHH1DxbOO4XyzFmoMncPyL",
-	"3poDnTxcwnQhxJXat63eN/fPMUdxrGXApvzTlbbZ8OaPo1IsY/9336We6SE5GI1IBpSrqk+x9XlhHZqQ",
-	"6MG2eQ0VX/1TTPHxC75kaWpULx5BmO7wYAG7BntOshd0bTnaY0qDOT/87e3xK8+/ZntDghEep3UyphR6",
-	"2irhkLIrm3NgU9aE7QtOZkx33koQaI5fMUNAYnXz9Q/7PwyOPvfmyPZ12gbW6LZwtxJW3u4lVe0LBr9O",
-	"xsDahQNrRj+9wpv3qfec4oHTgrjGB56uO31INzfuSogOAlkAWQjlemvjc8oeayuLyTdm30dp7GYOtUQy",
-	"dsosFUtla8EBVYoWzdpvWxtk6BCxb466F4PlQhCakZP/djEYVgSFpanr0Yz31j61mT0g8hTKMZkkyPdM",
-	"acs3w6aeVYHhsHJJLLlzONTssVgoe3GvX49vsB6tX7qzsjcKuNS4xlu+49r6axgpj/wl7LQsKrB1ZbUx",
-	"fOx1fQhfBhg13ClRmd/bcHfURvSxu8CiaqUe1ntSX4ivAFt77a2RQYzPGxDHyEoY4i7nK6ZpWl9XSdDr",
-	"r52KQoOTrrkU10YtxCkDm2QKeq/IX5IklPFSGx/zPm4ub/5/AAAA//8=",
+	"5H3rchs3uuCrYLlTFSenRdGyHCfyj12N45zRGTt2WfJ6tiItCXZ/JDHsBnoAtGgel7b2afbB9km28AHo",
+	"G9FkU5ZsOcmPWCS7cfnu+G74NIhFlgsOXKvByafBAmgCEv88SyDLhQau30Ge0jUk5tsEVCxZrpngg5PB",
+	"RMsCJmS1AAlEL4BQrlYgCVNEL6gmYkYoJ0BlykASCf8qQGmyYnqBTyuaASnnidcHf4f1cBANVLyAjJrp",
+	"gBfZ4OT3gZlncBUN9DqHwclAacn4fHBzEw3e2UHPftlc3W80A7MQpsqpGSeikCQVc9WcqD3wTTTIqaQZ",
+	"aAeO0zgWBdd/QwBtznVhNm8fIVoQGmsyE3JITkmhQH6nSA5SCU7T8ikLNKYNsFKYaSIK/ZxQsoS1+Woq",
+	"Cp6YoZhWRKy4f888okBesxjMo5d8QZV5jBtYCg7DSz6IBsysySJzEA3Mb4OTwTmlasn0gdtKY/8zITOq",
+	"ByeDomDJIAToF4VUIrDzCYePehzjrxODcYPZnM6BTGEmJAz9cv5VgFxXq7FvNBaR0Y+vgM/1YnDy9PFR",
+	"NMgY958fh5ZUI52/w3pzaa/pEhShRIKWa6LoDIbkfW6gdfT0Kckl45pOUyCn5y/Ozki8oJLGBt8RmRpi",
+	"oURSnoiMvH9/9suwC6ot+u3a0NHTp+0N5VRrkGbM//X7fzn431f/9pcg4P8Oa0vdOH1O9aKafAnrMeLL",
+	"EDiThkcNq+yH2VcsY7qcoIWmFH+sD5jAjBapHpwcjSKzQ5YZHn08GuH+3KdyHsY1zEFalpKgcsEVIEe9",
+	"lWKaQmb+jAU3gsb8SfM8ZTE1GDzM7RP/9k9l0Pmptoa/SJgNTgb/9bASX4f2V3Xox8UZmwRxSiTMCkVT",
+	"8ujdry/Iz8dPn30/HNxEg3NQitlJOtay3xr8eIE1nLM5h4QwjhNfgNLvQCE872ju2pCB6c80WQm5VENE",
+	"vXsHBdzbM8dEuRQ5SM0smmiaihUkY5bjR6YhUwGJWSKcSknX5nMsgWpIxlQ3yDChGg40y2CTFqMBfMyZ",
+	"BLXXOyzpQebRIKVKjwtVLqgJFisWKMkYLzSQlGoUXP1WYFklABIVixyaYNtKNebxECiVpjKw6L/CnHHO",
+	"+NyLXQWxBMOt8JFmeYqLWY5Tdg3jJ7N/N3JDC6IhTY3qUITmVOrh4IQXaRoSDJVQ+X2AQMWNltvy62qg",
+	"ulLSYvpPiLVZviWtV0zpTfJKqKa9AeRoNAChmhIKqfPmXnDO7oW+zw22kfaThBlY0/RtbdEzmipAYVf/",
+	"1gj0XoxTUwrHTwLUlNGPZ/bZp6PWRqPBx4O5ODDfHaglyw9Ebpd3kAsjaKVbXD9OMmg3+s/rjE66rq3Y",
+	"i/luvXx7qq82frS58YKzfxXgfrfr7QmLmxCinQm0Ke3iGJTaZLUPC9ALkMb4KqblD2TOrtHErIw/SnLK",
+	"EqKNwcvFaljJi6kQKVB+W9HYU8wtGU/qlrO3O82zQLOAEb1FfkmRQtjWjWmaGrvWyBo3k1hxtIsyyKYg",
+	"NyeKBtU5wb5u7FyKBrITQgZVLGheG3CuFkIBmQHVhTR2HU8IWieKLESatKC9TYwhjEpphjNGHvO7hZlF",
+	"9MuPuZBhAvKUtVWSucduogHN2diI4zuQgrRImB6nYt5/LPPGS67lukOFmwG1pFzR2OCi/ypf4LsX1auh",
+	"CRi/FizeQ1ic2ReCSrLGmHtIn9pboVFvtfcduy4UnUPvwd6bpy+EpunmWC3qpuXJriSqNlxqMG9tLoxu",
+	"v9o6cQXZwmg7yuOAvLCU4FwCscig8gAY3jNM2+KhzLNQKe4Y1z8eDzZPFdEArs15pSbxMsH1IijnpEhT",
+	"cR2SL1686wWszUHcmEzmA5MEhwuJ8TbsMwd6u6AgjCpmC8gN7Q4gle3mkDi0Eikk7WmshRx7mb/x8z3q",
+	"GU3lHPSYJbvNLRzA7a+x5N2yttCL96rL32IUB6GKnBc5nVIFxDxOllysUCVnQzJhycQ6o8DobTOsN5Wt",
+	"uCdaLIFHhAuN3+KQLLEPMUVO355tkuetDjYZZWkQR/jLOBZ8xmR2P7gyuxpnoKk3treLG5Cv/bMBVG7D",
+	"0x1ZzvsvswbgbS+9xIfQt6fUSshkpy/BPxe0Il8sIF6KQte8B82N3P442/IZaMly+E6VpGmOejjnMIhv",
+	"mfbkSvNk46wQwu6LVMTLnUht7pyLVd8tt9Zl3uxcxWtxvZu8mrD7dyPKBQcPOL0SmyytIBY8Cdj9fxMr",
+	"MqOy4Qvwuqj0ff34ZPTsaLTLAWYO30HNY2xi8ZxQTTKhtFkgWQOVitAF0KSvGyJIoFaqoBfpXQnjNpXG",
+	"IoG6Ao1rb41L1FztIdVaKMUJ/NNX4XWqIgPny9+T1JzRMw4xzq9C1r3lKiKMkzylcUkOk5ZXfEKsg7cB",
+	"9i7BusVQqTtGq/92UUhj9U2H+GgUsmhgBhKCVtf/FIXEwAFGBmZCWo2mcuAJ4/PnxJ6oDUDq51fzoLFg",
+	"hnYPW9zX23HuQLMV297t+RnWH72mzDkx2gA4VYRpsqKKSDZfaEJnGhwQahZukLMDrFu9Me6ldVvgaL0f",
+	"VeZitYMgrKytUTlnaZq+mQ1Ofu95RPy0KegkBFyJb3i69qQwY1JpF8obkjNNYsqNgTQFIoEmhM4pCyie",
+	"aPDxwA+vZRFyvFzZHSVMvxIBzH8pj/FcUq4h6UliPY0sacQbNx/6DatEIeOG3KXlEcoYKPFy4FYaDnxu",
+	"6HI3YH0l1VZ3mtoWLW+p1fQbeDEHuL4HMo8Rw2/jhK4DavU3I2IaIVA6VcD1cAsGtp7i02K7JyuXe7kZ",
+	"Xgse8rBs8Yl7GJVTbQfyHTjDaxjbtdBOh/emk2aLOG6jcE61sa0sFt3+ycphsQehTGlqqN0SSk/iuo2I",
+	"aCnVTREym0FstnKf/thW0FzCtVgCHk5XC4qxZpgVPCFCkoSpvNDGKBRLMqXxMiITCUoLibkWVBuWkaAL",
+	"yQHNQy9ArLSIjAFnFGxp2aNMMPPhHzhQ2D9Styb6+1FLVdZEaANZLSj3osU745Ed7ri7iR29qIRki4G6",
+	"TZQP6BGj3KhWY5hp78Tuzz0B2ionnKCPfLKANJkQLebo4+o5vHmpJ0+mQu/rFjbqf6czs4SbW021Zzdn",
+	"EA2FNCQcyAY5O39Djo8eP4tIKlYgSUwVxngrfxsUctBMy6AH/3n16cnNX0Kc/dIffmoOO07/u/s0jEVW",
+	"h7Q9/LRs6uOGTR0KBv5qox0Bl4DIQC8Yn1u3qnemklhwTRlXz8nkmqZVdpbVspnAAAzlhJI1qM2D8B2o",
+	"Wpy2pwTBQUJoPOMa5DVNNx270cAcjoPyywcHOnTYOLHr6qX43Ss53Q2R8p0pS1PG52MJVHXomtvor4VQ",
+	"5hXntx+HvTteIW1+7V7Lk1nwd15guC5oNFG230rxBVHosZiNp7ThlK5FP5WmulBNzkE4h2LJteDFuGOH",
+	"GmMj/ZAUNJztevxATdxHdeLZaUU7CrwDzbUl0HU3+uqVmJ/x23lcvoCvtb4FLzrLgTq286bQt9sPJiw0",
+	"UtsGqYiRFLzs8Z/nqZjiH8LoUhU+mm0szhLfpoeCE0tc/uQdO+X1nSIZ40KSgjMdYYwDPcAEfTSKMP2Z",
+	"QbO4piW3amv/XGe0qxwphJTfYFXzXOzh0mumzrSgliQSlAJlbGUOGtPZyKMXZ7+8+94qw4yuSaFspsES",
+	"1s8J5euGGoQs15hpfBdJOQ8l2aad6riENQZaRaGJfQoBkwjCBVoODQDcQ4bOhme/S9n/BqtAKGUPeomN",
+	"VZh6zbhtK+8gYRJi/f7dq1qCQ+7cHn3snv1ZJ0LO89bMdqHvnkPNhxHKW2zKp9Ds3k3bT++X3Jw9qsM3",
+	"hL+3NQnfslIbodkEYpaAIguxIkpLweeGH10C+xRaLudnOzLAN/yN1ULegQL9JXSbdJAf29BObyQFNVwQ",
+	"tJLxmOWWdFpC0n7ZdnqrQhpskRSuIQ1EC2unFZo+DicV1AMqu4MgScb41pQKYpaN4SSF8QV8gyktqRZS",
+	"ESrxCW6ooEoOC2fOuYT322TCFcrmedmkCkPjNjAUPEp0idU3M1ui8dzqELsdl8IW7ZEc7RAy3ieCf5u4",
+	"g3PRuO2EKaxMww+HBduhaKPFnpNcirmkmXJMTaZrZ5VU9MW4KmYzFjPgelz5RwP+Oe14LuAdWdA8Bw4J",
+	"QfVNeWI9YCtRpOa7NA9GwEFKIYNpnCxekJxKrTxr+NIgQ4UrI5N6q0UHuZdmrhCO3cjBwOQFpKkRfloQ",
+	"VeS5kDq4j+qoVMYTn/78cy2KeFwLC9bDVUx3ZW4qHw7EPCUiYif1IbgA+8WGi8mXZqhD62NCthUJ7E7A",
+	"xF/9AmtnLxcjrsFsC7FakG9QrDHSvZe3teCpSNbDSUQmWN6Cf+VUL4YTY0ROXMi32osxVZrEjAOUVu+m",
+	"fQjKJ/Vt33+5xuqd0Ebr2iIohDhxRjIRks1ZM45ZSNZyNY2Ofwqs+h3MJKjF7TSltC+PMYVq3/KtULCw",
+	"Dqbm4GEIKeDJQ1byde7x50rF5rzIawfL6gubB7agfA67I37dFsM7oam+ZSqFuAaZ0nzcSIdxSx9FgdSY",
+	"VKADEohIEzxwzIU5l3GsMXJHjCpNZnT8UyMFIiC6Qqfn8+p4vqEebL2kPdfUQyHOhjmRQJMqOtf+uJIM",
+	"8yoxxdX/aD/Yn65CdGvmOLim0ggJZSZzqSPv7PsuEND89MHNhMm87if82/5w1axBC9UkVHy20wz2x9GQ",
+	"WXZuUdszCrDB4zvnxifHnvBr8hOoRPsraNvsTlN3iaCBjOcKNu31NlbTAIubNcQ/52zO3+e345+HmLh4",
+	"x4eUHW44PFcGK7FLHxfVNBXzAvVrO9Zi/jc6+Hl89WkU/XgUjrs0Mvb3LuBhOlC0g9npWyt2HJ0VXIcs",
+	"1Ze8zMucSxoDWS1YClgLtM6Ao8/JyNak2KOq0B26Q9WKHxbACSX2iRTtCev5YooUPAFJVnRNNJY/27jr",
+	"LaYd5yCZSMbQ5ce/jSfEvtMeu+fKmu+WRZE9E4V4cqvs6s5M3KC9fBtPz78KyjXT676JQ+WZoGNphjnR",
+	"wmc6QvOWCw6T1tkfQ/FBi5915dsjh7iAzBQSm7SKaTvE5rx4HihZnKiFWBGqyKTgSy5WfBI+ZEhG031o",
+	"oX2msBVc5VmiKuUK0XJIbDXLsFtG0TJM/nndNbP9nOgfbC9cLMOrcSjozMLaqirLLLIeqS++mK53WMrH",
+	"o0O1XL1Dx7Zqb2cRFQP5yj7ZL7OrJZNL/wzmNEqoqo361XAxkG9lRwhOUr4MJIuz+cJWNWau8UXAvO1K",
+	"IKsP5SYoN1dDVAm9LsJ5VQK3pRhrZYbNZb9i1zY72vVrcVoxnIs3LaQKaCRnL6kqAIOFXlQT0XQtNIxL",
+	"+45hzrEtvK9huAtmobf8smp1b93g+ezQLLLnrVPuKrrqnWr3uowF9rXbv0yQok3N/oeoZ3iwZ95hr9yL",
+	"eEHlHLpSBHbLwa4DphEeU8qXxE6QOI+vy9GLvFWLXjW/2Z5I6un79QkcHVvbKPi2Jqc9DBXo/XWLDTq6",
+	"nf9vP8solMGBESNIINmrBrvS2Z5i6gvaQTR3wctfIjXwvXcNfsZCrbOA8USsQgvFRlXbs2OaxP3z0dGT",
+	"J8+ORk9+/Onp8bNnT38aPSNKU54opzONGC/ihTEgvTbrQdMru8Idm/H7aAHQbqIcpErI2Q7Z0ziGXIcq",
+	"m2jtl5Z1cG0W5EuSC64hCSuppLB9eIImRm2QlWttIIHQVAJN1j30f7m+xjydG8X59nVJsAy4CjrFTzEQ",
+	"4o12BH5ElME5VYSSTCSQEpR2EuYuetjOTuh1aCpLkaryRbh2eeJ71RjV6LyPndmSbS2fhNBEpAlGKCkn",
+	"T56ShK4V4Y7efZZkQtf71eHtOM/trAsb9bMaPa+Uk+2WnBUNqW+nxA7K9fYXk5ZPGvkqjz2Q/ecd5pub",
+	"thOMF16qNgHVLYZt8mpvDVunoS8guDsEsc+4LVfTCY8PpdxvRVr2cfBUuO6hab4whGpNuG7hofCNsgCN",
+	"nhrPbqWzkBdgGyteLGCjz2QvJrtVVQ1TeUrX486Dee+WB2H3Sk/ruGaKlqEf59pKmKLT1GpXSEHbiAX+",
+	"2VHPvKX5kG9s2W7jSZXPKfT1LXs0IvIu9RpSow1v1o6UY0MmO5oR7dFaqNHc6CaY6SjkvqTSJ8ITjO7U",
+	"Z4vKBB6/qS5o3MGxwK5m53mgZU9ZX6iwJ8KUKo19UHfTwhbzthYr6lTZNqG04+yKHU2UsWzoVBT4XaYg",
+	"vQY1JLYKs1Doy/WJPCv3Zj2qGlzYORJoz5Yf7dQBXyDRXPXfIS9zobHdEEnFvGUlhgvh+4iBqx5S2gzS",
+	"hYm76m7SEpyNNI1Rr3zy/wGSzdZ9Y5Ttns1iCXxiezBNUAJNbJjABksXVC0mhKaCw2aS+X7BylBmyE4j",
+	"vzOmbBZ2F4P50HQwAQPdJrG4tj1wMzpnccrQFcv4tQ3h75eogb+GKKqymKrskAQTqf3KFgLr0eyXXV2t",
+	"MJcwLiTT63MD/4aztystXMywI4o3EchFPUfzO0UmHw8wY3CCiVCuf5L5wkUZNeEAiRqS01QJjDNyowj/",
+	"ijF+21Ops1/yPw5O3565TslevObMNbRzB4ltay/L3eyCjQ2HcU5Lz8oeNaw722pOcnDghp1gNwNbL+AD",
+	"A16Pm9UlTvZc8q4jC3kkpBdQU5GsvzcjKgebiYvQTAgSkCq/wMwSV4zZSD2ZRPilEkTwLY27t4MMw35j",
+	"Q8ZlqWC4/Tc+eHBePhgYzGtqm63xq9fu//HhYrDRS7nWQMsQVCPVu2yuHkr9WGid29bEjM9E2Iyd0nhJ",
+	"wIbVKTmn9PyEmC0eMB6R07dn7qiZp5SryFfHNDrdRWVJugExJvUML/kl/+GHDwthDLaYYrXe8IcfyKmz",
+	"64gCc0po9wfb2B55NDH/CMn+E1nmxJP+//s//3fy/XNCfXqsG5DyS+4WTR5NSnSe4PMofF2pSpuLvh+S",
+	"0/rpuka8lK8rI5QnjlOZ3knDDgrvbCds9cMPmPrqEzprnbEtS1FzdpqmhrxFApPnZJKIWJUJoMMsmWAK",
+	"PyU5lXQuab6w6aU0XpRTaclAGUifG5xSTiattulOH9mc1Ldvzi9wT29PL1787aRysIdvEDBwseJY+dIW",
+	"olcsNvg+Q/z7Swmku8kAF3h0TIyE9ZKjuu/gwF94cELwfgPLmSmLgStkL8dQpzmNF3BwNBy5TlqWtNXJ",
+	"4eFqtRpS/Hko5PzQvasOX529ePnb+Ut8p0rTHTipNYgGRm5YLhgNH9uHRA6c5mxwMngyHA2f2KyZBYr5",
+	"w+vHh7WGo3Pb2aWU5GfJ4MR8WTX8r99p0NFCpnrksHnnwc1Vq4H70Wh0Z03Ly36omx3La1crYMv043/8",
+	"o2u0cnlVE/ioUq+936npVASTlYq/X91ENc1qPzYU1u9XBkaqyDIq1+1LIbzacq1vaayRj41YpHNV7955",
+	"hVaLTXpsJjKalSHOc3bgY7lBpKdMaVt5pz4X69HOF+z9AT0edFdI3C8hVb3GA7T0G6yM/MAORxGxTTES",
+	"ayz4Ozi+No11UdB3iriGriW9eCq4uokGuQiF5S/KpvBG/KFmYKVARK2BR0Ds6HRCBDaB0srI84V5YQm5",
+	"NhrIys2W2N0Q4ZfcDqyaotnXIE7sQpw4bdKrtdRcrei9E2zr3hBLj6hZ/iqS9Z2RYlX9etM8FbiTSIsH",
+	"Ht/ZxM2mYR0i1aMGEW5RM8ROG4EbgA7qVwCFZnZvHQYuDcLpHwo/vaZLsDnjQT6yx0WuGLoOysKEusg9",
+	"/GRL0G4ss6WgIZQNM0OvykyKrMFygpPpGtmDcaWxTg8Vw5xeA6brYYETMzYM3vMTC56YN2iaEltxPtzg",
+	"HSvFSt5pUdVxaHUo9h6UoLNr2hM1UbfF0wGNu9YzW5grKgVfncEeEMjfcOiE9s2+MtheUtRD9m7alDnV",
+	"8WITiwV6226pEr6QhG/cF9JLyH8pArTnITRt/vhS/QVuFk/AkWt1EBGs9lhj/oIrlKO+ccRny/5DiUVW",
+	"GGT4YmzSaeBxWKE2x0J6b3kFgWG0ywY0nPsvTdAnaB0MWOdgvWy2JIwAT1REqL7kgsfQ6KYxCll0FkIP",
+	"m32bpXI3m1eUfXGjzKPyT2eY4apiZwCgxYOwEBz2ZtZCLw5TMbfFb55rWsdjMT/jg/shqkZfpf46YTs0",
+	"y/vkvjzGGmg6Z3NujpHWWXeQUZaiUClrwmrIKvRicNXGiih0HS1BT0/ld0WX3f2Z0pd8Yvs5TVC8Oe+j",
+	"a83gI/6GXiMysa9MWs9MMaLKVHXz5gahvSn0/VFareVVUHwFrH93/+BD83S8dJX3DrLbCcmT24EEBVsI",
+	"6rTtj1jVmpI4BYh+Di5WHNtJCR06YCGEG81l7gmlwQY2vYTIUShehvyJ1InKZEXXhM2Cmx9+fdGCkQG7",
+	"ZJtjbxRAP8Hiyn67Bb574LwkrnsxJ5rdFP5osv/lR3uosL2KzU6dlK6w1Yt5JTZuuH+mNbO8LGP694Hu",
+	"egOKPxGT2mYv1R0hdgfoQ96OeZdqsRPz1BMShkaPRke1G8a90eFAUzYPI2U6ofXub1KEwsL+eyKGZteA",
+	"e2B9Rzx3cxQJXQvTcSLB/DH4yJQLpDuAO2iHUGKv/cZoPeNzf9HxVyVbe/Zyjbpuabz61Ijt7irfp+Ke",
+	"/E3Ne7a+tMepasLRTSrb7mMbPDyfkSWDqKQBI3BwH/66NEJ1c0PbqeQaM/O6DRH7+32qpWZu4B/NCHkH",
+	"CUBGKHYbM8hKGV/aw6G1HbejZ7UQNGOdYfPVQpxmZw85T6LeSyDs+HXNE7+pRIkPC9f5UUICXDOaljcw",
+	"+pSfKaSCz43u2cBwPV2CCw5lmoTrx34Yu+ayB86sUN0myK9oy2KnC6y9J48m5sMkIhNf3mz+9pW+k+9t",
+	"gZxNNSM5jZfk0aTWVbb5sHW1WqOWqQWpxcsvufcp+EYuSrM0xcaYzwnl6H+wb/menhhgZzwhrrERYS6z",
+	"oTvC3m6z+wcKtbe39qVj7qHp2623vPFcKC0yzPEjk0Kmkz++f/dNjh2LXKKmBxbWR9T42THsVv+uZa4D",
+	"w1zb85+q+5HUfQaCW3c6hfCeGZns044ehDXshRWeOhVN60hw3XsqzVlrPNMVb39R3X71UDWnX2IAQR+c",
+	"xMXybes4ZpyssFdsKrQakldC2z7FhrDKPHEiZAKyeharZsxTeJfPt5us+J0itXa9nizcNw112+ir2KKX",
+	"Q38NVbe/HxP3J7b1w4SsFiIF59AxZjdNU/LoeHRkVO9mJ+EJ5kZPyjurJrb5Gd5p6dvbev9/LdH/5JLX",
+	"0ondu63MNncpQz2bzd6JWLvF0fo7olIz+4scyohFUAlbiNwRtzwY7du6vvULH0ub14l2mcW+FqDizj+O",
+	"yt2Hzc9zY4Xsyd62GWqbv2vc0EcTX9Qf/3MlJYevttuZnww0XlSiyV1+5u6xZd+ifkkhmVe11HejbVx7",
+	"pO0UeOYf+nPRXf06qp3Ulkg6099EHjyrsLlxcvBkoVpdYuegOy9ft7lMinDBISITWwaM9oRtnWkr99AP",
+	"UDUTdPWxG6Zwoz3tA7aHG+vs0Jp1IFq/hL/CxVeJl/Ut7s6lspgtpdrQFkLpG7aDVROb4YPqtlIdAwWf",
+	"QNhJh7/ANaQix1bBGTo2ebqOyPHomECqAKNfm8Rmhr6bkomr27iEaz1TH7zVU0UWfWGmq21sJkAbiFqc",
+	"JnB9YJDguyt0eBgtdgu9AK6xe1dyHzhujP8toios1GvhXsxJOmCcuB4fuxDSgH+cCndrefCU2Qvw5LXw",
+	"TcFxuOriJHkNMio/2hJkVAjuK+fSgqxIsRrd37MbXXLz1FQyPvfNN8yJFsXojKapIkkBvlvIiq5PiAQO",
+	"K5qqiEhbMWvmcP0cVeRScNHZy0BFpLwvXg3JBTPn2YIrIvgld8ly/sYcW+Q1pfFySOpl24rQOfhcU1tf",
+	"TZg72Tozk9orHjJxDUPyhqdr19rcpsFh/zi8T28KSQLJ80t+PPqZTGLBZymLtb98VnCnX4OuaTP4C8Th",
+	"PR1PzdgGv1/8ZIqb6tCt2mAMgbLCSMdXUpNbxaYBml1oQ/vVuZImKeMwOPlxtF1s2lvCGnybF9OUxfcg",
+	"MN/agb89SRkWj3w9Neywh1RkzqvReR66wCfukfTLVssB6j+rO0+tFGWSSMqXX983joBxbUHtvewLmmxz",
+	"jiOsDz+Zf262ecgvbFevlpmGjTpyilkFrquAa//VlFJRX6PeXut4dc+Y7ZZpXyn0vFHY5qDYjba+vqs/",
+	"sddqT3/VA3YYeBtqm8Og8E2aw54C7NakyppOfNpGhLy/hEyM2eWdBWJibxRkCd5eqIULb6zcQI/eX7z4",
+	"PuhAsN2iP5/UULbgdXeVcPGNPT9LunSMbXa/deh+fTNDfXoZj9MigWRIfhOrRu1Z5a2KgovCdJH9lxAa",
+	"quxK3Q9YZY/r+2RRSysBxnyTJrZRjlmE9/BRY0gpTR6PRiNPiN+YdwY37PuXITVjhSLxqHTcXfiLFSsD",
+	"tHbHW4PlD6uus11ZybZbtb98XfAYInvfqSIT5ht71bovT06w7xOz9xvb4xRTZEFllprDFwaYsRsRdre0",
+	"7bbLBuDBakqIhUzuSjI8jKhhvR11/+z5u5u6bBvfYcxYurARQy2kbRD/ZwwZvkPisyovzGPmfHKA99IM",
+	"Th6Pjn96+uzHTdZrBhGNANhueb1X9ozSovYmov4Kc8Yxz9zeXdPMRY9sdp7VvJjWa6/tCol3/7GioEaj",
+	"yeMdrem/NeOubJT7wK26nfFsoDJekMIRS0Wc5jMSp7uffLtDAp8/zGBbV5cXeJuYK0yqR0aodl5A31LK",
+	"l5JiRz+eVOUsegGcSMjQ2YgxFIYJrzPmnI+2DyHmiV7yKlxab2XojdmqQdO2ulnb3A7vD3edryehWtqQ",
+	"0rHPv4ZBnzomswbbZVtwLBKZwrywjtIZ40wtQDmdCensQR0VfsFtlrW+YSLq33omBK+7ZdsuhZVLMWMp",
+	"PLhzWKd338H3ZkcPmNfwUBtIfL1anG104Hu/lPTwJ+n/oiseCBBZS9AfQtkzP8jJ9uf7Z2bfaj9whONA",
+	"/uP8zW8kEXGRPYCE0mY1sFFwrteqS581yqjqMr+T7ZvxgyejURNFn1BnuUZrXcK2rLX7Cmxm1vfQrSND",
+	"Q93Q324Z9XFWOxz1c/uEr/BotABr10b73v3OeG+aNfXGHoI7k8s3A4mqxDl/taXuuB4lpHMcYT1YrdO4",
+	"fOEB6h7LHH9AxbOL436xFGsOnsDxL3prDnTycAXThRBLdWhbvW/vn2OO4ljLgE35p2tts+HNHyelWMb+",
+	"775LPdNDcjQakQwoV1WfYuvzwjo0IdGDbfMaKr76p5ji45d8xdLUqF48gjDd4cECdg32nGQv6NpxtMeU",
+	"BnN++Nvr0xeef832hgQjPE7rZEwp9LRVwiFlS5tzYFPWhO0LTmZMd95KEGiOXzFDQGJ18/UPhz8MTj71",
+	"5sj2Hd4G1ui2cLcSVt7uFVXtCwa/TsbAxoUDG0Y/XeJ1/9R7TvHAaUFc4wNP150+pJsbdyVEB4EsgCyE",
+	"cr218Tllj7WVxeQbsx+iNHYzh1oiGTtlloqVsrXggCpFi2btt60NMnSI2DdH3cvBaiEIzcjZf7scDCuC",
+	"wtLUzWjGW2uf2sweEHkK5ZhMEuR7prTlm2FTz6rAcFi5JFbcORxq9lgslL0t2K/HN1iPNi/dWdsbBVxq",
+	"XOMt33Ft8zWMlEf+5ndaFhXYurLaGD72ujmELwOMGu6UqMzvbbg7aiP62F1gUbVSD+s9qS/EV4BtvPba",
+	"yCDG5w2IY2QlDHGX8xXTNK2vqyTozdfeiUKDk665FNdGLcQpA5tkCvqgyJ+TJJTxUhsf8z5urm7+fwAA",
+	"AP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -27,6 +27,8 @@ const (
 	KindGrant   = "grant"
 	KindConsume = "consume"
 	KindExpire  = "expire"
+	KindRevoke  = "revoke"  // a refund or dispute took it
+	KindRestore = "restore" // and gave it back
 )
 
 // An Entry is one row of the ledger.

@@ -47,6 +47,7 @@ type verification struct {
 //   - the balance is the sum of the entries and the sum of what remains in the lots;
 //   - what remains in a lot is what was granted less what entries took from it, and never negative;
 //   - an entry is the sum of what it put into lots or took from them;
+//   - refunds and disputes have taken from a lot what their entries say;
 //   - what is held is not more than the balance;
 //   - no lot outlives its expiry unseen.
 func Verify(ctx context.Context, pool *pgxpool.Pool, found func(Violation)) (Report, error) {
@@ -59,7 +60,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, found func(Violation)) (Rep
 			return err
 		}
 		v.report.Accounts, v.report.Entries = counts.Accounts, counts.Entries
-		for _, check := range []func(context.Context) error{v.chains, v.accounts, v.lots, v.entries, v.orphans} {
+		for _, check := range []func(context.Context) error{v.chains, v.accounts, v.lots, v.entries, v.clawbacks, v.orphans} {
 			if err := check(ctx); err != nil {
 				return err
 			}
@@ -144,9 +145,18 @@ func (v *verification) entries(ctx context.Context) error {
 		if r.Amount != r.Parts {
 			v.add(r.AccountID, "entry %d is of %d and moved %d in lots", r.Seq, r.Amount, r.Parts)
 		}
-		if (r.Kind == KindGrant) != (r.Amount > 0) {
+		if (r.Kind == KindGrant || r.Kind == KindRestore) != (r.Amount > 0) {
 			v.add(r.AccountID, "entry %d is a %s of %d", r.Seq, r.Kind, r.Amount)
 		}
+	}
+	return err
+}
+
+func (v *verification) clawbacks(ctx context.Context) error {
+	rows, err := v.q.FindBrokenCreditClawbacks(ctx, worstCase)
+	v.listed(len(rows))
+	for _, r := range rows {
+		v.add(r.AccountID, "lot %s: refunds and disputes took %d and their entries say %d", r.ID, r.Taken, r.Entries)
 	}
 	return err
 }

@@ -76,12 +76,12 @@ func (q *Queries) GetAccountOwnerEmail(ctx context.Context, accountID uuid.UUID)
 }
 
 const getCustomer = `-- name: GetCustomer :one
-SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, dispute_lost_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 `
 
 // GetCustomer
 //
-//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
+//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, dispute_lost_at FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeCustomer, error) {
 	row := q.db.QueryRow(ctx, getCustomer, accountID)
 	var i StripeCustomer
@@ -96,6 +96,7 @@ func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeC
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.DeletedAt,
+		&i.DisputeLostAt,
 	)
 	return i, err
 }
@@ -326,7 +327,7 @@ func (q *Queries) ListCustomers(ctx context.Context, accountID uuid.UUID) ([]str
 }
 
 const listInvoices = `-- name: ListInvoices :many
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
 WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 ORDER BY created_at DESC, id DESC LIMIT $4
 `
@@ -340,7 +341,7 @@ type ListInvoicesParams struct {
 
 // ListInvoices leaves drafts out: they may still change. The first page begins at the end of time.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
 //	WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 //	ORDER BY created_at DESC, id DESC LIMIT $4
 func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]Invoice, error) {
@@ -385,6 +386,7 @@ func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]I
 			&i.FinalizedAt,
 			&i.PaidAt,
 			&i.UpdatedAt,
+			&i.FinalizationError,
 		); err != nil {
 			return nil, err
 		}
@@ -447,7 +449,7 @@ func (q *Queries) ListLiveAttempts(ctx context.Context, accountID uuid.UUID) ([]
 }
 
 const listTransactions = `-- name: ListTransactions :many
-SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions
+SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at, fee FROM transactions
 WHERE account_id = $1 AND (occurred_at, id) < ($2::timestamptz, $3::uuid)
 ORDER BY occurred_at DESC, id DESC LIMIT $4
 `
@@ -461,7 +463,7 @@ type ListTransactionsParams struct {
 
 // ListTransactions
 //
-//	SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at FROM transactions
+//	SELECT id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at, fee FROM transactions
 //	WHERE account_id = $1 AND (occurred_at, id) < ($2::timestamptz, $3::uuid)
 //	ORDER BY occurred_at DESC, id DESC LIMIT $4
 func (q *Queries) ListTransactions(ctx context.Context, arg ListTransactionsParams) ([]Transaction, error) {
@@ -491,6 +493,7 @@ func (q *Queries) ListTransactions(ctx context.Context, arg ListTransactionsPara
 			&i.Description,
 			&i.OccurredAt,
 			&i.UpdatedAt,
+			&i.Fee,
 		); err != nil {
 			return nil, err
 		}

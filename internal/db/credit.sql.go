@@ -296,13 +296,76 @@ func (q *Queries) FindBrokenCreditChains(ctx context.Context, maxRows int32) ([]
 	return items, nil
 }
 
+const findBrokenCreditClawbacks = `-- name: FindBrokenCreditClawbacks :many
+SELECT l.account_id, l.id, coalesce(c.taken, 0)::bigint AS taken, coalesce(p.taken, 0)::bigint AS entries
+FROM credit_lots l
+LEFT JOIN (SELECT account_id, lot_id, sum(taken) AS taken FROM credit_clawbacks GROUP BY account_id, lot_id) c
+    ON c.account_id = l.account_id AND c.lot_id = l.id
+LEFT JOIN (
+    SELECT x.account_id, x.lot_id, -sum(x.amount) AS taken
+    FROM credit_entry_lots x JOIN credit_entries e ON e.account_id = x.account_id AND e.seq = x.seq
+    WHERE e.kind IN ('revoke', 'restore')
+    GROUP BY x.account_id, x.lot_id
+) p ON p.account_id = l.account_id AND p.lot_id = l.id
+WHERE coalesce(c.taken, 0) <> coalesce(p.taken, 0)
+ORDER BY l.account_id, l.id
+LIMIT $1
+`
+
+type FindBrokenCreditClawbacksRow struct {
+	AccountID uuid.UUID
+	ID        uuid.UUID
+	Taken     int64
+	Entries   int64
+}
+
+// FindBrokenCreditClawbacks finds lots of which refunds and disputes have not taken what their entries say.
+//
+//	SELECT l.account_id, l.id, coalesce(c.taken, 0)::bigint AS taken, coalesce(p.taken, 0)::bigint AS entries
+//	FROM credit_lots l
+//	LEFT JOIN (SELECT account_id, lot_id, sum(taken) AS taken FROM credit_clawbacks GROUP BY account_id, lot_id) c
+//	    ON c.account_id = l.account_id AND c.lot_id = l.id
+//	LEFT JOIN (
+//	    SELECT x.account_id, x.lot_id, -sum(x.amount) AS taken
+//	    FROM credit_entry_lots x JOIN credit_entries e ON e.account_id = x.account_id AND e.seq = x.seq
+//	    WHERE e.kind IN ('revoke', 'restore')
+//	    GROUP BY x.account_id, x.lot_id
+//	) p ON p.account_id = l.account_id AND p.lot_id = l.id
+//	WHERE coalesce(c.taken, 0) <> coalesce(p.taken, 0)
+//	ORDER BY l.account_id, l.id
+//	LIMIT $1
+func (q *Queries) FindBrokenCreditClawbacks(ctx context.Context, maxRows int32) ([]FindBrokenCreditClawbacksRow, error) {
+	rows, err := q.db.Query(ctx, findBrokenCreditClawbacks, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []FindBrokenCreditClawbacksRow{}
+	for rows.Next() {
+		var i FindBrokenCreditClawbacksRow
+		if err := rows.Scan(
+			&i.AccountID,
+			&i.ID,
+			&i.Taken,
+			&i.Entries,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const findBrokenCreditEntries = `-- name: FindBrokenCreditEntries :many
 SELECT e.account_id, e.seq, e.kind, e.amount, coalesce(p.total, 0)::bigint AS parts
 FROM credit_entries e
 LEFT JOIN (
     SELECT account_id, seq, sum(amount) AS total FROM credit_entry_lots GROUP BY account_id, seq
 ) p ON p.account_id = e.account_id AND p.seq = e.seq
-WHERE e.amount <> coalesce(p.total, 0) OR (e.kind = 'grant') <> (e.amount > 0)
+WHERE e.amount <> coalesce(p.total, 0) OR (e.kind IN ('grant', 'restore')) <> (e.amount > 0)
 ORDER BY e.account_id, e.seq
 LIMIT $1
 `
@@ -322,7 +385,7 @@ type FindBrokenCreditEntriesRow struct {
 //	LEFT JOIN (
 //	    SELECT account_id, seq, sum(amount) AS total FROM credit_entry_lots GROUP BY account_id, seq
 //	) p ON p.account_id = e.account_id AND p.seq = e.seq
-//	WHERE e.amount <> coalesce(p.total, 0) OR (e.kind = 'grant') <> (e.amount > 0)
+//	WHERE e.amount <> coalesce(p.total, 0) OR (e.kind IN ('grant', 'restore')) <> (e.amount > 0)
 //	ORDER BY e.account_id, e.seq
 //	LIMIT $1
 func (q *Queries) FindBrokenCreditEntries(ctx context.Context, maxRows int32) ([]FindBrokenCreditEntriesRow, error) {
@@ -757,7 +820,15 @@ FROM (
 WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
     SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
     WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
-        AND v.status = 'paid'
+        AND v.status = 'paid' AND (v.total <= 0 OR v.total > (
+            SELECT coalesce(sum(back.amount), 0) FROM (
+                SELECT r.amount FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+                WHERE c.invoice_id = v.id AND c.account_id = v.account_id AND r.status = 'succeeded'
+                UNION ALL
+                SELECT d.withdrawn FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+                WHERE c.invoice_id = v.id AND c.account_id = v.account_id
+            ) back
+        ))
 )
 ORDER BY i.account_id, i.id
 `
@@ -772,8 +843,8 @@ type ListAllowanceItemsRow struct {
 	TierID         string
 }
 
-// ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid,
-// with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
+// ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid and
+// whose money has not all gone back, with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
 //
 //	SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end, p.tier_id
 //	FROM (
@@ -786,7 +857,15 @@ type ListAllowanceItemsRow struct {
 //	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
 //	    SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
 //	    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
-//	        AND v.status = 'paid'
+//	        AND v.status = 'paid' AND (v.total <= 0 OR v.total > (
+//	            SELECT coalesce(sum(back.amount), 0) FROM (
+//	                SELECT r.amount FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+//	                WHERE c.invoice_id = v.id AND c.account_id = v.account_id AND r.status = 'succeeded'
+//	                UNION ALL
+//	                SELECT d.withdrawn FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+//	                WHERE c.invoice_id = v.id AND c.account_id = v.account_id
+//	            ) back
+//	        ))
 //	)
 //	ORDER BY i.account_id, i.id
 func (q *Queries) ListAllowanceItems(ctx context.Context, accountIds []uuid.UUID) ([]ListAllowanceItemsRow, error) {
@@ -897,6 +976,39 @@ func (q *Queries) ListAllowancesDue(ctx context.Context, now time.Time, passed [
 	return items, nil
 }
 
+const listCreditClawbacks = `-- name: ListCreditClawbacks :many
+SELECT cause, claimed, taken FROM credit_clawbacks WHERE account_id = $1 AND lot_id = $2 ORDER BY cause
+`
+
+type ListCreditClawbacksRow struct {
+	Cause   string
+	Claimed int64
+	Taken   int64
+}
+
+// ListCreditClawbacks
+//
+//	SELECT cause, claimed, taken FROM credit_clawbacks WHERE account_id = $1 AND lot_id = $2 ORDER BY cause
+func (q *Queries) ListCreditClawbacks(ctx context.Context, accountID uuid.UUID, lotID uuid.UUID) ([]ListCreditClawbacksRow, error) {
+	rows, err := q.db.Query(ctx, listCreditClawbacks, accountID, lotID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListCreditClawbacksRow{}
+	for rows.Next() {
+		var i ListCreditClawbacksRow
+		if err := rows.Scan(&i.Cause, &i.Claimed, &i.Taken); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listCreditEntries = `-- name: ListCreditEntries :many
 SELECT account_id, seq, id, kind, amount, balance_after, held_after, description, reference, idempotency_hash, request_hash, actor_kind, actor_id, request_id, effective_at, created_at FROM credit_entries
 WHERE account_id = $1 AND seq < $2
@@ -936,6 +1048,51 @@ func (q *Queries) ListCreditEntries(ctx context.Context, accountID uuid.UUID, be
 			&i.RequestID,
 			&i.EffectiveAt,
 			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listCreditLotsOfPayment = `-- name: ListCreditLotsOfPayment :many
+SELECT id, granted, remaining, expires_at FROM credit_lots
+WHERE account_id = $1
+    AND (natural_key = ANY ($2::text[]) OR EXISTS (SELECT FROM unnest($3::text[]) AS prefix WHERE starts_with(natural_key, prefix)))
+ORDER BY created_at, id
+`
+
+type ListCreditLotsOfPaymentRow struct {
+	ID        uuid.UUID
+	Granted   int64
+	Remaining int64
+	ExpiresAt *time.Time
+}
+
+// ListCreditLotsOfPayment lists the lots that a payment has bought, also those with nothing left.
+//
+//	SELECT id, granted, remaining, expires_at FROM credit_lots
+//	WHERE account_id = $1
+//	    AND (natural_key = ANY ($2::text[]) OR EXISTS (SELECT FROM unnest($3::text[]) AS prefix WHERE starts_with(natural_key, prefix)))
+//	ORDER BY created_at, id
+func (q *Queries) ListCreditLotsOfPayment(ctx context.Context, accountID uuid.UUID, naturalKeys []string, prefixes []string) ([]ListCreditLotsOfPaymentRow, error) {
+	rows, err := q.db.Query(ctx, listCreditLotsOfPayment, accountID, naturalKeys, prefixes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListCreditLotsOfPaymentRow{}
+	for rows.Next() {
+		var i ListCreditLotsOfPaymentRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Granted,
+			&i.Remaining,
+			&i.ExpiresAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1131,6 +1288,38 @@ func (q *Queries) NextCreditExpiry(ctx context.Context, accountID uuid.UUID) (ti
 	var expires_at time.Time
 	err := row.Scan(&expires_at)
 	return expires_at, err
+}
+
+const setCreditClawback = `-- name: SetCreditClawback :exec
+INSERT INTO credit_clawbacks (account_id, lot_id, cause, claimed, taken, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6::timestamptz)
+ON CONFLICT (account_id, lot_id, cause) DO UPDATE SET claimed = EXCLUDED.claimed, taken = EXCLUDED.taken, updated_at = EXCLUDED.updated_at
+`
+
+type SetCreditClawbackParams struct {
+	AccountID uuid.UUID
+	LotID     uuid.UUID
+	Cause     string
+	Claimed   int64
+	Taken     int64
+	Now       time.Time
+}
+
+// SetCreditClawback
+//
+//	INSERT INTO credit_clawbacks (account_id, lot_id, cause, claimed, taken, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6::timestamptz)
+//	ON CONFLICT (account_id, lot_id, cause) DO UPDATE SET claimed = EXCLUDED.claimed, taken = EXCLUDED.taken, updated_at = EXCLUDED.updated_at
+func (q *Queries) SetCreditClawback(ctx context.Context, arg SetCreditClawbackParams) error {
+	_, err := q.db.Exec(ctx, setCreditClawback,
+		arg.AccountID,
+		arg.LotID,
+		arg.Cause,
+		arg.Claimed,
+		arg.Taken,
+		arg.Now,
+	)
+	return err
 }
 
 const setNextAllowance = `-- name: SetNextAllowance :exec

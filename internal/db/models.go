@@ -77,6 +77,19 @@ type CheckoutAttempt struct {
 	UpdatedAt       time.Time
 }
 
+type CheckoutSession struct {
+	ID              string
+	AccountID       uuid.UUID
+	Mode            string
+	Status          string
+	PaymentStatus   string
+	AmountTotal     *int64
+	Currency        *string
+	PaymentIntentID *string
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
 type CreditAccount struct {
 	AccountID       uuid.UUID
 	Balance         int64
@@ -127,33 +140,49 @@ type CreditPackPrice struct {
 }
 
 type Invoice struct {
-	ID               string
-	AccountID        uuid.UUID
-	CustomerID       string
-	SubscriptionID   *string
-	Number           *string
-	Status           string
-	BillingReason    string
-	Currency         string
-	Subtotal         int64
-	Total            int64
-	AmountDue        int64
-	AmountPaid       int64
-	AmountRemaining  int64
-	StartingBalance  int64
-	EndingBalance    *int64
-	AttemptCount     int64
-	PaymentIntentID  *string
-	ChargeID         *string
-	PaidOutOfBand    bool
-	HostedInvoiceURL *string
-	InvoicePDF       *string
-	PeriodStart      *time.Time
-	PeriodEnd        *time.Time
-	CreatedAt        time.Time
-	FinalizedAt      *time.Time
-	PaidAt           *time.Time
-	UpdatedAt        time.Time
+	ID                string
+	AccountID         uuid.UUID
+	CustomerID        string
+	SubscriptionID    *string
+	Number            *string
+	Status            string
+	BillingReason     string
+	Currency          string
+	Subtotal          int64
+	Total             int64
+	AmountDue         int64
+	AmountPaid        int64
+	AmountRemaining   int64
+	StartingBalance   int64
+	EndingBalance     *int64
+	AttemptCount      int64
+	PaymentIntentID   *string
+	ChargeID          *string
+	PaidOutOfBand     bool
+	HostedInvoiceURL  *string
+	InvoicePDF        *string
+	PeriodStart       *time.Time
+	PeriodEnd         *time.Time
+	CreatedAt         time.Time
+	FinalizedAt       *time.Time
+	PaidAt            *time.Time
+	UpdatedAt         time.Time
+	FinalizationError *string
+}
+
+type InvoiceLine struct {
+	ID                 string
+	InvoiceID          string
+	AccountID          uuid.UUID
+	PriceID            string
+	SubscriptionItemID *string
+	Description        string
+	Amount             int64
+	Currency           string
+	Quantity           int64
+	Proration          bool
+	PeriodStart        *time.Time
+	PeriodEnd          *time.Time
 }
 
 type Meter struct {
@@ -175,6 +204,7 @@ type StripeCustomer struct {
 	CreatedAt            time.Time
 	UpdatedAt            time.Time
 	DeletedAt            *time.Time
+	DisputeLostAt        *time.Time
 }
 
 type StripeEvent struct {
@@ -199,6 +229,8 @@ type StripeEvent struct {
 	LastError     string
 	ReceivedAt    time.Time
 	DoneAt        *time.Time
+	RootID        string
+	Replays       int32
 }
 
 type Subscription struct {
@@ -228,6 +260,9 @@ type Subscription struct {
 	AccessKnown        bool
 	CreatedAt          time.Time
 	UpdatedAt          time.Time
+	ScheduleID         *string
+	PendingPriceID     *string
+	PendingExpiresAt   *time.Time
 }
 
 type Tier struct {
@@ -277,6 +312,7 @@ type Transaction struct {
 	Description string
 	OccurredAt  time.Time
 	UpdatedAt   time.Time
+	Fee         int64
 }
 
 type User struct {

@@ -262,6 +262,86 @@ func (q *Queries) FillStripeCustomer(ctx context.Context, arg FillStripeCustomer
 	return result.RowsAffected(), nil
 }
 
+const findInvoiceOfCharge = `-- name: FindInvoiceOfCharge :one
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
+ORDER BY id
+LIMIT 1
+`
+
+// FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
+//
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+//	WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
+//	ORDER BY id
+//	LIMIT 1
+func (q *Queries) FindInvoiceOfCharge(ctx context.Context, accountID uuid.UUID, invoiceID *string, chargeID string) (Invoice, error) {
+	row := q.db.QueryRow(ctx, findInvoiceOfCharge, accountID, invoiceID, chargeID)
+	var i Invoice
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.CustomerID,
+		&i.SubscriptionID,
+		&i.Number,
+		&i.Status,
+		&i.BillingReason,
+		&i.Currency,
+		&i.Subtotal,
+		&i.Total,
+		&i.AmountDue,
+		&i.AmountPaid,
+		&i.AmountRemaining,
+		&i.StartingBalance,
+		&i.EndingBalance,
+		&i.AttemptCount,
+		&i.PaymentIntentID,
+		&i.ChargeID,
+		&i.PaidOutOfBand,
+		&i.HostedInvoiceURL,
+		&i.InvoicePDF,
+		&i.PeriodStart,
+		&i.PeriodEnd,
+		&i.CreatedAt,
+		&i.FinalizedAt,
+		&i.PaidAt,
+		&i.UpdatedAt,
+		&i.FinalizationError,
+	)
+	return i, err
+}
+
+const findSessionOfPayment = `-- name: FindSessionOfPayment :one
+SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions
+WHERE account_id = $1 AND payment_intent_id = $2::text
+ORDER BY id
+LIMIT 1
+`
+
+// FindSessionOfPayment
+//
+//	SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions
+//	WHERE account_id = $1 AND payment_intent_id = $2::text
+//	ORDER BY id
+//	LIMIT 1
+func (q *Queries) FindSessionOfPayment(ctx context.Context, accountID uuid.UUID, paymentIntentID string) (CheckoutSession, error) {
+	row := q.db.QueryRow(ctx, findSessionOfPayment, accountID, paymentIntentID)
+	var i CheckoutSession
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.Mode,
+		&i.Status,
+		&i.PaymentStatus,
+		&i.AmountTotal,
+		&i.Currency,
+		&i.PaymentIntentID,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
 const findStripeProductInCatalog = `-- name: FindStripeProductInCatalog :one
 SELECT id, (archived_at IS NULL)::boolean AS on_sale FROM tiers WHERE stripe_product_id = $1::text
 UNION ALL
@@ -319,6 +399,39 @@ func (q *Queries) FinishStripeEvent(ctx context.Context, arg FinishStripeEventPa
 	return result.RowsAffected(), nil
 }
 
+const flagLostDispute = `-- name: FlagLostDispute :exec
+UPDATE stripe_customers SET dispute_lost_at = COALESCE(dispute_lost_at, $1::timestamptz), updated_at = $1::timestamptz
+WHERE stripe_id = $2::text AND account_id = $3
+`
+
+// FlagLostDispute keeps the first time.
+//
+//	UPDATE stripe_customers SET dispute_lost_at = COALESCE(dispute_lost_at, $1::timestamptz), updated_at = $1::timestamptz
+//	WHERE stripe_id = $2::text AND account_id = $3
+func (q *Queries) FlagLostDispute(ctx context.Context, now time.Time, stripeID string, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, flagLostDispute, now, stripeID, accountID)
+	return err
+}
+
+const getDisputeState = `-- name: GetDisputeState :one
+SELECT status, withdrawn FROM disputes WHERE id = $1 AND account_id = $2
+`
+
+type GetDisputeStateRow struct {
+	Status    string
+	Withdrawn int64
+}
+
+// GetDisputeState
+//
+//	SELECT status, withdrawn FROM disputes WHERE id = $1 AND account_id = $2
+func (q *Queries) GetDisputeState(ctx context.Context, iD string, accountID uuid.UUID) (GetDisputeStateRow, error) {
+	row := q.db.QueryRow(ctx, getDisputeState, iD, accountID)
+	var i GetDisputeStateRow
+	err := row.Scan(&i.Status, &i.Withdrawn)
+	return i, err
+}
+
 const getLiveStripeCustomer = `-- name: GetLiveStripeCustomer :one
 SELECT id, stripe_id FROM stripe_customers WHERE account_id = $1 AND deleted_at IS NULL
 `
@@ -339,12 +452,12 @@ func (q *Queries) GetLiveStripeCustomer(ctx context.Context, accountID uuid.UUID
 }
 
 const getMirroredInvoice = `-- name: GetMirroredInvoice :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at FROM invoices WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredInvoice reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at FROM invoices WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID uuid.UUID) (Invoice, error) {
 	row := q.db.QueryRow(ctx, getMirroredInvoice, iD, accountID)
 	var i Invoice
@@ -376,17 +489,18 @@ func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID u
 		&i.FinalizedAt,
 		&i.PaidAt,
 		&i.UpdatedAt,
+		&i.FinalizationError,
 	)
 	return i, err
 }
 
 const getMirroredSubscription = `-- name: GetMirroredSubscription :one
-SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at FROM subscriptions WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, schedule_id, pending_price_id, pending_expires_at FROM subscriptions WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredSubscription reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at FROM subscriptions WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, schedule_id, pending_price_id, pending_expires_at FROM subscriptions WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accountID uuid.UUID) (Subscription, error) {
 	row := q.db.QueryRow(ctx, getMirroredSubscription, iD, accountID)
 	var i Subscription
@@ -417,17 +531,34 @@ func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accoun
 		&i.AccessKnown,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ScheduleID,
+		&i.PendingPriceID,
+		&i.PendingExpiresAt,
 	)
 	return i, err
 }
 
+const getRefundStatus = `-- name: GetRefundStatus :one
+SELECT status FROM refunds WHERE id = $1 AND account_id = $2
+`
+
+// GetRefundStatus
+//
+//	SELECT status FROM refunds WHERE id = $1 AND account_id = $2
+func (q *Queries) GetRefundStatus(ctx context.Context, iD string, accountID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, getRefundStatus, iD, accountID)
+	var status string
+	err := row.Scan(&status)
+	return status, err
+}
+
 const getStripeEvent = `-- name: GetStripeEvent :one
-SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at FROM stripe_events WHERE id = $1
+SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1
 `
 
 // GetStripeEvent
 //
-//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at FROM stripe_events WHERE id = $1
+//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1
 func (q *Queries) GetStripeEvent(ctx context.Context, id string) (StripeEvent, error) {
 	row := q.db.QueryRow(ctx, getStripeEvent, id)
 	var i StripeEvent
@@ -453,6 +584,8 @@ func (q *Queries) GetStripeEvent(ctx context.Context, id string) (StripeEvent, e
 		&i.LastError,
 		&i.ReceivedAt,
 		&i.DoneAt,
+		&i.RootID,
+		&i.Replays,
 	)
 	return i, err
 }
@@ -511,10 +644,10 @@ func (q *Queries) InsertAdoptedStripeCustomer(ctx context.Context, arg InsertAdo
 }
 
 const insertStripeEvent = `-- name: InsertStripeEvent :one
-INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created,
+INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, root_id, customer_id, event_created,
     payload, sha256, source, secret_index, status, reason, received_at, done_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-    $10, $11, $12, $13, $14, $15, $16, $17)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+    $11, $12, $13, $14, $15, $16, $17, $18)
 ON CONFLICT (id) DO UPDATE SET delivery_count = stripe_events.delivery_count + 1
 RETURNING status, delivery_count
 `
@@ -527,6 +660,7 @@ type InsertStripeEventParams struct {
 	APIVersion    string
 	ObjectKind    string
 	ObjectID      string
+	RootID        string
 	CustomerID    string
 	EventCreated  *time.Time
 	Payload       []byte
@@ -548,10 +682,10 @@ type InsertStripeEventRow struct {
 // locked, so that deliveries of one event that arrive together see each other's job. The bytes of the first delivery are
 // kept: endpoints of different versions send the same event in different shapes.
 //
-//	INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created,
+//	INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, root_id, customer_id, event_created,
 //	    payload, sha256, source, secret_index, status, reason, received_at, done_at)
-//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-//	    $10, $11, $12, $13, $14, $15, $16, $17)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+//	    $11, $12, $13, $14, $15, $16, $17, $18)
 //	ON CONFLICT (id) DO UPDATE SET delivery_count = stripe_events.delivery_count + 1
 //	RETURNING status, delivery_count
 func (q *Queries) InsertStripeEvent(ctx context.Context, arg InsertStripeEventParams) (InsertStripeEventRow, error) {
@@ -563,6 +697,7 @@ func (q *Queries) InsertStripeEvent(ctx context.Context, arg InsertStripeEventPa
 		arg.APIVersion,
 		arg.ObjectKind,
 		arg.ObjectID,
+		arg.RootID,
 		arg.CustomerID,
 		arg.EventCreated,
 		arg.Payload,
@@ -672,6 +807,48 @@ func (q *Queries) LinkSessionAttempt(ctx context.Context, arg LinkSessionAttempt
 	return result.RowsAffected(), nil
 }
 
+const listInvoiceLinesPaid = `-- name: ListInvoiceLinesPaid :many
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+ORDER BY id
+`
+
+// ListInvoiceLinesPaid lists what the invoice's money was paid for. Lines without an amount have no part in it.
+//
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+//	ORDER BY id
+func (q *Queries) ListInvoiceLinesPaid(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]InvoiceLine, error) {
+	rows, err := q.db.Query(ctx, listInvoiceLinesPaid, invoiceID, accountID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []InvoiceLine{}
+	for rows.Next() {
+		var i InvoiceLine
+		if err := rows.Scan(
+			&i.ID,
+			&i.InvoiceID,
+			&i.AccountID,
+			&i.PriceID,
+			&i.SubscriptionItemID,
+			&i.Description,
+			&i.Amount,
+			&i.Currency,
+			&i.Quantity,
+			&i.Proration,
+			&i.PeriodStart,
+			&i.PeriodEnd,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listOrphanedStripeEvents = `-- name: ListOrphanedStripeEvents :many
 SELECT e.id, EXISTS (
     SELECT 1 FROM river_job d
@@ -731,7 +908,7 @@ func (q *Queries) ListOrphanedStripeEvents(ctx context.Context, before time.Time
 
 const listPendingStripeEvents = `-- name: ListPendingStripeEvents :many
 SELECT id FROM stripe_events
-WHERE object_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
+WHERE root_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
 ORDER BY id
 `
 
@@ -739,10 +916,10 @@ ORDER BY id
 // sequence: only what was committed by then is known to be in the answer of every later sequence, too.
 //
 //	SELECT id FROM stripe_events
-//	WHERE object_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
+//	WHERE root_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
 //	ORDER BY id
-func (q *Queries) ListPendingStripeEvents(ctx context.Context, objectID string, types []string) ([]string, error) {
-	rows, err := q.db.Query(ctx, listPendingStripeEvents, objectID, types)
+func (q *Queries) ListPendingStripeEvents(ctx context.Context, rootID string, types []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, listPendingStripeEvents, rootID, types)
 	if err != nil {
 		return nil, err
 	}
@@ -754,6 +931,76 @@ func (q *Queries) ListPendingStripeEvents(ctx context.Context, objectID string, 
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listReversals = `-- name: ListReversals :many
+SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
+FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+WHERE r.account_id = $1
+    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+UNION ALL
+SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
+FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+WHERE d.account_id = $1
+    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+ORDER BY created_at, cause DESC
+`
+
+type ListReversalsParams struct {
+	AccountID       uuid.UUID
+	ChargeID        *string
+	InvoiceID       *string
+	PaymentIntentID *string
+}
+
+type ListReversalsRow struct {
+	Cause     string
+	Amount    int64
+	CreatedAt time.Time
+	ID        string
+}
+
+// ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
+// cause that has ended is listed with nothing, so that it is given back.
+//
+//	SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
+//	FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+//	WHERE r.account_id = $1
+//	    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+//	UNION ALL
+//	SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
+//	FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+//	WHERE d.account_id = $1
+//	    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+//	ORDER BY created_at, cause DESC
+func (q *Queries) ListReversals(ctx context.Context, arg ListReversalsParams) ([]ListReversalsRow, error) {
+	rows, err := q.db.Query(ctx, listReversals,
+		arg.AccountID,
+		arg.ChargeID,
+		arg.InvoiceID,
+		arg.PaymentIntentID,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListReversalsRow{}
+	for rows.Next() {
+		var i ListReversalsRow
+		if err := rows.Scan(
+			&i.Cause,
+			&i.Amount,
+			&i.CreatedAt,
+			&i.ID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -965,13 +1212,166 @@ func (q *Queries) UpdateStripeCustomer(ctx context.Context, arg UpdateStripeCust
 	return result.RowsAffected(), nil
 }
 
+const upsertCharge = `-- name: UpsertCharge :execrows
+INSERT INTO charges (id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, payment_intent_id = EXCLUDED.payment_intent_id, invoice_id = EXCLUDED.invoice_id,
+    status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
+    disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
+WHERE charges.account_id = EXCLUDED.account_id
+`
+
+type UpsertChargeParams struct {
+	ID              string
+	AccountID       uuid.UUID
+	CustomerID      string
+	PaymentIntentID *string
+	InvoiceID       *string
+	Status          string
+	Amount          int64
+	AmountRefunded  int64
+	Currency        string
+	Disputed        bool
+	CreatedAt       time.Time
+	Now             time.Time
+}
+
+// UpsertCharge changes no row where the charge is another account's: it never moves.
+//
+//	INSERT INTO charges (id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    customer_id = EXCLUDED.customer_id, payment_intent_id = EXCLUDED.payment_intent_id, invoice_id = EXCLUDED.invoice_id,
+//	    status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
+//	    disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
+//	WHERE charges.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertCharge(ctx context.Context, arg UpsertChargeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertCharge,
+		arg.ID,
+		arg.AccountID,
+		arg.CustomerID,
+		arg.PaymentIntentID,
+		arg.InvoiceID,
+		arg.Status,
+		arg.Amount,
+		arg.AmountRefunded,
+		arg.Currency,
+		arg.Disputed,
+		arg.CreatedAt,
+		arg.Now,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertCheckoutSession = `-- name: UpsertCheckoutSession :execrows
+INSERT INTO checkout_sessions (id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    mode = EXCLUDED.mode, status = EXCLUDED.status, payment_status = EXCLUDED.payment_status, amount_total = EXCLUDED.amount_total,
+    currency = EXCLUDED.currency, payment_intent_id = EXCLUDED.payment_intent_id, updated_at = EXCLUDED.updated_at
+WHERE checkout_sessions.account_id = EXCLUDED.account_id
+`
+
+type UpsertCheckoutSessionParams struct {
+	ID              string
+	AccountID       uuid.UUID
+	Mode            string
+	Status          string
+	PaymentStatus   string
+	AmountTotal     *int64
+	Currency        *string
+	PaymentIntentID *string
+	CreatedAt       time.Time
+	Now             time.Time
+}
+
+// UpsertCheckoutSession changes no row where the session is another account's: it never moves.
+//
+//	INSERT INTO checkout_sessions (id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    mode = EXCLUDED.mode, status = EXCLUDED.status, payment_status = EXCLUDED.payment_status, amount_total = EXCLUDED.amount_total,
+//	    currency = EXCLUDED.currency, payment_intent_id = EXCLUDED.payment_intent_id, updated_at = EXCLUDED.updated_at
+//	WHERE checkout_sessions.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertCheckoutSession(ctx context.Context, arg UpsertCheckoutSessionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertCheckoutSession,
+		arg.ID,
+		arg.AccountID,
+		arg.Mode,
+		arg.Status,
+		arg.PaymentStatus,
+		arg.AmountTotal,
+		arg.Currency,
+		arg.PaymentIntentID,
+		arg.CreatedAt,
+		arg.Now,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertDispute = `-- name: UpsertDispute :execrows
+INSERT INTO disputes (id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, withdrawn = EXCLUDED.withdrawn,
+    currency = EXCLUDED.currency, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE disputes.account_id = EXCLUDED.account_id
+`
+
+type UpsertDisputeParams struct {
+	ID        string
+	AccountID uuid.UUID
+	ChargeID  string
+	Status    string
+	Amount    int64
+	Withdrawn int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	Now       time.Time
+}
+
+// UpsertDispute changes no row where the dispute is another account's: it never moves.
+//
+//	INSERT INTO disputes (id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, withdrawn = EXCLUDED.withdrawn,
+//	    currency = EXCLUDED.currency, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+//	WHERE disputes.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertDispute(ctx context.Context, arg UpsertDisputeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertDispute,
+		arg.ID,
+		arg.AccountID,
+		arg.ChargeID,
+		arg.Status,
+		arg.Amount,
+		arg.Withdrawn,
+		arg.Currency,
+		arg.Reason,
+		arg.CreatedAt,
+		arg.Now,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const upsertInvoice = `-- name: UpsertInvoice :execrows
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
     amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-    paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
     $11, $12, $13, $14, $15, $16, $17, $18,
-    $19, $20, $21, $22, $23, $24, $25, $26, $27::timestamptz)
+    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -986,43 +1386,44 @@ WHERE invoices.account_id = EXCLUDED.account_id
 `
 
 type UpsertInvoiceParams struct {
-	ID               string
-	AccountID        uuid.UUID
-	CustomerID       string
-	SubscriptionID   *string
-	Number           *string
-	Status           string
-	BillingReason    string
-	Currency         string
-	Subtotal         int64
-	Total            int64
-	AmountDue        int64
-	AmountPaid       int64
-	AmountRemaining  int64
-	StartingBalance  int64
-	EndingBalance    *int64
-	AttemptCount     int64
-	PaymentIntentID  *string
-	ChargeID         *string
-	PaidOutOfBand    bool
-	HostedInvoiceURL *string
-	InvoicePDF       *string
-	PeriodStart      *time.Time
-	PeriodEnd        *time.Time
-	CreatedAt        time.Time
-	FinalizedAt      *time.Time
-	PaidAt           *time.Time
-	Now              time.Time
+	ID                string
+	AccountID         uuid.UUID
+	CustomerID        string
+	SubscriptionID    *string
+	Number            *string
+	Status            string
+	BillingReason     string
+	Currency          string
+	Subtotal          int64
+	Total             int64
+	AmountDue         int64
+	AmountPaid        int64
+	AmountRemaining   int64
+	StartingBalance   int64
+	EndingBalance     *int64
+	AttemptCount      int64
+	PaymentIntentID   *string
+	ChargeID          *string
+	PaidOutOfBand     bool
+	HostedInvoiceURL  *string
+	InvoicePDF        *string
+	FinalizationError *string
+	PeriodStart       *time.Time
+	PeriodEnd         *time.Time
+	CreatedAt         time.Time
+	FinalizedAt       *time.Time
+	PaidAt            *time.Time
+	Now               time.Time
 }
 
 // UpsertInvoice changes no row where the invoice is another account's: it never moves.
 //
 //	INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
 //	    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
 //	    $11, $12, $13, $14, $15, $16, $17, $18,
-//	    $19, $20, $21, $22, $23, $24, $25, $26, $27::timestamptz)
+//	    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
 //	    status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -1057,6 +1458,7 @@ func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (i
 		arg.PaidOutOfBand,
 		arg.HostedInvoiceURL,
 		arg.InvoicePDF,
+		arg.FinalizationError,
 		arg.PeriodStart,
 		arg.PeriodEnd,
 		arg.CreatedAt,
@@ -1178,49 +1580,98 @@ func (q *Queries) UpsertPaymentIntent(ctx context.Context, arg UpsertPaymentInte
 	return result.RowsAffected(), nil
 }
 
-const upsertPaymentTransaction = `-- name: UpsertPaymentTransaction :execrows
-INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at)
-VALUES ($1, $2, 'payment', $3, $4, $5, $6, $7, $8, $9, $10, $11::timestamptz)
-ON CONFLICT (natural_key) DO UPDATE SET
-    status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
-    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
-WHERE transactions.account_id = EXCLUDED.account_id
+const upsertPaymentMethod = `-- name: UpsertPaymentMethod :execrows
+INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz, $11)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, type = EXCLUDED.type, brand = EXCLUDED.brand, last4 = EXCLUDED.last4, exp_month = EXCLUDED.exp_month,
+    exp_year = EXCLUDED.exp_year, updated_at = EXCLUDED.updated_at,
+    detached_at = CASE WHEN EXCLUDED.detached_at IS NOT NULL THEN COALESCE(payment_methods.detached_at, EXCLUDED.detached_at) END
+WHERE payment_methods.account_id = EXCLUDED.account_id
 `
 
-type UpsertPaymentTransactionParams struct {
-	ID          uuid.UUID
-	AccountID   uuid.UUID
-	NaturalKey  string
-	Status      string
-	Amount      int64
-	Currency    string
-	InvoiceID   *string
-	ChargeID    *string
-	Description string
-	OccurredAt  time.Time
-	Now         time.Time
+type UpsertPaymentMethodParams struct {
+	ID         string
+	AccountID  uuid.UUID
+	CustomerID string
+	Type       string
+	Brand      string
+	Last4      string
+	ExpMonth   int32
+	ExpYear    int32
+	CreatedAt  time.Time
+	Now        time.Time
+	DetachedAt *time.Time
 }
 
-// UpsertPaymentTransaction changes no row where the payment is another account's: it never moves.
+// UpsertPaymentMethod changes no row where the payment method is another account's: it never moves.
 //
-//	INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at)
-//	VALUES ($1, $2, 'payment', $3, $4, $5, $6, $7, $8, $9, $10, $11::timestamptz)
-//	ON CONFLICT (natural_key) DO UPDATE SET
-//	    status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
-//	    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
-//	WHERE transactions.account_id = EXCLUDED.account_id
-func (q *Queries) UpsertPaymentTransaction(ctx context.Context, arg UpsertPaymentTransactionParams) (int64, error) {
-	result, err := q.db.Exec(ctx, upsertPaymentTransaction,
+//	INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz, $11)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    customer_id = EXCLUDED.customer_id, type = EXCLUDED.type, brand = EXCLUDED.brand, last4 = EXCLUDED.last4, exp_month = EXCLUDED.exp_month,
+//	    exp_year = EXCLUDED.exp_year, updated_at = EXCLUDED.updated_at,
+//	    detached_at = CASE WHEN EXCLUDED.detached_at IS NOT NULL THEN COALESCE(payment_methods.detached_at, EXCLUDED.detached_at) END
+//	WHERE payment_methods.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertPaymentMethod(ctx context.Context, arg UpsertPaymentMethodParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertPaymentMethod,
 		arg.ID,
 		arg.AccountID,
-		arg.NaturalKey,
+		arg.CustomerID,
+		arg.Type,
+		arg.Brand,
+		arg.Last4,
+		arg.ExpMonth,
+		arg.ExpYear,
+		arg.CreatedAt,
+		arg.Now,
+		arg.DetachedAt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertRefund = `-- name: UpsertRefund :execrows
+INSERT INTO refunds (id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency,
+    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE refunds.account_id = EXCLUDED.account_id
+`
+
+type UpsertRefundParams struct {
+	ID        string
+	AccountID uuid.UUID
+	ChargeID  string
+	Status    string
+	Amount    int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	Now       time.Time
+}
+
+// UpsertRefund changes no row where the refund is another account's: it never moves.
+//
+//	INSERT INTO refunds (id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency,
+//	    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+//	WHERE refunds.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertRefund(ctx context.Context, arg UpsertRefundParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertRefund,
+		arg.ID,
+		arg.AccountID,
+		arg.ChargeID,
 		arg.Status,
 		arg.Amount,
 		arg.Currency,
-		arg.InvoiceID,
-		arg.ChargeID,
-		arg.Description,
-		arg.OccurredAt,
+		arg.Reason,
+		arg.CreatedAt,
 		arg.Now,
 	)
 	if err != nil {
@@ -1232,11 +1683,13 @@ func (q *Queries) UpsertPaymentTransaction(ctx context.Context, arg UpsertPaymen
 const upsertSubscription = `-- name: UpsertSubscription :execrows
 INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
     current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at)
+    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
+    livemode, access_known, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     $10, $11, $12, $13, $14, $15, $16,
     $17, $18, $19, $20::text,
-    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24, $25, $21::timestamptz)
+    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23,
+    $24, $25, $26, $27, $28, $21::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -1247,7 +1700,8 @@ ON CONFLICT (id) DO UPDATE SET
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
     paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
+    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
 WHERE subscriptions.account_id = EXCLUDED.account_id
 `
 
@@ -1274,6 +1728,9 @@ type UpsertSubscriptionParams struct {
 	PauseBehavior      *string
 	Now                time.Time
 	LatestInvoiceID    *string
+	ScheduleID         *string
+	PendingPriceID     *string
+	PendingExpiresAt   *time.Time
 	Livemode           bool
 	AccessKnown        bool
 	CreatedAt          time.Time
@@ -1284,11 +1741,13 @@ type UpsertSubscriptionParams struct {
 //
 //	INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
 //	    current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-//	    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at)
+//	    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
+//	    livemode, access_known, created_at, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
 //	    $10, $11, $12, $13, $14, $15, $16,
 //	    $17, $18, $19, $20::text,
-//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24, $25, $21::timestamptz)
+//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23,
+//	    $24, $25, $26, $27, $28, $21::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
 //	    interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -1299,7 +1758,8 @@ type UpsertSubscriptionParams struct {
 //	    ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
 //	    past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
 //	    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-//	    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+//	    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
+//	    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
 //	WHERE subscriptions.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscriptionParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertSubscription,
@@ -1325,6 +1785,9 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.PauseBehavior,
 		arg.Now,
 		arg.LatestInvoiceID,
+		arg.ScheduleID,
+		arg.PendingPriceID,
+		arg.PendingExpiresAt,
 		arg.Livemode,
 		arg.AccessKnown,
 		arg.CreatedAt,
@@ -1371,6 +1834,61 @@ func (q *Queries) UpsertSubscriptionItem(ctx context.Context, arg UpsertSubscrip
 		arg.Quantity,
 		arg.CurrentPeriodStart,
 		arg.CurrentPeriodEnd,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertTransaction = `-- name: UpsertTransaction :execrows
+INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, fee, currency, invoice_id, charge_id, description, occurred_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::timestamptz)
+ON CONFLICT (natural_key) DO UPDATE SET
+    status = EXCLUDED.status, amount = EXCLUDED.amount, fee = EXCLUDED.fee, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
+    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
+WHERE transactions.account_id = EXCLUDED.account_id
+`
+
+type UpsertTransactionParams struct {
+	ID          uuid.UUID
+	AccountID   uuid.UUID
+	Kind        string
+	NaturalKey  string
+	Status      string
+	Amount      int64
+	Fee         int64
+	Currency    string
+	InvoiceID   *string
+	ChargeID    *string
+	Description string
+	OccurredAt  time.Time
+	Now         time.Time
+}
+
+// UpsertTransaction changes no row where the movement is another account's: it never moves.
+//
+//	INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, fee, currency, invoice_id, charge_id, description, occurred_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::timestamptz)
+//	ON CONFLICT (natural_key) DO UPDATE SET
+//	    status = EXCLUDED.status, amount = EXCLUDED.amount, fee = EXCLUDED.fee, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
+//	    charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
+//	WHERE transactions.account_id = EXCLUDED.account_id
+func (q *Queries) UpsertTransaction(ctx context.Context, arg UpsertTransactionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertTransaction,
+		arg.ID,
+		arg.AccountID,
+		arg.Kind,
+		arg.NaturalKey,
+		arg.Status,
+		arg.Amount,
+		arg.Fee,
+		arg.Currency,
+		arg.InvoiceID,
+		arg.ChargeID,
+		arg.Description,
+		arg.OccurredAt,
+		arg.Now,
 	)
 	if err != nil {
 		return 0, err

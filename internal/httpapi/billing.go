@@ -136,8 +136,12 @@ func toInvoice(i billing.Invoice) api.Invoice {
 }
 
 func toTransaction(t billing.Transaction) api.Transaction {
-	return api.Transaction{
+	shown := api.Transaction{
 		ID: t.ID, Kind: api.TransactionKind(t.Kind), Status: t.Status, Amount: api.Money{Amount: t.Amount, Currency: t.Currency},
 		InvoiceID: t.InvoiceID, ChargeID: t.ChargeID, Description: optional(t.Description), OccurredAt: t.OccurredAt,
 	}
+	if t.Fee != 0 {
+		shown.Fee = &t.Fee
+	}
+	return shown
 }

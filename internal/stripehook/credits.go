@@ -39,7 +39,7 @@ func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine,
 	if err != nil || !ok {
 		return err
 	}
-	key := "invoice:" + in.ID + ":" + line.ID
+	key := lineKey(in.ID, line.ID)
 	switch {
 	case sold.PackID != "":
 		return t.grantPack(ctx, sold, line.count(), key)
@@ -82,7 +82,7 @@ func (t *settling) grantAllowance(ctx context.Context, line invoiceLine, sold ca
 	lot, ok := credit.AllowanceLot(credit.Allowance{
 		AccountID: t.account, NaturalKey: key, Tier: sold.TierID, Quantity: line.count(), Start: start,
 		Monthly: catalog.Allowance{Amount: sold.Credits, Rollover: sold.Rollover},
-		End:     line.Period.End.orElse(start.AddDate(0, 1, 0)), Actor: t.actor(),
+		End:     line.Period.End.orElse(start.AddDate(0, 1, 0)), Actor: t.actor,
 	})
 	if !ok {
 		return nil
@@ -98,7 +98,7 @@ func (t *settling) grantPack(ctx context.Context, sold catalog.Price, quantity i
 	}
 	lot := credit.Lot{
 		AccountID: t.account, Source: credit.SourcePack, NaturalKey: key, Priority: credit.PriorityPack,
-		Amount: sold.Credits * quantity, Description: "Credit pack " + sold.PackID, Actor: t.actor(),
+		Amount: sold.Credits * quantity, Description: "Credit pack " + sold.PackID, Actor: t.actor,
 	}
 	if sold.ExpiresAfterDays > 0 {
 		expires := t.now.AddDate(0, 0, sold.ExpiresAfterDays)

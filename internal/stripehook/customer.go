@@ -60,7 +60,7 @@ func customerGone(ctx context.Context, t *settling, id string) error {
 		return err
 	}
 	return audit.Record(ctx, t.q, t.now, audit.Entry{
-		Actor: t.actor(), AccountID: &t.account, Action: "stripe_customer.delete", Target: "stripe_customer", TargetID: id,
+		Actor: t.actor, AccountID: &t.account, Action: "stripe_customer.delete", Target: "stripe_customer", TargetID: id,
 	})
 }
 

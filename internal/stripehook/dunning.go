@@ -43,9 +43,15 @@ func paymentActionRequired(ctx context.Context, t *settling) error {
 }
 
 // finalizationFailed tells the operator: nobody is charged until the cause is repaired.
-func finalizationFailed(_ context.Context, t *settling) error {
-	t.alarm("finalization_failed", "invoice", t.event.ObjectID)
-	return nil
+func finalizationFailed(ctx context.Context, t *settling) error {
+	in, err := t.q.GetMirroredInvoice(ctx, t.event.ObjectID, t.account)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && in.Status != "draft" {
+		return nil // it was repaired
+	}
+	if err != nil {
+		return fmt.Errorf("read invoice: %w", err)
+	}
+	return t.tellOperator(ctx, "finalization_failed", in.ID, map[string]any{"code": in.FinalizationError})
 }
 
 // dueInvoice reads the stored invoice of the event and tells whether it is still to be paid by the customer.

@@ -19,6 +19,7 @@ type envelope struct {
 	ObjectKind string
 	ObjectID   string
 	CustomerID string
+	Refs       map[string]ref // what the object refers to, by field
 }
 
 // Reasons why an event is kept and not worked on.
@@ -29,11 +30,13 @@ const (
 	reasonConnect     = "connect"      // of a connected account
 	reasonUnknownType = "unknown_type" // no type that we look at
 	reasonObject      = "object"       // the object is not of the type's kind, or its id cannot be one
-	reasonNoID        = "no_id"        // a preview: there is nothing to fetch
+	reasonNoID        = "no_id"        // it names nothing that could be fetched
 	reasonUnowned     = "unowned"      // no customer of ours
 	reasonGone        = "gone"         // the object cannot be fetched any more
 	reasonEnvironment = "environment"  // our key is of the other mode
 	reasonDecode      = "decode"       // the answer cannot be read
+	reasonNotKept     = "not_kept"     // a type that is known, and of which nothing is kept
+	reasonClaim       = "claim"        // paid for by nobody we know, in the name of one we do
 )
 
 var errNoEvent = errors.New("no event")
@@ -69,7 +72,7 @@ func parseEnvelope(body []byte) (e envelope, reason string, err error) {
 
 // readObject tells whether there is an object to route by.
 func (e *envelope) readObject(data json.RawMessage) bool {
-	var fields, object map[string]json.RawMessage
+	var fields, object, previous map[string]json.RawMessage
 	if json.Unmarshal(data, &fields) != nil || json.Unmarshal(fields["object"], &object) != nil || object == nil {
 		return false
 	}
@@ -78,10 +81,39 @@ func (e *envelope) readObject(data json.RawMessage) bool {
 	if json.Unmarshal(object["customer"], &customer) == nil && validID(string(customer)) {
 		e.CustomerID = string(customer)
 	}
+	// What was detached names its customer no more.
+	if e.CustomerID == "" && json.Unmarshal(fields["previous_attributes"], &previous) == nil &&
+		json.Unmarshal(previous["customer"], &customer) == nil && validID(string(customer)) {
+		e.CustomerID = string(customer)
+	}
+	e.readRefs(object)
 	if e.ObjectKind == kindCustomer {
 		e.CustomerID = e.ObjectID
 	}
 	return e.ObjectKind != ""
+}
+
+// readRefs reads the fields that lead to the root of what is looked at with something else, in the shapes of all versions.
+func (e *envelope) readRefs(object map[string]json.RawMessage) {
+	e.Refs = map[string]ref{}
+	for _, field := range []string{"charge", "invoice", "payment_method", "subscription", "released_subscription"} {
+		var to ref
+		if json.Unmarshal(object[field], &to) == nil && validID(string(to)) {
+			e.Refs[field] = to
+		}
+	}
+	var parent struct {
+		Details struct {
+			Subscription ref `json:"subscription"`
+		} `json:"subscription_details"`
+	}
+	if e.Refs["subscription"] == "" {
+		if json.Unmarshal(object["parent"], &parent) == nil && validID(string(parent.Details.Subscription)) {
+			e.Refs["subscription"] = parent.Details.Subscription
+		} else if to := e.Refs["released_subscription"]; to != "" {
+			e.Refs["subscription"] = to
+		}
+	}
 }
 
 // maxText is as long as Stripe lets ids become; no text of an envelope is longer.

@@ -109,7 +109,10 @@ func TestC24ParserTraps(t *testing.T) {
 		{"id of the object a path", "quarantined:object", fields(func(e object) { e["data"].(object)["object"].(object)["id"] = "../charges" })},
 		{"no id of the object", "quarantined:object", fields(func(e object) { delete(e["data"].(object)["object"].(object), "id") })},
 		{"created out of range", "done", fields(func(e object) { e["created"] = int64(1) << 60 })},
-		{"preview without an id", "ignored:no_id", w.event("invoice.upcoming", object{"object": "invoice", "subscription": "sub_1", "customer": "cus_1"})},
+		{"preview without an id", "done", w.event("invoice.upcoming", object{"object": "invoice", "subscription": "sub_1", "customer": "cus_1"})},
+		{"preview of nothing", "ignored:no_id", w.event("invoice.upcoming", object{"object": "invoice", "customer": "cus_1"})},
+		{"refund without a charge", "ignored:no_id", w.event("refund.created", object{"object": "refund", "id": "re_1", "charge": nil})},
+		{"known and not kept", "ignored:not_kept", w.event("coupon.created", object{"object": "coupon", "id": "co_1"})},
 	}
 	for _, tt := range tests {
 		w.post(tt.event)

@@ -52,7 +52,8 @@ type world struct {
 	log     *logBuffer
 	t1, t2  uuid.UUID
 	events  int
-	poison  bool // the log may tell of a panic
+	told    map[string]bool // events that sent has returned
+	poison  bool            // the log may tell of a panic
 }
 
 type option func(*stripehook.Config)

@@ -23,6 +23,12 @@ const (
 	statusQuarantined = "quarantined"
 )
 
+// Where an event came from.
+const (
+	sourceWebhook = "webhook"
+	sourceSweep   = "sweep"
+)
+
 // storeDeadline bounds the storing of an event: Stripe waits for the answer, and sends the event again after a 503.
 const storeDeadline = 3 * time.Second
 
@@ -43,20 +49,20 @@ func (s *Service) Receive(ctx context.Context, signature string, body []byte) er
 		return s.quarantine(ctx, secret, body)
 	}
 	s.noteVersion(ctx, event)
-	if err := s.store(ctx, s.row(event, reason, secret, body)); err != nil {
+	if err := s.store(ctx, s.row(event, reason, sourceWebhook, secret, body)); err != nil {
 		return problem.Unavailable.Errorf("the event was not stored, send it again").Because(fmt.Errorf("event %s: %w", event.ID, err))
 	}
 	return nil
 }
 
 // row judges what becomes of an event: pending, or kept with a reason.
-func (s *Service) row(e envelope, reason string, secret int, body []byte) db.InsertStripeEventParams {
+func (s *Service) row(e envelope, reason, source string, secret int, body []byte) db.InsertStripeEventParams {
 	status, reason := s.judge(e, reason)
 	now, sum := s.now(), sha256.Sum256(body)
 	row := db.InsertStripeEventParams{
 		ID: e.ID, StripeAccount: e.Account, Livemode: e.Livemode, Type: e.Type, APIVersion: e.APIVersion,
-		ObjectKind: e.ObjectKind, ObjectID: e.ObjectID, CustomerID: e.CustomerID, EventCreated: e.Created,
-		Payload: body, Sha256: sum[:], Source: "webhook", SecretIndex: int32(secret),
+		ObjectKind: e.ObjectKind, ObjectID: e.ObjectID, RootID: looks[e.Type].rootOf(e), CustomerID: e.CustomerID, EventCreated: e.Created,
+		Payload: body, Sha256: sum[:], Source: source, SecretIndex: int32(secret),
 		Status: status, Reason: reason, ReceivedAt: now,
 	}
 	if status != statusPending {
@@ -74,13 +80,15 @@ func (s *Service) judge(e envelope, reason string) (status, why string) {
 		return statusQuarantined, reasonLivemode
 	case e.Account != "":
 		return statusIgnored, reasonConnect
+	case !known && isNotKept(e.Type):
+		return statusIgnored, reasonNotKept
 	case !known:
 		return statusIgnored, reasonUnknownType
 	case e.ObjectKind != look.kind:
 		return statusQuarantined, reasonObject
-	case look.preview:
+	case look.via != "" && look.rootOf(e) == "":
 		return statusIgnored, reasonNoID
-	case !validID(e.ObjectID):
+	case !validID(look.rootOf(e)):
 		return statusQuarantined, reasonObject
 	}
 	return statusPending, ""

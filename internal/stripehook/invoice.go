@@ -2,8 +2,10 @@ package stripehook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
@@ -20,26 +22,30 @@ const (
 
 type invoice struct {
 	common
-	Subscription      ref    `json:"subscription"`
-	Number            string `json:"number"`
-	Status            string `json:"status"`
-	BillingReason     string `json:"billing_reason"`
-	Currency          string `json:"currency"`
-	Subtotal          int64  `json:"subtotal"`
-	Total             int64  `json:"total"`
-	AmountDue         int64  `json:"amount_due"`
-	AmountPaid        int64  `json:"amount_paid"`
-	AmountRemaining   int64  `json:"amount_remaining"`
-	StartingBalance   int64  `json:"starting_balance"`
-	EndingBalance     *int64 `json:"ending_balance"`
-	AttemptCount      int64  `json:"attempt_count"`
-	PaymentIntent     ref    `json:"payment_intent"`
-	Charge            ref    `json:"charge"`
-	PaidOutOfBand     bool   `json:"paid_out_of_band"`
-	HostedInvoiceURL  string `json:"hosted_invoice_url"`
-	InvoicePDF        string `json:"invoice_pdf"`
-	PeriodStart       stamp  `json:"period_start"`
-	PeriodEnd         stamp  `json:"period_end"`
+	Subscription          ref    `json:"subscription"`
+	Number                string `json:"number"`
+	Status                string `json:"status"`
+	BillingReason         string `json:"billing_reason"`
+	Currency              string `json:"currency"`
+	Subtotal              int64  `json:"subtotal"`
+	Total                 int64  `json:"total"`
+	AmountDue             int64  `json:"amount_due"`
+	AmountPaid            int64  `json:"amount_paid"`
+	AmountRemaining       int64  `json:"amount_remaining"`
+	StartingBalance       int64  `json:"starting_balance"`
+	EndingBalance         *int64 `json:"ending_balance"`
+	AttemptCount          int64  `json:"attempt_count"`
+	PaymentIntent         ref    `json:"payment_intent"`
+	Charge                ref    `json:"charge"`
+	PaidOutOfBand         bool   `json:"paid_out_of_band"`
+	HostedInvoiceURL      string `json:"hosted_invoice_url"`
+	InvoicePDF            string `json:"invoice_pdf"`
+	PeriodStart           stamp  `json:"period_start"`
+	PeriodEnd             stamp  `json:"period_end"`
+	LastFinalizationError *struct {
+		Code string `json:"code"`
+		Type string `json:"type"`
+	} `json:"last_finalization_error"`
 	StatusTransitions struct {
 		FinalizedAt stamp `json:"finalized_at"`
 		PaidAt      stamp `json:"paid_at"`
@@ -128,6 +134,10 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 	if err := need(in.Status, in.Currency); err != nil {
 		return err
 	}
+	old, err := t.q.GetMirroredInvoice(ctx, in.ID, t.account)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read invoice: %w", err)
+	}
 	rows, err := t.q.UpsertInvoice(ctx, invoiceRow(t, in))
 	if err := moved(rows, err, "invoice"); err != nil {
 		return err
@@ -135,10 +145,21 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 	if err := t.storeLines(ctx, in); err != nil {
 		return err
 	}
+	if old.Status != in.Status {
+		err := t.audit(ctx, "invoice", in.ID, old.Status, in.Status, map[string]any{
+			"total": in.Total, "amount_paid": in.AmountPaid, "currency": in.Currency, "billing_reason": in.BillingReason,
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if in.Status != invoicePaid {
 		return nil
 	}
 	if err := t.grantInvoice(ctx, in); err != nil {
+		return err
+	}
+	if err := t.reverseInvoice(ctx, in.ID, in.Total, in.Charge.pointer()); err != nil {
 		return err
 	}
 	// Of a period that is paid now the clock may owe further months.
@@ -152,7 +173,7 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 }
 
 func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
-	return db.UpsertInvoiceParams{
+	row := db.UpsertInvoiceParams{
 		ID: in.ID, AccountID: t.account, CustomerID: string(in.Customer), SubscriptionID: in.Subscription.pointer(),
 		Number: optional(in.Number), Status: in.Status, BillingReason: in.BillingReason, Currency: in.Currency,
 		Subtotal: in.Subtotal, Total: in.Total, AmountDue: in.AmountDue, AmountPaid: in.AmountPaid,
@@ -162,6 +183,13 @@ func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
 		PeriodStart: in.PeriodStart.Time, PeriodEnd: in.PeriodEnd.Time, CreatedAt: in.Created.orElse(t.now),
 		FinalizedAt: in.StatusTransitions.FinalizedAt.Time, PaidAt: in.StatusTransitions.PaidAt.Time, Now: t.now,
 	}
+	if e := in.LastFinalizationError; e != nil {
+		row.FinalizationError = optional(e.Code)
+		if e.Code == "" {
+			row.FinalizationError = optional(e.Type)
+		}
+	}
+	return row
 }
 
 func (t *settling) storeLines(ctx context.Context, in *invoice) error {
@@ -191,8 +219,8 @@ func (t *settling) recordOutOfBand(ctx context.Context, in *invoice) error {
 	if !in.PaidOutOfBand || in.AmountPaid == 0 {
 		return nil
 	}
-	return t.payment(ctx, db.UpsertPaymentTransactionParams{
-		NaturalKey: "invoice:" + in.ID, Status: "succeeded", Amount: in.AmountPaid, Currency: in.Currency, InvoiceID: &in.ID,
+	return t.movement(ctx, db.UpsertTransactionParams{
+		Kind: "payment", NaturalKey: "invoice:" + in.ID, Status: "succeeded", Amount: in.AmountPaid, Currency: in.Currency, InvoiceID: &in.ID,
 		Description: "Paid outside Stripe", OccurredAt: in.StatusTransitions.PaidAt.orElse(in.Created.orElse(t.now)),
 	})
 }

@@ -17,6 +17,11 @@ const (
 	kindInvoice       = "invoice"
 	kindPaymentIntent = "payment_intent"
 	kindCharge        = "charge"
+	kindRefund        = "refund"
+	kindDispute       = "dispute"
+	kindSchedule      = "subscription_schedule"
+	kindPaymentMethod = "payment_method"
+	kindSetupIntent   = "setup_intent"
 	kindProduct       = "product"
 	kindPrice         = "price"
 )
@@ -56,6 +61,8 @@ var keepers = map[string]keeper{
 		gone: invoiceGone},
 	kindPaymentIntent: {owned: true, fetch: fetchPaymentIntent, store: storing(storePaymentIntent)},
 	kindCharge:        {owned: true, fetch: fetchCharge, store: storing(storeCharge)},
+	kindPaymentMethod: {owned: true, fetch: fetchPaymentMethod, store: storing(storePaymentMethod)},
+	kindSetupIntent:   {owned: true, fetch: fetchSetupIntent, store: storing(storeSetupIntent), after: afterSetupIntent},
 	kindProduct:       {fetch: fetchProduct, store: storing(checkProduct), gone: productGone},
 	kindPrice:         {fetch: fetchPrice, store: storing(checkPrice), gone: priceGone},
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/stripe/stripe-go/v76/client"
 
 	"example.com/saaskit/internal/db"
-	"example.com/saaskit/internal/postgres"
 )
 
 type paymentIntent struct {
@@ -37,45 +36,4 @@ func storePaymentIntent(ctx context.Context, t *settling, p *paymentIntent) erro
 		InvoiceID: p.Invoice.pointer(), LatestChargeID: p.LatestCharge.pointer(), CreatedAt: p.Created.orElse(t.now), Now: t.now,
 	})
 	return moved(rows, err, "payment intent")
-}
-
-type charge struct {
-	common
-	Status         string `json:"status"`
-	Amount         int64  `json:"amount"`
-	AmountCaptured int64  `json:"amount_captured"`
-	Captured       bool   `json:"captured"`
-	Currency       string `json:"currency"`
-	Description    string `json:"description"`
-	Invoice        ref    `json:"invoice"`
-}
-
-func fetchCharge(ctx context.Context, api *client.API, id string) (object, error) {
-	got, err := api.Charges.Get(id, &stripe.ChargeParams{Params: stripe.Params{Context: ctx}})
-	if err != nil {
-		return nil, err
-	}
-	c := new(charge)
-	return c, read(got.LastResponse, c)
-}
-
-// storeCharge writes the payment: what has been captured, or what is reserved until then.
-func storeCharge(ctx context.Context, t *settling, c *charge) error {
-	if err := need(c.Status, c.Currency); err != nil {
-		return err
-	}
-	amount := c.Amount
-	if c.Captured {
-		amount = c.AmountCaptured
-	}
-	return t.payment(ctx, db.UpsertPaymentTransactionParams{
-		NaturalKey: "charge:" + c.ID, Status: c.Status, Amount: amount, Currency: c.Currency, InvoiceID: c.Invoice.pointer(),
-		ChargeID: &c.ID, Description: c.Description, OccurredAt: c.Created.orElse(t.now),
-	})
-}
-
-func (t *settling) payment(ctx context.Context, row db.UpsertPaymentTransactionParams) error {
-	row.ID, row.AccountID, row.Now = postgres.NewID(), t.account, t.now
-	rows, err := t.q.UpsertPaymentTransaction(ctx, row)
-	return moved(rows, err, "payment")
 }

@@ -31,6 +31,8 @@ type session struct {
 	Subscription      ref    `json:"subscription"`
 	Invoice           ref    `json:"invoice"`
 	PaymentIntent     ref    `json:"payment_intent"`
+	SetupIntent       ref    `json:"setup_intent"`
+	AmountTotal       *int64 `json:"amount_total"`
 	InvoiceCreation   *struct {
 		Enabled bool `json:"enabled"`
 	} `json:"invoice_creation"`
@@ -79,6 +81,13 @@ func storeSession(ctx context.Context, t *settling, cs *session) error {
 	if err := need(cs.Status); err != nil {
 		return err
 	}
+	rows, err := t.q.UpsertCheckoutSession(ctx, db.UpsertCheckoutSessionParams{
+		ID: cs.ID, AccountID: t.account, Mode: cs.Mode, Status: cs.Status, PaymentStatus: cs.PaymentStatus, AmountTotal: cs.AmountTotal,
+		Currency: optional(cs.Currency), PaymentIntentID: cs.PaymentIntent.pointer(), CreatedAt: cs.Created.orElse(t.now), Now: t.now,
+	})
+	if err := moved(rows, err, "checkout session"); err != nil {
+		return err
+	}
 	if err := t.endAttempt(ctx, cs); err != nil {
 		return err
 	}
@@ -89,7 +98,10 @@ func storeSession(ctx context.Context, t *settling, cs *session) error {
 	if cs.InvoiceCreation != nil && cs.InvoiceCreation.Enabled {
 		return nil // its invoice carries the same lines, and would grant them again
 	}
-	return t.grantSession(ctx, cs)
+	if err := t.grantSession(ctx, cs); err != nil || cs.PaymentIntent == "" || cs.AmountTotal == nil {
+		return err
+	}
+	return t.reverseSession(ctx, cs.ID, *cs.AmountTotal, string(cs.PaymentIntent))
 }
 
 // endAttempt follows the session's own status, not the event's type: an event that says expired may be about a session that
@@ -115,7 +127,7 @@ func (t *settling) endAttempt(ctx context.Context, cs *session) error {
 }
 
 func (t *settling) grantSession(ctx context.Context, cs *session) error {
-	key := "session:" + cs.ID
+	key := sessionKey(cs.ID)
 	for i, line := range cs.LineItems.Data {
 		sold, ok, err := t.soldPrice(ctx, line.Price.ID, cs.Currency, cs.ID)
 		if err != nil {
@@ -125,7 +137,7 @@ func (t *settling) grantSession(ctx context.Context, cs *session) error {
 			continue
 		}
 		if i > 0 { // ours have one line; those made elsewhere may have more
-			key = "session:" + cs.ID + ":" + line.ID
+			key = sessionKey(cs.ID) + ":" + line.ID
 		}
 		if err := t.grantPack(ctx, sold, line.count(), key); err != nil {
 			return fmt.Errorf("grant session %s: %w", cs.ID, err)
@@ -143,6 +155,7 @@ func afterSession(_ context.Context, _ *db.Queries, o object) ([]root, error) {
 	var roots []root
 	for kind, id := range map[string]ref{
 		kindCustomer: cs.Customer, kindSubscription: cs.Subscription, kindInvoice: cs.Invoice, kindPaymentIntent: cs.PaymentIntent,
+		kindSetupIntent: cs.SetupIntent,
 	} {
 		if id != "" {
 			roots = append(roots, root{kind, string(id)})

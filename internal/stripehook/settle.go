@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,6 +12,7 @@ import (
 
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/outbox"
 	"example.com/saaskit/internal/postgres"
 )
 
@@ -34,10 +36,41 @@ type settling struct {
 	// standing is the account whose subscriptions have changed; nil where none have.
 	standing uuid.UUID
 	alarm    func(reason string, attrs ...any)
+	actor    audit.Actor // the event, or who else made us look
 }
 
-// actor is the event as ledger and audit log name it.
-func (t *settling) actor() audit.Actor { return audit.Stripe(t.event.ID) }
+// audit writes down that a payment's object has changed.
+func (t *settling) audit(ctx context.Context, target, id, before, after string, detail map[string]any) error {
+	entry := audit.Entry{Actor: t.actor, AccountID: &t.account, Action: target + ".update", Target: target, TargetID: id}
+	if before == "" {
+		entry.Action = target + ".create"
+	} else {
+		entry.Before = map[string]any{"status": before}
+	}
+	state := map[string]any{"status": after}
+	maps.Copy(state, detail)
+	entry.After = state
+	return audit.Record(ctx, t.q, t.now, entry)
+}
+
+// tellOperator leaves a message for the operator, once for ever, beside the alarm.
+func (t *settling) tellOperator(ctx context.Context, reason, key string, detail map[string]any) error {
+	payload := map[string]any{"reason": reason, "account": t.account, "object": key}
+	maps.Copy(payload, detail)
+	added, err := outbox.Add(ctx, t.q, t.now, outbox.Message{Kind: "operator_alarm", NaturalKey: reason + ":" + key, Payload: payload})
+	if err == nil && added {
+		t.alarm(reason, "object", key)
+	}
+	return err
+}
+
+// actorOf is the event as ledger and audit log name it; without one it is our own look at Stripe.
+func actorOf(event db.StripeEvent) audit.Actor {
+	if event.ID == "" {
+		return audit.System(event.Source)
+	}
+	return audit.Stripe(event.ID)
+}
 
 func (s *Service) queries() *db.Queries { return db.New(s.pool) }
 
@@ -108,6 +141,9 @@ func (s *Service) look(ctx context.Context, r root, event db.StripeEvent) (sight
 	if err != nil {
 		return sight{}, err
 	}
+	if whole, ok := seen.object.(interface{ has(kind, id string) bool }); ok && event.RootID == r.id && !whole.has(event.ObjectKind, event.ObjectID) {
+		return sight{}, fmt.Errorf("fetch %s: its %s %s is not listed yet", r.id, event.ObjectKind, event.ObjectID)
+	}
 	return seen, at(s.fail.AfterFetch, r.id)
 }
 
@@ -117,7 +153,7 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 	var done int64
 	var standing uuid.UUID
 	err := postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
-		t := &settling{q: q, now: s.now(), event: event, alarm: func(reason string, attrs ...any) {
+		t := &settling{q: q, now: s.now(), event: event, actor: actorOf(event), alarm: func(reason string, attrs ...any) {
 			s.alarm(ctx, reason, append(attrs, "event", event.ID)...)
 		}}
 		applied, err := q.AdvanceStripeObject(ctx, seen.seq, t.now, seen.id)
@@ -211,8 +247,8 @@ func (t *settling) lockOwner(ctx context.Context, seen sight) error {
 		return nil
 	}
 	customer := t.event.CustomerID
-	if seen.object != nil {
-		customer = seen.object.customer()
+	if seen.object != nil && (seen.object.customer() != "" || seen.kind != kindPaymentMethod) {
+		customer = seen.object.customer() // a payment method that was detached names its customer in the event alone
 	}
 	if customer == "" && seen.object != nil {
 		return &ending{statusIgnored, reasonUnowned}

@@ -5,7 +5,10 @@ import (
 	"regexp"
 	"time"
 
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/catalog/catalogtest"
+	"example.com/saaskit/internal/credit"
 	"example.com/saaskit/internal/postgres"
 	"example.com/saaskit/internal/stripeemu"
 )
@@ -182,3 +185,29 @@ var (
 	idField      = regexp.MustCompile(`"id": "[0-9a-f-]{36}", `)
 	createdField = regexp.MustCompile(`"created_at": "[^"]*", `)
 )
+
+// dispute opens a dispute of a charge, or an inquiry.
+func (w *world) dispute(charge string, inquiry bool) string {
+	w.t.Helper()
+	id, err := w.emu.Dispute(charge, stripeemu.DisputeOptions{Inquiry: inquiry})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return id
+}
+
+func (w *world) decide(dispute, outcome string) {
+	w.t.Helper()
+	if err := w.emu.DecideDispute(dispute, outcome); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// spend takes credits of T1.
+func (w *world) spend(amount int64) {
+	w.t.Helper()
+	credits := credit.New(credit.Config{Pool: w.pool, Now: w.clock.Now, Policy: account.DefaultPolicy()})
+	if _, err := credits.Consume(w.t.Context(), credit.Spending{AccountID: w.t1, Amount: amount, Actor: audit.System("test")}); err != nil {
+		w.t.Fatal(err)
+	}
+}

@@ -30,7 +30,12 @@ type subscription struct {
 	TrialStart        stamp  `json:"trial_start"`
 	TrialEnd          stamp  `json:"trial_end"`
 	LatestInvoice     ref    `json:"latest_invoice"`
-	PauseCollection   *struct {
+	Schedule          ref    `json:"schedule"`
+	PendingUpdate     *struct {
+		ExpiresAt         stamp              `json:"expires_at"`
+		SubscriptionItems []subscriptionItem `json:"subscription_items"`
+	} `json:"pending_update"`
+	PauseCollection *struct {
 		Behavior string `json:"behavior"`
 	} `json:"pause_collection"`
 	Items struct {
@@ -132,6 +137,9 @@ func storeSubscription(ctx context.Context, t *settling, s *subscription) error 
 		return err
 	}
 	t.standing = t.account
+	if err := t.announceEnd(ctx, s, old); err != nil {
+		return err
+	}
 	return t.auditSubscription(ctx, old, row)
 }
 
@@ -150,8 +158,14 @@ func (t *settling) subscriptionRow(ctx context.Context, s *subscription, old db.
 		CurrentPeriodStart: current.Start.Time, CurrentPeriodEnd: current.End.Time, AccessEnd: access.Time,
 		CancelAt: s.CancelAt.Time, CancelAtPeriodEnd: s.CancelAtPeriodEnd, CanceledAt: s.CanceledAt.Time, EndedAt: s.EndedAt.Time,
 		TrialStart: s.TrialStart.Time, TrialEnd: s.TrialEnd.Time, PastDueSince: pastDueSince(s.Status, old.PastDueSince, t.now),
-		LatestInvoiceID: s.LatestInvoice.pointer(), Livemode: s.Livemode, AccessKnown: old.AccessKnown,
+		LatestInvoiceID: s.LatestInvoice.pointer(), ScheduleID: s.Schedule.pointer(), Livemode: s.Livemode, AccessKnown: old.AccessKnown,
 		CreatedAt: s.Created.orElse(t.now), Now: t.now,
+	}
+	if s.PendingUpdate != nil {
+		row.PendingExpiresAt = s.PendingUpdate.ExpiresAt.Time
+		for _, item := range s.PendingUpdate.SubscriptionItems {
+			row.PendingPriceID = optional(item.Price.ID)
+		}
 	}
 	if s.PauseCollection != nil {
 		row.PauseBehavior = &s.PauseCollection.Behavior
@@ -227,7 +241,7 @@ func (t *settling) auditSubscription(ctx context.Context, old db.Subscription, r
 		return nil
 	}
 	entry := audit.Entry{
-		Actor: t.actor(), AccountID: &t.account, Action: "subscription.update", Target: "subscription", TargetID: row.ID, After: is,
+		Actor: t.actor, AccountID: &t.account, Action: "subscription.update", Target: "subscription", TargetID: row.ID, After: is,
 	}
 	if old.ID == "" {
 		entry.Action = "subscription.create"
@@ -257,6 +271,42 @@ func subscriptionGone(ctx context.Context, t *settling, id string) error {
 		s.EndedAt.Time = &ended
 	}
 	return storeSubscription(ctx, t, s)
+}
+
+// renewalUpcoming announces the next charge, once for each period. The event's object is a preview without an id; what is still
+// to come is judged by the subscription.
+func renewalUpcoming(ctx context.Context, t *settling) error {
+	s, err := t.q.GetMirroredSubscription(ctx, t.event.RootID, t.account)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read subscription: %w", err)
+	}
+	if gives, _ := gives(s.Status); !gives || s.CurrentPeriodEnd == nil || s.CancelAtPeriodEnd || s.CancelAt != nil {
+		return nil
+	}
+	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "renewal_upcoming", NaturalKey: fmt.Sprintf("renewal_upcoming:%s:%d", s.ID, s.CurrentPeriodEnd.Unix()),
+		Payload: map[string]any{"subscription": s.ID, "renews_at": s.CurrentPeriodEnd},
+	})
+	return err
+}
+
+// announceEnd tells the customer, once for each end, that the subscription will end.
+func (t *settling) announceEnd(ctx context.Context, s *subscription, old db.Subscription) error {
+	end := s.CancelAt.Time
+	if current, _ := s.spans(); end == nil && s.CancelAtPeriodEnd {
+		end = current.End.Time
+	}
+	if end == nil || s.EndedAt.Time != nil || old.CancelAtPeriodEnd || old.CancelAt != nil {
+		return nil
+	}
+	_, err := outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "cancellation_scheduled", NaturalKey: fmt.Sprintf("cancellation_scheduled:%s:%d", s.ID, end.Unix()),
+		Payload: map[string]any{"subscription": s.ID, "ends_at": end},
+	})
+	return err
 }
 
 // trialWillEnd announces the end of a trial, unless it is over by now.

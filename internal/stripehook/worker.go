@@ -94,7 +94,7 @@ func (s *Service) attempt(ctx context.Context, event db.StripeEvent) (err error)
 	if err := s.awaitOwner(ctx, event); err != nil {
 		return err
 	}
-	return s.settle(ctx, root{l.kind, event.ObjectID}, event, true)
+	return s.settle(ctx, root{l.rootKind(), event.RootID}, event, true)
 }
 
 // conclude turns the error of an attempt into what River and the event's row have to know.

@@ -111,6 +111,8 @@ const (
 	CreditTransactionKindConsume CreditTransactionKind = "consume"
 	CreditTransactionKindExpire  CreditTransactionKind = "expire"
 	CreditTransactionKindGrant   CreditTransactionKind = "grant"
+	CreditTransactionKindRestore CreditTransactionKind = "restore"
+	CreditTransactionKindRevoke  CreditTransactionKind = "revoke"
 )
 
 // Valid indicates whether the value is a known member of the CreditTransactionKind enum.
@@ -121,6 +123,10 @@ func (e CreditTransactionKind) Valid() bool {
 	case CreditTransactionKindExpire:
 		return true
 	case CreditTransactionKindGrant:
+		return true
+	case CreditTransactionKindRestore:
+		return true
+	case CreditTransactionKindRevoke:
 		return true
 	default:
 		return false
@@ -564,17 +570,19 @@ type CreditPackList struct {
 // CreditTransaction defines model for CreditTransaction.
 type CreditTransaction struct {
 	// Amount Negative where credits went.
-	Amount       int64                 `json:"amount"`
-	BalanceAfter int64                 `json:"balance_after"`
-	CreatedAt    time.Time             `json:"created_at"`
-	Description  *string               `json:"description,omitempty"`
-	EffectiveAt  time.Time             `json:"effective_at"`
-	ID           openapi_types.UUID    `json:"id"`
-	Kind         CreditTransactionKind `json:"kind"`
-	Reference    *string               `json:"reference,omitempty"`
+	Amount       int64              `json:"amount"`
+	BalanceAfter int64              `json:"balance_after"`
+	CreatedAt    time.Time          `json:"created_at"`
+	Description  *string            `json:"description,omitempty"`
+	EffectiveAt  time.Time          `json:"effective_at"`
+	ID           openapi_types.UUID `json:"id"`
+
+	// Kind `revoke` is what a refund or dispute took back, `restore` what it returned.
+	Kind      CreditTransactionKind `json:"kind"`
+	Reference *string               `json:"reference,omitempty"`
 }
 
-// CreditTransactionKind defines model for CreditTransaction.Kind.
+// CreditTransactionKind `revoke` is what a refund or dispute took back, `restore` what it returned.
 type CreditTransactionKind string
 
 // CreditTransactionList defines model for CreditTransactionList.
@@ -922,13 +930,16 @@ type TierPrice struct {
 // Transaction defines model for Transaction.
 type Transaction struct {
 	// Amount An amount in the currency's minor unit, as Stripe counts it.
-	Amount      Money              `json:"amount"`
-	ChargeID    *string            `json:"charge_id,omitempty"`
-	Description *string            `json:"description,omitempty"`
-	ID          openapi_types.UUID `json:"id"`
-	InvoiceID   *string            `json:"invoice_id,omitempty"`
-	Kind        TransactionKind    `json:"kind"`
-	OccurredAt  time.Time          `json:"occurred_at"`
+	Amount      Money   `json:"amount"`
+	ChargeID    *string `json:"charge_id,omitempty"`
+	Description *string `json:"description,omitempty"`
+
+	// Fee What the bank charged for a dispute, in the same currency.
+	Fee        *int64             `json:"fee,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	InvoiceID  *string            `json:"invoice_id,omitempty"`
+	Kind       TransactionKind    `json:"kind"`
+	OccurredAt time.Time          `json:"occurred_at"`
 
 	// Status Example: succeeded
 	Status string `json:"status"`

@@ -139,8 +139,8 @@ WHERE a.id = ANY (@account_ids::uuid[])
 ORDER BY a.id;
 
 -- name: ListAllowanceItems :many
--- ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid,
--- with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
+-- ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid and
+-- whose money has not all gone back, with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
 SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end, p.tier_id
 FROM (
     SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
@@ -152,12 +152,51 @@ FROM (
 WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
     SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
     WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
-        AND v.status = 'paid'
+        AND v.status = 'paid' AND (v.total <= 0 OR v.total > (
+            SELECT coalesce(sum(back.amount), 0) FROM (
+                SELECT r.amount FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+                WHERE c.invoice_id = v.id AND c.account_id = v.account_id AND r.status = 'succeeded'
+                UNION ALL
+                SELECT d.withdrawn FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+                WHERE c.invoice_id = v.id AND c.account_id = v.account_id
+            ) back
+        ))
 )
 ORDER BY i.account_id, i.id;
 
 -- name: SetNextAllowance :exec
 UPDATE credit_accounts SET next_allowance_at = sqlc.narg(next_allowance_at) WHERE account_id = @account_id;
+
+-- name: ListCreditLotsOfPayment :many
+-- ListCreditLotsOfPayment lists the lots that a payment has bought, also those with nothing left.
+SELECT id, granted, remaining, expires_at FROM credit_lots
+WHERE account_id = @account_id
+    AND (natural_key = ANY (@natural_keys::text[]) OR EXISTS (SELECT FROM unnest(@prefixes::text[]) AS prefix WHERE starts_with(natural_key, prefix)))
+ORDER BY created_at, id;
+
+-- name: ListCreditClawbacks :many
+SELECT cause, claimed, taken FROM credit_clawbacks WHERE account_id = @account_id AND lot_id = @lot_id ORDER BY cause;
+
+-- name: SetCreditClawback :exec
+INSERT INTO credit_clawbacks (account_id, lot_id, cause, claimed, taken, updated_at)
+VALUES (@account_id, @lot_id, @cause, @claimed, @taken, @now::timestamptz)
+ON CONFLICT (account_id, lot_id, cause) DO UPDATE SET claimed = EXCLUDED.claimed, taken = EXCLUDED.taken, updated_at = EXCLUDED.updated_at;
+
+-- name: FindBrokenCreditClawbacks :many
+-- FindBrokenCreditClawbacks finds lots of which refunds and disputes have not taken what their entries say.
+SELECT l.account_id, l.id, coalesce(c.taken, 0)::bigint AS taken, coalesce(p.taken, 0)::bigint AS entries
+FROM credit_lots l
+LEFT JOIN (SELECT account_id, lot_id, sum(taken) AS taken FROM credit_clawbacks GROUP BY account_id, lot_id) c
+    ON c.account_id = l.account_id AND c.lot_id = l.id
+LEFT JOIN (
+    SELECT x.account_id, x.lot_id, -sum(x.amount) AS taken
+    FROM credit_entry_lots x JOIN credit_entries e ON e.account_id = x.account_id AND e.seq = x.seq
+    WHERE e.kind IN ('revoke', 'restore')
+    GROUP BY x.account_id, x.lot_id
+) p ON p.account_id = l.account_id AND p.lot_id = l.id
+WHERE coalesce(c.taken, 0) <> coalesce(p.taken, 0)
+ORDER BY l.account_id, l.id
+LIMIT @max_rows;
 
 -- name: CountCredits :one
 -- CountCredits counts for all accounts: it is what the proof of the ledger has looked at.
@@ -217,7 +256,7 @@ FROM credit_entries e
 LEFT JOIN (
     SELECT account_id, seq, sum(amount) AS total FROM credit_entry_lots GROUP BY account_id, seq
 ) p ON p.account_id = e.account_id AND p.seq = e.seq
-WHERE e.amount <> coalesce(p.total, 0) OR (e.kind = 'grant') <> (e.amount > 0)
+WHERE e.amount <> coalesce(p.total, 0) OR (e.kind IN ('grant', 'restore')) <> (e.amount > 0)
 ORDER BY e.account_id, e.seq
 LIMIT @max_rows;
 

@@ -9,9 +9,9 @@ SELECT set_config('statement_timeout', @milliseconds::text, true);
 -- InsertStripeEvent stores an event, or counts one more delivery of it: delivery_count is 1 for a new row. The row stays
 -- locked, so that deliveries of one event that arrive together see each other's job. The bytes of the first delivery are
 -- kept: endpoints of different versions send the same event in different shapes.
-INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created,
+INSERT INTO stripe_events (id, stripe_account, livemode, type, api_version, object_kind, object_id, root_id, customer_id, event_created,
     payload, sha256, source, secret_index, status, reason, received_at, done_at)
-VALUES (@id, @stripe_account, @livemode, @type, @api_version, @object_kind, @object_id, @customer_id, @event_created,
+VALUES (@id, @stripe_account, @livemode, @type, @api_version, @object_kind, @object_id, @root_id, @customer_id, @event_created,
     @payload, @sha256, @source, @secret_index, @status, @reason, @received_at, @done_at)
 ON CONFLICT (id) DO UPDATE SET delivery_count = stripe_events.delivery_count + 1
 RETURNING status, delivery_count;
@@ -52,7 +52,7 @@ UPDATE stripe_events SET parks = parks + 1, last_error = @reason WHERE id = @id 
 -- ListPendingStripeEvents returns the events that a look at the object covers. It must run before the look takes its
 -- sequence: only what was committed by then is known to be in the answer of every later sequence, too.
 SELECT id FROM stripe_events
-WHERE object_id = @object_id AND status = 'pending' AND type = ANY (@types::text[])
+WHERE root_id = @root_id AND status = 'pending' AND type = ANY (@types::text[])
 ORDER BY id;
 
 -- name: CoverStripeEvents :execrows
@@ -169,11 +169,13 @@ SELECT EXISTS (SELECT 1 FROM stripe_objects WHERE id = @id AND applied_seq > 0);
 -- not give is unknown and leaves the last one that is known.
 INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
     current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at)
+    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
+    livemode, access_known, created_at, updated_at)
 VALUES (@id, @account_id, @customer_id, @status, @tier_id, @price_id, @interval, @currency, @quantity,
     @current_period_start, @current_period_end, @access_end, @cancel_at, @cancel_at_period_end, @canceled_at, @ended_at,
     @trial_start, @trial_end, @past_due_since, sqlc.narg(pause_behavior)::text,
-    CASE WHEN sqlc.narg(pause_behavior)::text IS NOT NULL THEN @now::timestamptz END, @latest_invoice_id, @livemode, @access_known, @created_at, @now::timestamptz)
+    CASE WHEN sqlc.narg(pause_behavior)::text IS NOT NULL THEN @now::timestamptz END, @latest_invoice_id, @schedule_id,
+    @pending_price_id, @pending_expires_at, @livemode, @access_known, @created_at, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -184,7 +186,8 @@ ON CONFLICT (id) DO UPDATE SET
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
     paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
+    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
 WHERE subscriptions.account_id = EXCLUDED.account_id;
 
 -- name: DeleteOtherSubscriptionItems :exec
@@ -203,10 +206,10 @@ WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscrip
 -- UpsertInvoice changes no row where the invoice is another account's: it never moves.
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
     amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-    paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
 VALUES (@id, @account_id, @customer_id, @subscription_id, @number, @status, @billing_reason, @currency, @subtotal, @total,
     @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
-    @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @period_start, @period_end, @created_at, @finalized_at, @paid_at, @now::timestamptz)
+    @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @finalization_error, @period_start, @period_end, @created_at, @finalized_at, @paid_at, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -250,14 +253,104 @@ ON CONFLICT (id) DO UPDATE SET
     invoice_id = EXCLUDED.invoice_id, latest_charge_id = EXCLUDED.latest_charge_id, updated_at = EXCLUDED.updated_at
 WHERE payment_intents.account_id = EXCLUDED.account_id;
 
--- name: UpsertPaymentTransaction :execrows
--- UpsertPaymentTransaction changes no row where the payment is another account's: it never moves.
-INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, currency, invoice_id, charge_id, description, occurred_at, updated_at)
-VALUES (@id, @account_id, 'payment', @natural_key, @status, @amount, @currency, @invoice_id, @charge_id, @description, @occurred_at, @now::timestamptz)
+-- name: UpsertTransaction :execrows
+-- UpsertTransaction changes no row where the movement is another account's: it never moves.
+INSERT INTO transactions (id, account_id, kind, natural_key, status, amount, fee, currency, invoice_id, charge_id, description, occurred_at, updated_at)
+VALUES (@id, @account_id, @kind, @natural_key, @status, @amount, @fee, @currency, @invoice_id, @charge_id, @description, @occurred_at, @now::timestamptz)
 ON CONFLICT (natural_key) DO UPDATE SET
-    status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
+    status = EXCLUDED.status, amount = EXCLUDED.amount, fee = EXCLUDED.fee, currency = EXCLUDED.currency, invoice_id = EXCLUDED.invoice_id,
     charge_id = EXCLUDED.charge_id, description = EXCLUDED.description, occurred_at = EXCLUDED.occurred_at, updated_at = EXCLUDED.updated_at
 WHERE transactions.account_id = EXCLUDED.account_id;
+
+-- name: UpsertCharge :execrows
+-- UpsertCharge changes no row where the charge is another account's: it never moves.
+INSERT INTO charges (id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at)
+VALUES (@id, @account_id, @customer_id, @payment_intent_id, @invoice_id, @status, @amount, @amount_refunded, @currency, @disputed, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, payment_intent_id = EXCLUDED.payment_intent_id, invoice_id = EXCLUDED.invoice_id,
+    status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
+    disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
+WHERE charges.account_id = EXCLUDED.account_id;
+
+-- name: GetRefundStatus :one
+SELECT status FROM refunds WHERE id = @id AND account_id = @account_id;
+
+-- name: UpsertRefund :execrows
+-- UpsertRefund changes no row where the refund is another account's: it never moves.
+INSERT INTO refunds (id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at)
+VALUES (@id, @account_id, @charge_id, @status, @amount, @currency, @reason, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, currency = EXCLUDED.currency,
+    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE refunds.account_id = EXCLUDED.account_id;
+
+-- name: GetDisputeState :one
+SELECT status, withdrawn FROM disputes WHERE id = @id AND account_id = @account_id;
+
+-- name: UpsertDispute :execrows
+-- UpsertDispute changes no row where the dispute is another account's: it never moves.
+INSERT INTO disputes (id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at)
+VALUES (@id, @account_id, @charge_id, @status, @amount, @withdrawn, @currency, @reason, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    charge_id = EXCLUDED.charge_id, status = EXCLUDED.status, amount = EXCLUDED.amount, withdrawn = EXCLUDED.withdrawn,
+    currency = EXCLUDED.currency, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE disputes.account_id = EXCLUDED.account_id;
+
+-- name: FlagLostDispute :exec
+-- FlagLostDispute keeps the first time.
+UPDATE stripe_customers SET dispute_lost_at = COALESCE(dispute_lost_at, @now::timestamptz), updated_at = @now::timestamptz
+WHERE stripe_id = @stripe_id::text AND account_id = @account_id;
+
+-- name: UpsertCheckoutSession :execrows
+-- UpsertCheckoutSession changes no row where the session is another account's: it never moves.
+INSERT INTO checkout_sessions (id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at)
+VALUES (@id, @account_id, @mode, @status, @payment_status, @amount_total, @currency, @payment_intent_id, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    mode = EXCLUDED.mode, status = EXCLUDED.status, payment_status = EXCLUDED.payment_status, amount_total = EXCLUDED.amount_total,
+    currency = EXCLUDED.currency, payment_intent_id = EXCLUDED.payment_intent_id, updated_at = EXCLUDED.updated_at
+WHERE checkout_sessions.account_id = EXCLUDED.account_id;
+
+-- name: FindInvoiceOfCharge :one
+-- FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
+SELECT * FROM invoices
+WHERE account_id = @account_id AND (id = sqlc.narg(invoice_id)::text OR charge_id = @charge_id::text)
+ORDER BY id
+LIMIT 1;
+
+-- name: FindSessionOfPayment :one
+SELECT * FROM checkout_sessions
+WHERE account_id = @account_id AND payment_intent_id = @payment_intent_id::text
+ORDER BY id
+LIMIT 1;
+
+-- name: ListInvoiceLinesPaid :many
+-- ListInvoiceLinesPaid lists what the invoice's money was paid for. Lines without an amount have no part in it.
+SELECT * FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND amount > 0
+ORDER BY id;
+
+-- name: ListReversals :many
+-- ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
+-- cause that has ended is listed with nothing, so that it is given back.
+SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
+FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
+WHERE r.account_id = @account_id
+    AND (c.id = sqlc.narg(charge_id)::text OR c.invoice_id = sqlc.narg(invoice_id)::text OR c.payment_intent_id = sqlc.narg(payment_intent_id)::text)
+UNION ALL
+SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
+FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
+WHERE d.account_id = @account_id
+    AND (c.id = sqlc.narg(charge_id)::text OR c.invoice_id = sqlc.narg(invoice_id)::text OR c.payment_intent_id = sqlc.narg(payment_intent_id)::text)
+ORDER BY created_at, cause DESC;
+
+-- name: UpsertPaymentMethod :execrows
+-- UpsertPaymentMethod changes no row where the payment method is another account's: it never moves.
+INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
+VALUES (@id, @account_id, @customer_id, @type, @brand, @last4, @exp_month, @exp_year, @created_at, @now::timestamptz, @detached_at)
+ON CONFLICT (id) DO UPDATE SET
+    customer_id = EXCLUDED.customer_id, type = EXCLUDED.type, brand = EXCLUDED.brand, last4 = EXCLUDED.last4, exp_month = EXCLUDED.exp_month,
+    exp_year = EXCLUDED.exp_year, updated_at = EXCLUDED.updated_at,
+    detached_at = CASE WHEN EXCLUDED.detached_at IS NOT NULL THEN COALESCE(payment_methods.detached_at, EXCLUDED.detached_at) END
+WHERE payment_methods.account_id = EXCLUDED.account_id;
 
 -- name: LinkSessionAttempt :execrows
 -- LinkSessionAttempt gives the session to the attempt that made it: our process may have died between Stripe's answer and

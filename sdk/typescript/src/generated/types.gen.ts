@@ -504,6 +504,10 @@ export type Transaction = {
     kind: 'payment' | 'refund' | 'dispute';
     status: string;
     amount: Money;
+    /**
+     * What the bank charged for a dispute, in the same currency.
+     */
+    fee?: number;
     invoice_id?: string;
     charge_id?: string;
     description?: string;
@@ -539,7 +543,10 @@ export type CreditTransactionList = {
 
 export type CreditTransaction = {
     id: string;
-    kind: 'grant' | 'consume' | 'expire';
+    /**
+     * `revoke` is what a refund or dispute took back, `restore` what it returned.
+     */
+    kind: 'grant' | 'consume' | 'expire' | 'revoke' | 'restore';
     /**
      * Negative where credits went.
      */

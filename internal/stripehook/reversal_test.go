@@ -1,0 +1,244 @@
+package stripehook_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stripe/stripe-go/v76"
+
+	"example.com/saaskit/internal/catalog/catalogtest"
+	"example.com/saaskit/internal/credit"
+)
+
+// shuffled delivers the events in a random order, some of them twice, and works until none is pending.
+func (w *world) shuffled(events ...object) {
+	w.t.Helper()
+	seed := rand.Uint64()
+	w.t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for range len(events) / 2 {
+		events = append(events, events[r.IntN(len(events))])
+	}
+	r.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+	for _, event := range events {
+		w.post(event)
+		if r.IntN(2) == 0 {
+			w.drain()
+		}
+	}
+	w.drain()
+}
+
+// sent are the events that Stripe has made since the last call, oldest first.
+func (w *world) sent() []object {
+	var events []object
+	all := w.emu.Objects("event")
+	for i := len(all) - 1; i >= 0; i-- {
+		if id := all[i]["id"].(string); !w.told[id] {
+			if w.told == nil {
+				w.told = map[string]bool{}
+			}
+			w.told[id] = true
+			events = append(events, all[i])
+		}
+	}
+	return events
+}
+
+func (w *world) refund(charge string, amount int64) string {
+	w.t.Helper()
+	r, err := w.api.Refunds.New(&stripe.RefundParams{Charge: stripe.String(charge), Amount: stripe.Int64(amount)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r.ID
+}
+
+// proven wants the ledger to add up.
+func (w *world) proven() {
+	w.t.Helper()
+	report, err := credit.Verify(w.t.Context(), w.pool, func(v credit.Violation) { w.t.Error(v) })
+	if err != nil || report.Violations > 0 {
+		w.t.Errorf("ledger: %+v, %v", report, err)
+	}
+}
+
+// paid has the signup settled, with its ten credits.
+func (w *world) paid() {
+	w.t.Helper()
+	w.signup()
+	w.settled(w.about("checkout.session.completed", "cs_1"), w.about("charge.succeeded", "ch_in_1"))
+	w.want("10", `SELECT balance FROM credit_accounts`)
+}
+
+func TestC86PartialPartialRest(t *testing.T) {
+	t.Parallel()
+	for _, spent := range []int64{0, 6} {
+		w := newWorld(t)
+		w.paid()
+		if spent > 0 {
+			w.spend(spent)
+		}
+		for _, amount := range []int64{300, 300, 400} {
+			re := w.refund("ch_in_1", amount)
+			w.shuffled(append(w.sent(), w.about("refund.created", re), w.about("refund.updated", re), w.about("charge.refund.updated", re))...)
+		}
+		w.want("3 -1000", `SELECT count(*) || ' ' || sum(amount) FROM transactions WHERE kind = 'refund' AND status = 'succeeded'`)
+		w.want("0", `SELECT balance FROM credit_accounts`)
+		w.want(fmt.Sprintf("10 %d", 10-spent), `SELECT sum(claimed) || ' ' || sum(taken) FROM credit_clawbacks`)
+		w.want("3", `SELECT count(*) FROM audit_log WHERE action = 'refund.create'`)
+		w.proven()
+	}
+}
+
+// Each part takes its share, rounded down on the sum.
+func TestC86Shares(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	for i, want := range []string{"7", "4", "0"} {
+		w.refund("ch_in_1", []int64{300, 299, 401}[i])
+		w.settled(w.sent()...)
+		if i == 1 {
+			want = "5" // 5.99 of 10 are 5
+		}
+		w.want(want, `SELECT balance FROM credit_accounts`)
+	}
+	w.proven()
+}
+
+// The refund is known before the invoice that it belongs to.
+func TestC86RefundBeforeTheGrant(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signup()
+	w.refund("ch_in_1", 500)
+	w.settled(w.about("charge.refunded", "ch_in_1"))
+	w.want("0", `SELECT count(*) FROM credit_lots`)
+	w.settled(w.about("invoice.paid", "in_1"))
+	w.want("5", `SELECT balance FROM credit_accounts`)
+	w.proven()
+}
+
+// A refund that fails gives back what it took, and no more.
+func TestC86FailedRefundRestores(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	w.spend(4)
+	re := w.refund("ch_in_1", 1000)
+	w.settled(w.sent()...)
+	w.want("0", `SELECT balance FROM credit_accounts`)
+	if err := w.emu.FailRefund(re); err != nil {
+		t.Fatal(err)
+	}
+	w.shuffled(append(w.sent(), w.about("refund.failed", re))...)
+	w.want("6", `SELECT balance FROM credit_accounts`)
+	w.want("0 0", `SELECT sum(claimed) || ' ' || sum(taken) FROM credit_clawbacks`)
+	w.want("failed", `SELECT status FROM transactions WHERE kind = 'refund'`)
+	if w.alarms("refund_failed") != 1 {
+		t.Error("no alarm")
+	}
+	w.proven()
+}
+
+// What was bought by a single payment goes back with it.
+func TestC86Pack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	pack := w.price(catalogtest.PricePack, "", 500, "usd")
+	w.intent("pi_1", object{"latest_charge": "ch_1", "amount": 500})
+	w.charge("ch_1", object{"payment_intent": "pi_1", "amount": 500, "amount_captured": 500})
+	w.attempt("cs_pack", "credit_pack")
+	w.session("cs_pack", object{"mode": "payment", "payment_intent": "pi_1", "amount_total": 500, "line_items": w.sessionLines(pack, 1)})
+	w.settled(w.about("checkout.session.completed", "cs_pack"), w.about("charge.succeeded", "ch_1"))
+	w.want("50", `SELECT balance FROM credit_accounts`)
+	w.refund("ch_1", 250)
+	w.shuffled(w.sent()...)
+	w.want("25", `SELECT balance FROM credit_accounts`)
+	w.proven()
+}
+
+func TestC87Inquiry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	dp := w.dispute("ch_in_1", true)
+	w.settled(w.sent()...)
+	if w.alarms("dispute") != 1 {
+		t.Error("no alarm")
+	}
+	w.decide(dp, "warning_closed")
+	w.settled(w.sent()...)
+	w.want("10", `SELECT balance FROM credit_accounts`)
+	w.want("warning_closed 0", `SELECT status || ' ' || withdrawn FROM disputes`)
+	w.want("0", `SELECT count(*) FROM transactions WHERE kind = 'dispute'`)
+	w.want("0", `SELECT count(*) FROM credit_clawbacks WHERE claimed > 0`)
+}
+
+func TestC88DisputeLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	w.spend(3)
+	w.decide(w.dispute("ch_in_1", false), "lost")
+	w.shuffled(w.sent()...)
+	w.want("1 -1000 1500 lost", `SELECT concat_ws(' ', count(*), sum(amount), sum(fee), max(status)) FROM transactions WHERE kind = 'dispute'`)
+	w.want("0", `SELECT balance FROM credit_accounts`)
+	w.want("10 7", `SELECT claimed || ' ' || taken FROM credit_clawbacks`)
+	w.want("true", `SELECT dispute_lost_at IS NOT NULL FROM stripe_customers WHERE stripe_id = 'cus_1'`)
+	w.want("1", `SELECT count(*) FROM outbox WHERE kind = 'operator_alarm' AND payload->>'reason' = 'dispute'`)
+	w.want("true", `SELECT count(*) > 0 FROM audit_log WHERE target_kind = 'dispute' AND account_id = $1`, w.t1)
+	if w.alarms("credit_shortfall") != 1 {
+		t.Error("the shortfall was not told once")
+	}
+	w.proven()
+}
+
+func TestC89DisputeWon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	w.spend(3)
+	dp := w.dispute("ch_in_1", false)
+	w.settled(w.sent()...)
+	w.want("0", `SELECT balance FROM credit_accounts`)
+	w.decide(dp, "won")
+	w.shuffled(w.sent()...)
+	w.want("2 0 0", `SELECT concat_ws(' ', count(*), sum(amount), sum(fee)) FROM transactions WHERE kind = 'dispute'`)
+	w.want("7", `SELECT balance FROM credit_accounts`) // exactly what this dispute took
+	w.want("won 0", `SELECT status || ' ' || withdrawn FROM disputes`)
+	w.want("true", `SELECT dispute_lost_at IS NULL FROM stripe_customers WHERE stripe_id = 'cus_1'`)
+	w.proven()
+}
+
+// Won before anybody has looked: money went and came back, and no credit moved.
+func TestC89WonInOneLook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	w.decide(w.dispute("ch_in_1", false), "won")
+	w.shuffled(w.sent()...)
+	w.want("2 0", `SELECT count(*) || ' ' || sum(amount) FROM transactions WHERE kind = 'dispute'`)
+	w.want("10", `SELECT balance FROM credit_accounts`)
+	w.want("1", `SELECT count(*) FROM credit_entries`)
+}
+
+func TestC90RefundAndDispute(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	w.refund("ch_in_1", 1000)
+	w.settled(w.sent()...)
+	dp := w.dispute("ch_in_1", false)
+	w.shuffled(w.sent()...)
+	w.want("0", `SELECT balance FROM credit_accounts`)
+	w.want("10 10", `SELECT sum(claimed) || ' ' || sum(taken) FROM credit_clawbacks`) // once, not twice
+	w.want("1", `SELECT count(*) FROM credit_entries WHERE kind = 'revoke'`)
+	w.decide(dp, "won")
+	w.shuffled(w.sent()...)
+	w.want("0", `SELECT balance FROM credit_accounts`) // the refund stands
+	w.proven()
+}
