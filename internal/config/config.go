@@ -45,6 +45,10 @@ type Config struct {
 	StripeWebhookSecrets []Secret
 	PastDueGrace         time.Duration
 
+	SMTPURL       Secret
+	MailFrom      string
+	MailTemplates string
+
 	CORSOrigins     []string
 	RedirectOrigins []string
 	TrustedProxies  []string
@@ -88,6 +92,10 @@ func Load(getenv func(string) string) (Config, error) {
 		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
 		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
 
+		SMTPURL:       r.secret("SMTP_URL", "mail server, smtp://user:password@host:port (STARTTLS where offered) or smtps://…; left out: what would be mailed is logged"),
+		MailFrom:      r.text("MAIL_FROM", "", "sender of mails: Example <billing@example.com>"),
+		MailTemplates: r.text("MAIL_TEMPLATES", "", "directory whose files replace the texts of mails: receipt.txt and so on"),
+
 		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
 		RedirectOrigins: r.origins("REDIRECT_ORIGINS", "origins that success_url, cancel_url and redirect_to may have, by comma"),
 		TrustedProxies:  r.networks("TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, by comma"),
@@ -117,6 +125,7 @@ func (c Config) Live() bool { return strings.Contains(c.StripeAPIKey.Reveal(), "
 func (c Config) refuseUnsafe(r *reader) {
 	c.refuseUnsafeStripe(r)
 	c.refuseUnsafeSupabase(r)
+	c.refuseHalfMail(r)
 	if !c.DevMode {
 		for _, list := range [][]string{c.CORSOrigins, c.RedirectOrigins} {
 			for _, origin := range list {
@@ -171,6 +180,18 @@ func (c Config) refuseUnsafeSupabase(r *reader) {
 	}
 	if known := "super-secret-jwt-token-with-at-least-32-characters-long"; secret == known && !c.DevMode {
 		r.fail("SUPABASE_JWT_SECRET", "is the default that everybody knows")
+	}
+}
+
+func (c Config) refuseHalfMail(r *reader) {
+	if c.SMTPURL == "" {
+		return
+	}
+	if !hasAnyPrefix(c.SMTPURL.Reveal(), "smtp://", "smtps://") {
+		r.fail("SMTP_URL", "does not begin with smtp:// or smtps://")
+	}
+	if c.MailFrom == "" {
+		r.fail("MAIL_FROM", "is required with SMTP_URL")
 	}
 }
 
