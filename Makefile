@@ -79,6 +79,7 @@ vet-sql: devdb $(TOOLS)/sqlc ## prepare every query on a migrated database
 .PHONY: psql
 psql: ## open psql on the database of `make dev`
 	@test -f .saaskit/dev.env || { echo "Run 'make dev' first."; exit 1; }
+	@command -v psql > /dev/null || { echo "psql is not installed: apt-get install postgresql-client, or brew install libpq"; exit 1; }
 	@. .saaskit/dev.env && exec psql "$$DATABASE_URL"
 
 .PHONY: reset

@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/api": nil, "internal/db": nil, "internal/problem": nil, "internal/config": nil, "internal/origin": {"internal/problem"},
 	"internal/page":        {"internal/problem"},
 	"internal/postgres":    {"internal/db", "sql"},
-	"internal/audit":       {"internal/db", "internal/postgres", "internal/problem"},
+	"internal/audit":       {"internal/db", "internal/page", "internal/postgres", "internal/problem"},
 	"internal/outbox":      {"internal/db", "internal/postgres", "internal/problem"},
 	"internal/idempotency": {"internal/db", "internal/postgres", "internal/problem"},
 	"internal/cache":       {"internal/config", "internal/problem"},
@@ -181,6 +181,11 @@ var forAllAccounts = map[string]string{
 	"PostponeOutbox":         "after a query that leased the row",
 	"GiveUpOutbox":           "after a query that leased the row",
 	"IsStripeCustomerKnown":  "asks whose a customer is",
+
+	"ListKnownStripeCustomers": "asks which customers are ours",
+	"ListMirroredStates":       "compares Stripe's lists, which are of all accounts",
+	"ListRootsToReconcile":     "a job for all",
+	"ListAuditLog":             "the operator's view of all accounts; names one where it is asked for",
 }
 
 var (

@@ -19,6 +19,9 @@ const usage = `usage: saaskit <command> [arguments]
   keys create|list|revoke      service keys
   events types                 list the event types to register at Stripe
   doctor ledger                prove every balance from its entries
+  events list|show|replay      Stripe's events as they came in, and working on them again
+  events sweep|reconcile       take in what no delivery has brought; look again at what may differ (-dry-run)
+  stripe setup|doctor          make the webhook endpoint at Stripe, find what is wrong with it
   config [-markdown]           show the effective settings
   version                      show the version
 
@@ -52,7 +55,7 @@ func main() {
 
 func run(ctx context.Context, p process, args []string) error {
 	commands := map[string]command{
-		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "events": runEvents, "doctor": runDoctor,
+		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "doctor": runDoctor, "events": runEvents, "stripe": runStripe,
 		"config": runConfig, "version": runVersion,
 	}
 	if len(args) == 0 {

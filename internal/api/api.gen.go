@@ -178,6 +178,24 @@ func (e LogOutRequestScope) Valid() bool {
 	}
 }
 
+// Defines values for PaymentDueTodo.
+const (
+	PaymentDueTodoConfirmPayment      PaymentDueTodo = "confirm_payment"
+	PaymentDueTodoUpdatePaymentMethod PaymentDueTodo = "update_payment_method"
+)
+
+// Valid indicates whether the value is a known member of the PaymentDueTodo enum.
+func (e PaymentDueTodo) Valid() bool {
+	switch e {
+	case PaymentDueTodoConfirmPayment:
+		return true
+	case PaymentDueTodoUpdatePaymentMethod:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PrincipalKind.
 const (
 	PrincipalKindAPIKey  PrincipalKind = "api_key"
@@ -238,6 +256,93 @@ func (e Scope) Valid() bool {
 	case ScopeUsageRead:
 		return true
 	case ScopeUsageWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventSource.
+const (
+	StripeEventSourceReplay  StripeEventSource = "replay"
+	StripeEventSourceSweep   StripeEventSource = "sweep"
+	StripeEventSourceWebhook StripeEventSource = "webhook"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventSource enum.
+func (e StripeEventSource) Valid() bool {
+	switch e {
+	case StripeEventSourceReplay:
+		return true
+	case StripeEventSourceSweep:
+		return true
+	case StripeEventSourceWebhook:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventStatus.
+const (
+	StripeEventStatusDead        StripeEventStatus = "dead"
+	StripeEventStatusDone        StripeEventStatus = "done"
+	StripeEventStatusIgnored     StripeEventStatus = "ignored"
+	StripeEventStatusPending     StripeEventStatus = "pending"
+	StripeEventStatusQuarantined StripeEventStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventStatus enum.
+func (e StripeEventStatus) Valid() bool {
+	switch e {
+	case StripeEventStatusDead:
+		return true
+	case StripeEventStatusDone:
+		return true
+	case StripeEventStatusIgnored:
+		return true
+	case StripeEventStatusPending:
+		return true
+	case StripeEventStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionCancelWhen.
+const (
+	SubscriptionCancelWhenNow       SubscriptionCancelWhen = "now"
+	SubscriptionCancelWhenPeriodEnd SubscriptionCancelWhen = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionCancelWhen enum.
+func (e SubscriptionCancelWhen) Valid() bool {
+	switch e {
+	case SubscriptionCancelWhenNow:
+		return true
+	case SubscriptionCancelWhenPeriodEnd:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionPreviewEffective.
+const (
+	SubscriptionPreviewEffectiveNothing   SubscriptionPreviewEffective = "nothing"
+	SubscriptionPreviewEffectiveNow       SubscriptionPreviewEffective = "now"
+	SubscriptionPreviewEffectivePeriodEnd SubscriptionPreviewEffective = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionPreviewEffective enum.
+func (e SubscriptionPreviewEffective) Valid() bool {
+	switch e {
+	case SubscriptionPreviewEffectiveNothing:
+		return true
+	case SubscriptionPreviewEffectiveNow:
+		return true
+	case SubscriptionPreviewEffectivePeriodEnd:
 		return true
 	default:
 		return false
@@ -358,6 +463,33 @@ func (e Window) Valid() bool {
 	}
 }
 
+// Defines values for ListStripeEventsParamsStatus.
+const (
+	ListStripeEventsParamsStatusDead        ListStripeEventsParamsStatus = "dead"
+	ListStripeEventsParamsStatusDone        ListStripeEventsParamsStatus = "done"
+	ListStripeEventsParamsStatusIgnored     ListStripeEventsParamsStatus = "ignored"
+	ListStripeEventsParamsStatusPending     ListStripeEventsParamsStatus = "pending"
+	ListStripeEventsParamsStatusQuarantined ListStripeEventsParamsStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the ListStripeEventsParamsStatus enum.
+func (e ListStripeEventsParamsStatus) Valid() bool {
+	switch e {
+	case ListStripeEventsParamsStatusDead:
+		return true
+	case ListStripeEventsParamsStatusDone:
+		return true
+	case ListStripeEventsParamsStatusIgnored:
+		return true
+	case ListStripeEventsParamsStatusPending:
+		return true
+	case ListStripeEventsParamsStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	AllowedIps []string           `json:"allowed_ips,omitempty"`
@@ -444,6 +576,32 @@ type AuditEntry struct {
 	CreatedAt time.Time          `json:"created_at"`
 	ID        openapi_types.UUID `json:"id"`
 	TargetID  *string            `json:"target_id,omitempty"`
+}
+
+// AuditLog defines model for AuditLog.
+type AuditLog struct {
+	Data       []AuditLogEntry `json:"data"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
+// AuditLogEntry defines model for AuditLogEntry.
+type AuditLogEntry struct {
+	AccountID *openapi_types.UUID `json:"account_id,omitempty"`
+
+	// Action Example: refund.create
+	Action  string `json:"action"`
+	ActorID string `json:"actor_id"`
+
+	// ActorKind Example: stripe
+	ActorKind  string                 `json:"actor_kind"`
+	After      map[string]interface{} `json:"after,omitempty"`
+	Before     map[string]interface{} `json:"before,omitempty"`
+	CreatedAt  time.Time              `json:"created_at"`
+	ID         openapi_types.UUID     `json:"id"`
+	IP         *string                `json:"ip,omitempty"`
+	RequestID  *string                `json:"request_id,omitempty"`
+	TargetID   string                 `json:"target_id"`
+	TargetKind string                 `json:"target_kind"`
 }
 
 // AuthUser The user as Supabase Auth knows them. `id` is the subject of the access token, not the user id of this API.
@@ -651,6 +809,20 @@ type Invoice struct {
 	Total Money `json:"total"`
 }
 
+// InvoiceLine defines model for InvoiceLine.
+type InvoiceLine struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount      Money      `json:"amount"`
+	Description string     `json:"description"`
+	ID          *string    `json:"id,omitempty"`
+	PeriodEnd   *time.Time `json:"period_end,omitempty"`
+	PeriodStart *time.Time `json:"period_start,omitempty"`
+
+	// Proration Whether it settles a part of a period.
+	Proration bool  `json:"proration"`
+	Quantity  int64 `json:"quantity"`
+}
+
 // InvoiceList defines model for InvoiceList.
 type InvoiceList struct {
 	Data       []Invoice `json:"data"`
@@ -716,6 +888,12 @@ type NewCheckoutSession struct {
 	Tier *Slug `json:"tier,omitempty"`
 }
 
+// NewPortalSession defines model for NewPortalSession.
+type NewPortalSession struct {
+	// ReturnURL Of an allowed origin.
+	ReturnURL RedirectURL `json:"return_url"`
+}
+
 // Password Supabase Auth decides how strong it has to be.
 type Password = string
 
@@ -726,6 +904,66 @@ type PasswordResetRequest struct {
 
 	// RedirectTo Of an allowed origin.
 	RedirectTo *RedirectURL `json:"redirect_to,omitempty"`
+}
+
+// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+type PaymentDue struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount   Money `json:"amount"`
+	Attempts int64 `json:"attempts"`
+
+	// HostedInvoiceURL Where it can be paid by hand.
+	HostedInvoiceURL *string `json:"hosted_invoice_url,omitempty"`
+	InvoiceID        string  `json:"invoice_id"`
+
+	// NextPaymentAttempt When Stripe tries again by itself; absent where it does not.
+	NextPaymentAttempt *time.Time `json:"next_payment_attempt,omitempty"`
+
+	// Todo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+	Todo PaymentDueTodo `json:"todo"`
+}
+
+// PaymentDueTodo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+type PaymentDueTodo string
+
+// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+type PendingChange struct {
+	// ExpiresAt When it is given up.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// HostedInvoiceURL Where it can be paid or confirmed.
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	Interval         *Interval `json:"interval,omitempty"`
+	Quantity         int64     `json:"quantity"`
+	Tier             string    `json:"tier"`
+}
+
+// PortalSession defines model for PortalSession.
+type PortalSession struct {
+	URL string `json:"url"`
+}
+
+// PreviewedCharge The next invoice that the change leads to.
+type PreviewedCharge struct {
+	// AmountDue An amount in the currency's minor unit, as Stripe counts it.
+	AmountDue Money `json:"amount_due"`
+
+	// AppliedBalance An amount in the currency's minor unit, as Stripe counts it.
+	AppliedBalance Money     `json:"applied_balance"`
+	ChargedAt      time.Time `json:"charged_at"`
+
+	// Discount An amount in the currency's minor unit, as Stripe counts it.
+	Discount Money         `json:"discount"`
+	Lines    []InvoiceLine `json:"lines"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal Money `json:"subtotal"`
+
+	// Tax An amount in the currency's minor unit, as Stripe counts it.
+	Tax Money `json:"tax"`
+
+	// Total An amount in the currency's minor unit, as Stripe counts it.
+	Total Money `json:"total"`
 }
 
 // Principal defines model for Principal.
@@ -810,6 +1048,14 @@ type RotateRequest struct {
 	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
 }
 
+// ScheduledChange A change that takes effect by itself.
+type ScheduledChange struct {
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+	Interval    *Interval  `json:"interval,omitempty"`
+	Quantity    int64      `json:"quantity"`
+	Tier        string     `json:"tier"`
+}
+
 // Scope What a key may do.
 type Scope string
 
@@ -846,6 +1092,55 @@ type SignUpRequest struct {
 // Slug Name in the catalogue.
 type Slug = string
 
+// StripeEvent defines model for StripeEvent.
+type StripeEvent struct {
+	APIVersion *string `json:"api_version,omitempty"`
+
+	// Attempts That have failed.
+	Attempts int32 `json:"attempts"`
+
+	// CreatedAt As Stripe says.
+	CreatedAt     *time.Time `json:"created_at,omitempty"`
+	CustomerID    *string    `json:"customer_id,omitempty"`
+	DeliveryCount int32      `json:"delivery_count"`
+	DoneAt        *time.Time `json:"done_at,omitempty"`
+
+	// ID Example: evt_1
+	ID         string  `json:"id"`
+	LastError  *string `json:"last_error,omitempty"`
+	Livemode   bool    `json:"livemode"`
+	ObjectID   *string `json:"object_id,omitempty"`
+	ObjectKind *string `json:"object_kind,omitempty"`
+
+	// Payload What came, of one event and as long as it is kept.
+	Payload map[string]interface{} `json:"payload,omitempty"`
+
+	// Reason Why it is ignored or in quarantine.
+	Reason     *string   `json:"reason,omitempty"`
+	ReceivedAt time.Time `json:"received_at"`
+	Replays    int32     `json:"replays"`
+
+	// RootID What is looked at: of a refund its charge, of a schedule its subscription.
+	RootID *string           `json:"root_id,omitempty"`
+	Source StripeEventSource `json:"source"`
+	Status StripeEventStatus `json:"status"`
+
+	// Type Example: invoice.paid
+	Type string `json:"type"`
+}
+
+// StripeEventSource defines model for StripeEvent.Source.
+type StripeEventSource string
+
+// StripeEventStatus defines model for StripeEvent.Status.
+type StripeEventStatus string
+
+// StripeEventList defines model for StripeEventList.
+type StripeEventList struct {
+	Data       []StripeEvent `json:"data"`
+	NextCursor *string       `json:"next_cursor,omitempty"`
+}
+
 // Subscription defines model for Subscription.
 type Subscription struct {
 	// Access Whether it gives the account its tier now.
@@ -858,6 +1153,11 @@ type Subscription struct {
 	CancelAt          *time.Time `json:"cancel_at,omitempty"`
 	CancelAtPeriodEnd bool       `json:"cancel_at_period_end"`
 
+	// CollectionPaused How Stripe treats invoices while collection is paused.
+	//
+	// Example: void
+	CollectionPaused *string `json:"collection_paused,omitempty"`
+
 	// Currency ISO 4217, lower case.
 	//
 	// Example: eur
@@ -869,7 +1169,16 @@ type Subscription struct {
 	// ID Stripe's id.
 	ID       *string   `json:"id,omitempty"`
 	Interval *Interval `json:"interval,omitempty"`
-	Quantity *int64    `json:"quantity,omitempty"`
+
+	// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+	PaymentDue *PaymentDue `json:"payment_due,omitempty"`
+
+	// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+	PendingChange *PendingChange `json:"pending_change,omitempty"`
+	Quantity      *int64         `json:"quantity,omitempty"`
+
+	// ScheduledChange A change that takes effect by itself.
+	ScheduledChange *ScheduledChange `json:"scheduled_change,omitempty"`
 
 	// Status Stripe's word for it, or `none`.
 	//
@@ -880,6 +1189,44 @@ type Subscription struct {
 	Tier     string     `json:"tier"`
 	TrialEnd *time.Time `json:"trial_end,omitempty"`
 }
+
+// SubscriptionCancel defines model for SubscriptionCancel.
+type SubscriptionCancel struct {
+	When *SubscriptionCancelWhen `json:"when,omitempty"`
+}
+
+// SubscriptionCancelWhen defines model for SubscriptionCancel.When.
+type SubscriptionCancelWhen string
+
+// SubscriptionChange defines model for SubscriptionChange.
+type SubscriptionChange struct {
+	Interval *Interval `json:"interval,omitempty"`
+
+	// ProratedAt Of a preview of the last quarter of an hour.
+	ProratedAt *time.Time `json:"prorated_at,omitempty"`
+	Quantity   *int64     `json:"quantity,omitempty"`
+
+	// Tier Name in the catalogue.
+	Tier *Slug `json:"tier,omitempty"`
+}
+
+// SubscriptionPreview defines model for SubscriptionPreview.
+type SubscriptionPreview struct {
+	// Charge The next invoice that the change leads to.
+	Charge *PreviewedCharge `json:"charge,omitempty"`
+
+	// DueNow An amount in the currency's minor unit, as Stripe counts it.
+	DueNow      Money                        `json:"due_now"`
+	Effective   SubscriptionPreviewEffective `json:"effective"`
+	EffectiveAt time.Time                    `json:"effective_at"`
+	Interval    Interval                     `json:"interval"`
+	ProratedAt  *time.Time                   `json:"prorated_at,omitempty"`
+	Quantity    int64                        `json:"quantity"`
+	Tier        string                       `json:"tier"`
+}
+
+// SubscriptionPreviewEffective defines model for SubscriptionPreview.Effective.
+type SubscriptionPreviewEffective string
 
 // TestResult defines model for TestResult.
 type TestResult struct {
@@ -1109,6 +1456,42 @@ type GetAccountParams struct {
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
 }
 
+// ListAuditLogParams defines parameters for ListAuditLog.
+type ListAuditLogParams struct {
+	AccountID *openapi_types.UUID `form:"account_id,omitempty" json:"account_id,omitempty"`
+	Action    *string             `form:"action,omitempty" json:"action,omitempty"`
+
+	// Target Id of what was changed.
+	Target *string `form:"target,omitempty" json:"target,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParams defines parameters for ListStripeEvents.
+type ListStripeEventsParams struct {
+	Status *ListStripeEventsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+	Reason *string                       `form:"reason,omitempty" json:"reason,omitempty"`
+	Type   *string                       `form:"type,omitempty" json:"type,omitempty"`
+
+	// Object Id at Stripe of what the events are about, or of what was looked at for them.
+	Object *string `form:"object,omitempty" json:"object,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParamsStatus defines parameters for ListStripeEvents.
+type ListStripeEventsParamsStatus string
+
+// ReplayStripeEventParams defines parameters for ReplayStripeEvent.
+type ReplayStripeEventParams struct {
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListAPIKeysParams defines parameters for ListAPIKeys.
 type ListAPIKeysParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1182,6 +1565,13 @@ type CreateCheckoutSessionParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreatePortalSessionParams defines parameters for CreatePortalSession.
+type CreatePortalSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
 // GetCreditsParams defines parameters for GetCredits.
 type GetCreditsParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
@@ -1228,6 +1618,43 @@ type GetSubscriptionParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
 	// has to name one.
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// UpdateSubscriptionParams defines parameters for UpdateSubscription.
+type UpdateSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelSubscriptionParams defines parameters for CancelSubscription.
+type CancelSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PreviewSubscriptionParams defines parameters for PreviewSubscription.
+type PreviewSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// ResumeSubscriptionParams defines parameters for ResumeSubscription.
+type ResumeSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // TestAPIKeyParams defines parameters for TestAPIKey.
@@ -1337,8 +1764,20 @@ type VerifyEmailJSONRequestBody = VerifyRequest
 // CreateCheckoutSessionJSONRequestBody defines body for CreateCheckoutSession for application/json ContentType.
 type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 
+// CreatePortalSessionJSONRequestBody defines body for CreatePortalSession for application/json ContentType.
+type CreatePortalSessionJSONRequestBody = NewPortalSession
+
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
+
+// UpdateSubscriptionJSONRequestBody defines body for UpdateSubscription for application/json ContentType.
+type UpdateSubscriptionJSONRequestBody = SubscriptionChange
+
+// CancelSubscriptionJSONRequestBody defines body for CancelSubscription for application/json ContentType.
+type CancelSubscriptionJSONRequestBody = SubscriptionCancel
+
+// PreviewSubscriptionJSONRequestBody defines body for PreviewSubscription for application/json ContentType.
+type PreviewSubscriptionJSONRequestBody = SubscriptionChange
 
 // MoveClockJSONRequestBody defines body for MoveClock for application/json ContentType.
 type MoveClockJSONRequestBody = ClockMove
@@ -1357,6 +1796,18 @@ type ServerInterface interface {
 	// GetAccount The account that the caller acts for
 	// (GET /v1/account)
 	GetAccount(ctx echo.Context, params GetAccountParams) error
+	// ListAuditLog Who changed what
+	// (GET /v1/admin/audit-log)
+	ListAuditLog(ctx echo.Context, params ListAuditLogParams) error
+	// ListStripeEvents Stripe's events as they came in
+	// (GET /v1/admin/stripe-events)
+	ListStripeEvents(ctx echo.Context, params ListStripeEventsParams) error
+	// GetStripeEvent One event, with its content as long as that is kept
+	// (GET /v1/admin/stripe-events/{event_id})
+	GetStripeEvent(ctx echo.Context, eventID string) error
+	// ReplayStripeEvent Work on an event again
+	// (POST /v1/admin/stripe-events/{event_id}/replay)
+	ReplayStripeEvent(ctx echo.Context, eventID string, params ReplayStripeEventParams) error
 	// ListAPIKeys The account's keys
 	// (GET /v1/api-keys)
 	ListAPIKeys(ctx echo.Context, params ListAPIKeysParams) error
@@ -1405,6 +1856,9 @@ type ServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx echo.Context, params CreateCheckoutSessionParams) error
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx echo.Context) error
@@ -1423,6 +1877,18 @@ type ServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx echo.Context, params GetSubscriptionParams) error
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx echo.Context, params TestAPIKeyParams) error
@@ -1507,6 +1973,157 @@ func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetAccount(ctx, params)
+	return err
+}
+
+// ListAuditLog converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAuditLog(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditLogParams
+	// ------------- Optional query parameter "account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "account_id", ctx.QueryParams(), &params.AccountID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", ctx.QueryParams(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter action: %s", err))
+	}
+
+	// ------------- Optional query parameter "target" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", ctx.QueryParams(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAuditLog(ctx, params)
+	return err
+}
+
+// ListStripeEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListStripeEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListStripeEventsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", ctx.QueryParams(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter reason: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", ctx.QueryParams(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListStripeEvents(ctx, params)
+	return err
+}
+
+// GetStripeEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStripeEvent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStripeEvent(ctx, eventID)
+	return err
+}
+
+// ReplayStripeEvent converts echo context to params.
+func (w *ServerInterfaceWrapper) ReplayStripeEvent(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplayStripeEventParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReplayStripeEvent(ctx, eventID, params)
 	return err
 }
 
@@ -1915,6 +2532,35 @@ func (w *ServerInterfaceWrapper) CreateCheckoutSession(ctx echo.Context) error {
 	return err
 }
 
+// CreatePortalSession converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePortalSession(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePortalSessionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePortalSession(ctx, params)
+	return err
+}
+
 // ListCreditPacks converts echo context to params.
 func (w *ServerInterfaceWrapper) ListCreditPacks(ctx echo.Context) error {
 	var err error
@@ -2107,6 +2753,167 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetSubscription(ctx, params)
+	return err
+}
+
+// UpdateSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateSubscription(ctx, params)
+	return err
+}
+
+// CancelSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelSubscription(ctx, params)
+	return err
+}
+
+// PreviewSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PreviewSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PreviewSubscription(ctx, params)
+	return err
+}
+
+// ResumeSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeSubscription(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeSubscriptionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Saaskit-Account" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Saaskit-Account")]; found {
+		var SaaskitAccount AccountHeader
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Saaskit-Account, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Saaskit-Account", valueList[0], &SaaskitAccount, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Saaskit-Account: %s", err))
+		}
+
+		params.SaaskitAccount = &SaaskitAccount
+	}
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeSubscription(ctx, params)
 	return err
 }
 
@@ -2576,7 +3383,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/tiers/:tier", wrapper.GetTier, options.OperationMiddlewares["getTier"]...)
 	router.GET(options.BaseURL+"/v1/credit-packs", wrapper.ListCreditPacks, options.OperationMiddlewares["listCreditPacks"]...)
 	router.POST(options.BaseURL+"/v1/billing/checkout-sessions", wrapper.CreateCheckoutSession, options.OperationMiddlewares["createCheckoutSession"]...)
+	router.POST(options.BaseURL+"/v1/billing/portal-sessions", wrapper.CreatePortalSession, options.OperationMiddlewares["createPortalSession"]...)
 	router.GET(options.BaseURL+"/v1/subscription", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.PATCH(options.BaseURL+"/v1/subscription", wrapper.UpdateSubscription, options.OperationMiddlewares["updateSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/preview", wrapper.PreviewSubscription, options.OperationMiddlewares["previewSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/cancel", wrapper.CancelSubscription, options.OperationMiddlewares["cancelSubscription"]...)
+	router.POST(options.BaseURL+"/v1/subscription/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.GET(options.BaseURL+"/v1/invoices", wrapper.ListInvoices, options.OperationMiddlewares["listInvoices"]...)
 	router.GET(options.BaseURL+"/v1/transactions", wrapper.ListTransactions, options.OperationMiddlewares["listTransactions"]...)
 	router.GET(options.BaseURL+"/v1/credits", wrapper.GetCredits, options.OperationMiddlewares["getCredits"]...)
@@ -2585,6 +3397,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/usage/events", wrapper.RecordUsage, options.OperationMiddlewares["recordUsage"]...)
 	router.GET(options.BaseURL+"/v1/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.POST(options.BaseURL+"/v1/webhooks/stripe", wrapper.ReceiveStripeEvent, options.OperationMiddlewares["receiveStripeEvent"]...)
+	router.GET(options.BaseURL+"/v1/admin/stripe-events", wrapper.ListStripeEvents, options.OperationMiddlewares["listStripeEvents"]...)
+	router.GET(options.BaseURL+"/v1/admin/stripe-events/:event_id", wrapper.GetStripeEvent, options.OperationMiddlewares["getStripeEvent"]...)
+	router.POST(options.BaseURL+"/v1/admin/stripe-events/:event_id/replay", wrapper.ReplayStripeEvent, options.OperationMiddlewares["replayStripeEvent"]...)
+	router.GET(options.BaseURL+"/v1/admin/audit-log", wrapper.ListAuditLog, options.OperationMiddlewares["listAuditLog"]...)
 	router.GET(options.BaseURL+"/v1/test/public", wrapper.TestPublic, options.OperationMiddlewares["testPublic"]...)
 	router.GET(options.BaseURL+"/v1/test/authenticated", wrapper.TestAuthenticated, options.OperationMiddlewares["testAuthenticated"]...)
 	router.GET(options.BaseURL+"/v1/test/api-key", wrapper.TestAPIKey, options.OperationMiddlewares["testAPIKey"]...)
@@ -2643,6 +3459,241 @@ type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLogRequestObject struct {
+	Params ListAuditLogParams
+}
+
+type ListAuditLogResponseObject interface {
+	VisitListAuditLogResponse(w http.ResponseWriter) error
+}
+
+type ListAuditLog200JSONResponse AuditLog
+
+func (response ListAuditLog200JSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLog4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditLog4XXApplicationProblemPlusJSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditLogdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditLogdefaultApplicationProblemPlusJSONResponse) VisitListAuditLogResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEventsRequestObject struct {
+	Params ListStripeEventsParams
+}
+
+type ListStripeEventsResponseObject interface {
+	VisitListStripeEventsResponse(w http.ResponseWriter) error
+}
+
+type ListStripeEvents200JSONResponse StripeEventList
+
+func (response ListStripeEvents200JSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEvents4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStripeEvents4XXApplicationProblemPlusJSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStripeEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStripeEventsdefaultApplicationProblemPlusJSONResponse) VisitListStripeEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEventRequestObject struct {
+	EventID string `json:"event_id"`
+}
+
+type GetStripeEventResponseObject interface {
+	VisitGetStripeEventResponse(w http.ResponseWriter) error
+}
+
+type GetStripeEvent200JSONResponse StripeEvent
+
+func (response GetStripeEvent200JSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEvent4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStripeEvent4XXApplicationProblemPlusJSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStripeEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStripeEventdefaultApplicationProblemPlusJSONResponse) VisitGetStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEventRequestObject struct {
+	EventID string `json:"event_id"`
+	Params  ReplayStripeEventParams
+}
+
+type ReplayStripeEventResponseObject interface {
+	VisitReplayStripeEventResponse(w http.ResponseWriter) error
+}
+
+type ReplayStripeEvent200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ReplayStripeEvent200JSONResponse struct {
+	Body    StripeEvent
+	Headers ReplayStripeEvent200ResponseHeaders
+}
+
+func (response ReplayStripeEvent200JSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEvent4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplayStripeEvent4XXApplicationProblemPlusJSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReplayStripeEventdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ReplayStripeEventdefaultApplicationProblemPlusJSONResponse) VisitReplayStripeEventResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3588,6 +4639,63 @@ func (response CreateCheckoutSessiondefaultApplicationProblemPlusJSONResponse) V
 	return err
 }
 
+type CreatePortalSessionRequestObject struct {
+	Params CreatePortalSessionParams
+	Body   *CreatePortalSessionJSONRequestBody
+}
+
+type CreatePortalSessionResponseObject interface {
+	VisitCreatePortalSessionResponse(w http.ResponseWriter) error
+}
+
+type CreatePortalSession201JSONResponse PortalSession
+
+func (response CreatePortalSession201JSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSession4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSession4XXApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePortalSessiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePortalSessiondefaultApplicationProblemPlusJSONResponse) VisitCreatePortalSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListCreditPacksRequestObject struct {
 }
 
@@ -3923,6 +5031,263 @@ type GetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitGetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptionRequestObject struct {
+	Params UpdateSubscriptionParams
+	Body   *UpdateSubscriptionJSONRequestBody
+}
+
+type UpdateSubscriptionResponseObject interface {
+	VisitUpdateSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type UpdateSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type UpdateSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers UpdateSubscription200ResponseHeaders
+}
+
+func (response UpdateSubscription200JSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscription4XXApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitUpdateSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptionRequestObject struct {
+	Params CancelSubscriptionParams
+	Body   *CancelSubscriptionJSONRequestBody
+}
+
+type CancelSubscriptionResponseObject interface {
+	VisitCancelSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type CancelSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type CancelSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers CancelSubscription200ResponseHeaders
+}
+
+func (response CancelSubscription200JSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscription4XXApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitCancelSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptionRequestObject struct {
+	Params PreviewSubscriptionParams
+	Body   *PreviewSubscriptionJSONRequestBody
+}
+
+type PreviewSubscriptionResponseObject interface {
+	VisitPreviewSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type PreviewSubscription200JSONResponse SubscriptionPreview
+
+func (response PreviewSubscription200JSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscription4XXApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitPreviewSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptionRequestObject struct {
+	Params ResumeSubscriptionParams
+}
+
+type ResumeSubscriptionResponseObject interface {
+	VisitResumeSubscriptionResponse(w http.ResponseWriter) error
+}
+
+type ResumeSubscription200ResponseHeaders struct {
+	IdempotentReplayed *string
+}
+
+type ResumeSubscription200JSONResponse struct {
+	Body    Subscription
+	Headers ResumeSubscription200ResponseHeaders
+}
+
+func (response ResumeSubscription200JSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotentReplayed != nil {
+		w.Header().Set("Idempotent-Replayed", fmt.Sprint(*response.Headers.IdempotentReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscription4XXApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscription4XXApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResumeSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitResumeSubscriptionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4909,6 +6274,18 @@ type StrictServerInterface interface {
 	// GetAccount The account that the caller acts for
 	// (GET /v1/account)
 	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
+	// ListAuditLog Who changed what
+	// (GET /v1/admin/audit-log)
+	ListAuditLog(ctx context.Context, request ListAuditLogRequestObject) (ListAuditLogResponseObject, error)
+	// ListStripeEvents Stripe's events as they came in
+	// (GET /v1/admin/stripe-events)
+	ListStripeEvents(ctx context.Context, request ListStripeEventsRequestObject) (ListStripeEventsResponseObject, error)
+	// GetStripeEvent One event, with its content as long as that is kept
+	// (GET /v1/admin/stripe-events/{event_id})
+	GetStripeEvent(ctx context.Context, request GetStripeEventRequestObject) (GetStripeEventResponseObject, error)
+	// ReplayStripeEvent Work on an event again
+	// (POST /v1/admin/stripe-events/{event_id}/replay)
+	ReplayStripeEvent(ctx context.Context, request ReplayStripeEventRequestObject) (ReplayStripeEventResponseObject, error)
 	// ListAPIKeys The account's keys
 	// (GET /v1/api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
@@ -4957,6 +6334,9 @@ type StrictServerInterface interface {
 	// CreateCheckoutSession Open a Stripe Checkout page
 	// (POST /v1/billing/checkout-sessions)
 	CreateCheckoutSession(ctx context.Context, request CreateCheckoutSessionRequestObject) (CreateCheckoutSessionResponseObject, error)
+	// CreatePortalSession Open Stripe's customer portal
+	// (POST /v1/billing/portal-sessions)
+	CreatePortalSession(ctx context.Context, request CreatePortalSessionRequestObject) (CreatePortalSessionResponseObject, error)
 	// ListCreditPacks Credit packs on sale
 	// (GET /v1/credit-packs)
 	ListCreditPacks(ctx context.Context, request ListCreditPacksRequestObject) (ListCreditPacksResponseObject, error)
@@ -4975,6 +6355,18 @@ type StrictServerInterface interface {
 	// GetSubscription The account's subscription
 	// (GET /v1/subscription)
 	GetSubscription(ctx context.Context, request GetSubscriptionRequestObject) (GetSubscriptionResponseObject, error)
+	// UpdateSubscription Change tier, interval or quantity
+	// (PATCH /v1/subscription)
+	UpdateSubscription(ctx context.Context, request UpdateSubscriptionRequestObject) (UpdateSubscriptionResponseObject, error)
+	// CancelSubscription End the subscription
+	// (POST /v1/subscription/cancel)
+	CancelSubscription(ctx context.Context, request CancelSubscriptionRequestObject) (CancelSubscriptionResponseObject, error)
+	// PreviewSubscription What a change would charge
+	// (POST /v1/subscription/preview)
+	PreviewSubscription(ctx context.Context, request PreviewSubscriptionRequestObject) (PreviewSubscriptionResponseObject, error)
+	// ResumeSubscription Take a cancellation back
+	// (POST /v1/subscription/resume)
+	ResumeSubscription(ctx context.Context, request ResumeSubscriptionRequestObject) (ResumeSubscriptionResponseObject, error)
 	// TestAPIKey Answers a program with a key
 	// (GET /v1/test/api-key)
 	TestAPIKey(ctx context.Context, request TestAPIKeyRequestObject) (TestAPIKeyResponseObject, error)
@@ -5059,6 +6451,107 @@ func (sh *strictHandler) GetAccount(ctx echo.Context, params GetAccountParams) e
 		return err
 	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
 		return validResponse.VisitGetAccountResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAuditLog operation middleware
+func (sh *strictHandler) ListAuditLog(ctx echo.Context, params ListAuditLogParams) error {
+	var request ListAuditLogRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAuditLog(ctx.Request().Context(), request.(ListAuditLogRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAuditLog")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAuditLogResponseObject); ok {
+		return validResponse.VisitListAuditLogResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListStripeEvents operation middleware
+func (sh *strictHandler) ListStripeEvents(ctx echo.Context, params ListStripeEventsParams) error {
+	var request ListStripeEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListStripeEvents(ctx.Request().Context(), request.(ListStripeEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListStripeEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListStripeEventsResponseObject); ok {
+		return validResponse.VisitListStripeEventsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStripeEvent operation middleware
+func (sh *strictHandler) GetStripeEvent(ctx echo.Context, eventID string) error {
+	var request GetStripeEventRequestObject
+
+	request.EventID = eventID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStripeEvent(ctx.Request().Context(), request.(GetStripeEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStripeEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStripeEventResponseObject); ok {
+		return validResponse.VisitGetStripeEventResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReplayStripeEvent operation middleware
+func (sh *strictHandler) ReplayStripeEvent(ctx echo.Context, eventID string, params ReplayStripeEventParams) error {
+	var request ReplayStripeEventRequestObject
+
+	request.EventID = eventID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReplayStripeEvent(ctx.Request().Context(), request.(ReplayStripeEventRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReplayStripeEvent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReplayStripeEventResponseObject); ok {
+		return validResponse.VisitReplayStripeEventResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -5735,6 +7228,54 @@ func (sh *strictHandler) CreateCheckoutSession(ctx echo.Context, params CreateCh
 	return nil
 }
 
+// CreatePortalSession operation middleware
+func (sh *strictHandler) CreatePortalSession(ctx echo.Context, params CreatePortalSessionParams) error {
+	var request CreatePortalSessionRequestObject
+
+	request.Params = params
+
+	var body CreatePortalSessionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePortalSession(ctx.Request().Context(), request.(CreatePortalSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePortalSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePortalSessionResponseObject); ok {
+		return validResponse.VisitCreatePortalSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListCreditPacks operation middleware
 func (sh *strictHandler) ListCreditPacks(ctx echo.Context) error {
 	var request ListCreditPacksRequestObject
@@ -5900,6 +7441,175 @@ func (sh *strictHandler) GetSubscription(ctx echo.Context, params GetSubscriptio
 		return err
 	} else if validResponse, ok := response.(GetSubscriptionResponseObject); ok {
 		return validResponse.VisitGetSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateSubscription operation middleware
+func (sh *strictHandler) UpdateSubscription(ctx echo.Context, params UpdateSubscriptionParams) error {
+	var request UpdateSubscriptionRequestObject
+
+	request.Params = params
+
+	var body UpdateSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSubscription(ctx.Request().Context(), request.(UpdateSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateSubscriptionResponseObject); ok {
+		return validResponse.VisitUpdateSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelSubscription operation middleware
+func (sh *strictHandler) CancelSubscription(ctx echo.Context, params CancelSubscriptionParams) error {
+	var request CancelSubscriptionRequestObject
+
+	request.Params = params
+
+	var body CancelSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelSubscription(ctx.Request().Context(), request.(CancelSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelSubscriptionResponseObject); ok {
+		return validResponse.VisitCancelSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PreviewSubscription operation middleware
+func (sh *strictHandler) PreviewSubscription(ctx echo.Context, params PreviewSubscriptionParams) error {
+	var request PreviewSubscriptionRequestObject
+
+	request.Params = params
+
+	var body PreviewSubscriptionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSubscription(ctx.Request().Context(), request.(PreviewSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PreviewSubscriptionResponseObject); ok {
+		return validResponse.VisitPreviewSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResumeSubscription operation middleware
+func (sh *strictHandler) ResumeSubscription(ctx echo.Context, params ResumeSubscriptionParams) error {
+	var request ResumeSubscriptionRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResumeSubscription(ctx.Request().Context(), request.(ResumeSubscriptionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResumeSubscription")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResumeSubscriptionResponseObject); ok {
+		return validResponse.VisitResumeSubscriptionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6418,155 +8128,190 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"5H3rchs3uuCrYLlTFSenRdGyHCfyj12N45zRGTt2WfJ6tiItCXZ/JDHsBnoAtGgel7b2afbB9km28AHo",
-	"G9FkU5ZsOcmPWCS7cfnu+G74NIhFlgsOXKvByafBAmgCEv88SyDLhQau30Ge0jUk5tsEVCxZrpngg5PB",
-	"RMsCJmS1AAlEL4BQrlYgCVNEL6gmYkYoJ0BlykASCf8qQGmyYnqBTyuaASnnidcHf4f1cBANVLyAjJrp",
-	"gBfZ4OT3gZlncBUN9DqHwclAacn4fHBzEw3e2UHPftlc3W80A7MQpsqpGSeikCQVc9WcqD3wTTTIqaQZ",
-	"aAeO0zgWBdd/QwBtznVhNm8fIVoQGmsyE3JITkmhQH6nSA5SCU7T8ikLNKYNsFKYaSIK/ZxQsoS1+Woq",
-	"Cp6YoZhWRKy4f888okBesxjMo5d8QZV5jBtYCg7DSz6IBsysySJzEA3Mb4OTwTmlasn0gdtKY/8zITOq",
-	"ByeDomDJIAToF4VUIrDzCYePehzjrxODcYPZnM6BTGEmJAz9cv5VgFxXq7FvNBaR0Y+vgM/1YnDy9PFR",
-	"NMgY958fh5ZUI52/w3pzaa/pEhShRIKWa6LoDIbkfW6gdfT0Kckl45pOUyCn5y/Ozki8oJLGBt8RmRpi",
-	"oURSnoiMvH9/9suwC6ot+u3a0NHTp+0N5VRrkGbM//X7fzn431f/9pcg4P8Oa0vdOH1O9aKafAnrMeLL",
-	"EDiThkcNq+yH2VcsY7qcoIWmFH+sD5jAjBapHpwcjSKzQ5YZHn08GuH+3KdyHsY1zEFalpKgcsEVIEe9",
-	"lWKaQmb+jAU3gsb8SfM8ZTE1GDzM7RP/9k9l0Pmptoa/SJgNTgb/9bASX4f2V3Xox8UZmwRxSiTMCkVT",
-	"8ujdry/Iz8dPn30/HNxEg3NQitlJOtay3xr8eIE1nLM5h4QwjhNfgNLvQCE872ju2pCB6c80WQm5VENE",
-	"vXsHBdzbM8dEuRQ5SM0smmiaihUkY5bjR6YhUwGJWSKcSknX5nMsgWpIxlQ3yDChGg40y2CTFqMBfMyZ",
-	"BLXXOyzpQebRIKVKjwtVLqgJFisWKMkYLzSQlGoUXP1WYFklABIVixyaYNtKNebxECiVpjKw6L/CnHHO",
-	"+NyLXQWxBMOt8JFmeYqLWY5Tdg3jJ7N/N3JDC6IhTY3qUITmVOrh4IQXaRoSDJVQ+X2AQMWNltvy62qg",
-	"ulLSYvpPiLVZviWtV0zpTfJKqKa9AeRoNAChmhIKqfPmXnDO7oW+zw22kfaThBlY0/RtbdEzmipAYVf/",
-	"1gj0XoxTUwrHTwLUlNGPZ/bZp6PWRqPBx4O5ODDfHaglyw9Ebpd3kAsjaKVbXD9OMmg3+s/rjE66rq3Y",
-	"i/luvXx7qq82frS58YKzfxXgfrfr7QmLmxCinQm0Ke3iGJTaZLUPC9ALkMb4KqblD2TOrtHErIw/SnLK",
-	"EqKNwcvFaljJi6kQKVB+W9HYU8wtGU/qlrO3O82zQLOAEb1FfkmRQtjWjWmaGrvWyBo3k1hxtIsyyKYg",
-	"NyeKBtU5wb5u7FyKBrITQgZVLGheG3CuFkIBmQHVhTR2HU8IWieKLESatKC9TYwhjEpphjNGHvO7hZlF",
-	"9MuPuZBhAvKUtVWSucduogHN2diI4zuQgrRImB6nYt5/LPPGS67lukOFmwG1pFzR2OCi/ypf4LsX1auh",
-	"CRi/FizeQ1ic2ReCSrLGmHtIn9pboVFvtfcduy4UnUPvwd6bpy+EpunmWC3qpuXJriSqNlxqMG9tLoxu",
-	"v9o6cQXZwmg7yuOAvLCU4FwCscig8gAY3jNM2+KhzLNQKe4Y1z8eDzZPFdEArs15pSbxMsH1IijnpEhT",
-	"cR2SL1686wWszUHcmEzmA5MEhwuJ8TbsMwd6u6AgjCpmC8gN7Q4gle3mkDi0Eikk7WmshRx7mb/x8z3q",
-	"GU3lHPSYJbvNLRzA7a+x5N2yttCL96rL32IUB6GKnBc5nVIFxDxOllysUCVnQzJhycQ6o8DobTOsN5Wt",
-	"uCdaLIFHhAuN3+KQLLEPMUVO355tkuetDjYZZWkQR/jLOBZ8xmR2P7gyuxpnoKk3treLG5Cv/bMBVG7D",
-	"0x1ZzvsvswbgbS+9xIfQt6fUSshkpy/BPxe0Il8sIF6KQte8B82N3P442/IZaMly+E6VpGmOejjnMIhv",
-	"mfbkSvNk46wQwu6LVMTLnUht7pyLVd8tt9Zl3uxcxWtxvZu8mrD7dyPKBQcPOL0SmyytIBY8Cdj9fxMr",
-	"MqOy4Qvwuqj0ff34ZPTsaLTLAWYO30HNY2xi8ZxQTTKhtFkgWQOVitAF0KSvGyJIoFaqoBfpXQnjNpXG",
-	"IoG6Ao1rb41L1FztIdVaKMUJ/NNX4XWqIgPny9+T1JzRMw4xzq9C1r3lKiKMkzylcUkOk5ZXfEKsg7cB",
-	"9i7BusVQqTtGq/92UUhj9U2H+GgUsmhgBhKCVtf/FIXEwAFGBmZCWo2mcuAJ4/PnxJ6oDUDq51fzoLFg",
-	"hnYPW9zX23HuQLMV297t+RnWH72mzDkx2gA4VYRpsqKKSDZfaEJnGhwQahZukLMDrFu9Me6ldVvgaL0f",
-	"VeZitYMgrKytUTlnaZq+mQ1Ofu95RPy0KegkBFyJb3i69qQwY1JpF8obkjNNYsqNgTQFIoEmhM4pCyie",
-	"aPDxwA+vZRFyvFzZHSVMvxIBzH8pj/FcUq4h6UliPY0sacQbNx/6DatEIeOG3KXlEcoYKPFy4FYaDnxu",
-	"6HI3YH0l1VZ3mtoWLW+p1fQbeDEHuL4HMo8Rw2/jhK4DavU3I2IaIVA6VcD1cAsGtp7i02K7JyuXe7kZ",
-	"Xgse8rBs8Yl7GJVTbQfyHTjDaxjbtdBOh/emk2aLOG6jcE61sa0sFt3+ycphsQehTGlqqN0SSk/iuo2I",
-	"aCnVTREym0FstnKf/thW0FzCtVgCHk5XC4qxZpgVPCFCkoSpvNDGKBRLMqXxMiITCUoLibkWVBuWkaAL",
-	"yQHNQy9ArLSIjAFnFGxp2aNMMPPhHzhQ2D9Styb6+1FLVdZEaANZLSj3osU745Ed7ri7iR29qIRki4G6",
-	"TZQP6BGj3KhWY5hp78Tuzz0B2ionnKCPfLKANJkQLebo4+o5vHmpJ0+mQu/rFjbqf6czs4SbW021Zzdn",
-	"EA2FNCQcyAY5O39Djo8eP4tIKlYgSUwVxngrfxsUctBMy6AH/3n16cnNX0Kc/dIffmoOO07/u/s0jEVW",
-	"h7Q9/LRs6uOGTR0KBv5qox0Bl4DIQC8Yn1u3qnemklhwTRlXz8nkmqZVdpbVspnAAAzlhJI1qM2D8B2o",
-	"Wpy2pwTBQUJoPOMa5DVNNx270cAcjoPyywcHOnTYOLHr6qX43Ss53Q2R8p0pS1PG52MJVHXomtvor4VQ",
-	"5hXntx+HvTteIW1+7V7Lk1nwd15guC5oNFG230rxBVHosZiNp7ThlK5FP5WmulBNzkE4h2LJteDFuGOH",
-	"GmMj/ZAUNJztevxATdxHdeLZaUU7CrwDzbUl0HU3+uqVmJ/x23lcvoCvtb4FLzrLgTq286bQt9sPJiw0",
-	"UtsGqYiRFLzs8Z/nqZjiH8LoUhU+mm0szhLfpoeCE0tc/uQdO+X1nSIZ40KSgjMdYYwDPcAEfTSKMP2Z",
-	"QbO4piW3amv/XGe0qxwphJTfYFXzXOzh0mumzrSgliQSlAJlbGUOGtPZyKMXZ7+8+94qw4yuSaFspsES",
-	"1s8J5euGGoQs15hpfBdJOQ8l2aad6riENQZaRaGJfQoBkwjCBVoODQDcQ4bOhme/S9n/BqtAKGUPeomN",
-	"VZh6zbhtK+8gYRJi/f7dq1qCQ+7cHn3snv1ZJ0LO89bMdqHvnkPNhxHKW2zKp9Ds3k3bT++X3Jw9qsM3",
-	"hL+3NQnfslIbodkEYpaAIguxIkpLweeGH10C+xRaLudnOzLAN/yN1ULegQL9JXSbdJAf29BObyQFNVwQ",
-	"tJLxmOWWdFpC0n7ZdnqrQhpskRSuIQ1EC2unFZo+DicV1AMqu4MgScb41pQKYpaN4SSF8QV8gyktqRZS",
-	"ESrxCW6ooEoOC2fOuYT322TCFcrmedmkCkPjNjAUPEp0idU3M1ui8dzqELsdl8IW7ZEc7RAy3ieCf5u4",
-	"g3PRuO2EKaxMww+HBduhaKPFnpNcirmkmXJMTaZrZ5VU9MW4KmYzFjPgelz5RwP+Oe14LuAdWdA8Bw4J",
-	"QfVNeWI9YCtRpOa7NA9GwEFKIYNpnCxekJxKrTxr+NIgQ4UrI5N6q0UHuZdmrhCO3cjBwOQFpKkRfloQ",
-	"VeS5kDq4j+qoVMYTn/78cy2KeFwLC9bDVUx3ZW4qHw7EPCUiYif1IbgA+8WGi8mXZqhD62NCthUJ7E7A",
-	"xF/9AmtnLxcjrsFsC7FakG9QrDHSvZe3teCpSNbDSUQmWN6Cf+VUL4YTY0ROXMi32osxVZrEjAOUVu+m",
-	"fQjKJ/Vt33+5xuqd0Ebr2iIohDhxRjIRks1ZM45ZSNZyNY2Ofwqs+h3MJKjF7TSltC+PMYVq3/KtULCw",
-	"Dqbm4GEIKeDJQ1byde7x50rF5rzIawfL6gubB7agfA67I37dFsM7oam+ZSqFuAaZ0nzcSIdxSx9FgdSY",
-	"VKADEohIEzxwzIU5l3GsMXJHjCpNZnT8UyMFIiC6Qqfn8+p4vqEebL2kPdfUQyHOhjmRQJMqOtf+uJIM",
-	"8yoxxdX/aD/Yn65CdGvmOLim0ggJZSZzqSPv7PsuEND89MHNhMm87if82/5w1axBC9UkVHy20wz2x9GQ",
-	"WXZuUdszCrDB4zvnxifHnvBr8hOoRPsraNvsTlN3iaCBjOcKNu31NlbTAIubNcQ/52zO3+e345+HmLh4",
-	"x4eUHW44PFcGK7FLHxfVNBXzAvVrO9Zi/jc6+Hl89WkU/XgUjrs0Mvb3LuBhOlC0g9npWyt2HJ0VXIcs",
-	"1Ze8zMucSxoDWS1YClgLtM6Ao8/JyNak2KOq0B26Q9WKHxbACSX2iRTtCev5YooUPAFJVnRNNJY/27jr",
-	"LaYd5yCZSMbQ5ce/jSfEvtMeu+fKmu+WRZE9E4V4cqvs6s5M3KC9fBtPz78KyjXT676JQ+WZoGNphjnR",
-	"wmc6QvOWCw6T1tkfQ/FBi5915dsjh7iAzBQSm7SKaTvE5rx4HihZnKiFWBGqyKTgSy5WfBI+ZEhG031o",
-	"oX2msBVc5VmiKuUK0XJIbDXLsFtG0TJM/nndNbP9nOgfbC9cLMOrcSjozMLaqirLLLIeqS++mK53WMrH",
-	"o0O1XL1Dx7Zqb2cRFQP5yj7ZL7OrJZNL/wzmNEqoqo361XAxkG9lRwhOUr4MJIuz+cJWNWau8UXAvO1K",
-	"IKsP5SYoN1dDVAm9LsJ5VQK3pRhrZYbNZb9i1zY72vVrcVoxnIs3LaQKaCRnL6kqAIOFXlQT0XQtNIxL",
-	"+45hzrEtvK9huAtmobf8smp1b93g+ezQLLLnrVPuKrrqnWr3uowF9rXbv0yQok3N/oeoZ3iwZ95hr9yL",
-	"eEHlHLpSBHbLwa4DphEeU8qXxE6QOI+vy9GLvFWLXjW/2Z5I6un79QkcHVvbKPi2Jqc9DBXo/XWLDTq6",
-	"nf9vP8solMGBESNIINmrBrvS2Z5i6gvaQTR3wctfIjXwvXcNfsZCrbOA8USsQgvFRlXbs2OaxP3z0dGT",
-	"J8+ORk9+/Onp8bNnT38aPSNKU54opzONGC/ihTEgvTbrQdMru8Idm/H7aAHQbqIcpErI2Q7Z0ziGXIcq",
-	"m2jtl5Z1cG0W5EuSC64hCSuppLB9eIImRm2QlWttIIHQVAJN1j30f7m+xjydG8X59nVJsAy4CjrFTzEQ",
-	"4o12BH5ElME5VYSSTCSQEpR2EuYuetjOTuh1aCpLkaryRbh2eeJ71RjV6LyPndmSbS2fhNBEpAlGKCkn",
-	"T56ShK4V4Y7efZZkQtf71eHtOM/trAsb9bMaPa+Uk+2WnBUNqW+nxA7K9fYXk5ZPGvkqjz2Q/ecd5pub",
-	"thOMF16qNgHVLYZt8mpvDVunoS8guDsEsc+4LVfTCY8PpdxvRVr2cfBUuO6hab4whGpNuG7hofCNsgCN",
-	"nhrPbqWzkBdgGyteLGCjz2QvJrtVVQ1TeUrX486Dee+WB2H3Sk/ruGaKlqEf59pKmKLT1GpXSEHbiAX+",
-	"2VHPvKX5kG9s2W7jSZXPKfT1LXs0IvIu9RpSow1v1o6UY0MmO5oR7dFaqNHc6CaY6SjkvqTSJ8ITjO7U",
-	"Z4vKBB6/qS5o3MGxwK5m53mgZU9ZX6iwJ8KUKo19UHfTwhbzthYr6lTZNqG04+yKHU2UsWzoVBT4XaYg",
-	"vQY1JLYKs1Doy/WJPCv3Zj2qGlzYORJoz5Yf7dQBXyDRXPXfIS9zobHdEEnFvGUlhgvh+4iBqx5S2gzS",
-	"hYm76m7SEpyNNI1Rr3zy/wGSzdZ9Y5Ttns1iCXxiezBNUAJNbJjABksXVC0mhKaCw2aS+X7BylBmyE4j",
-	"vzOmbBZ2F4P50HQwAQPdJrG4tj1wMzpnccrQFcv4tQ3h75eogb+GKKqymKrskAQTqf3KFgLr0eyXXV2t",
-	"MJcwLiTT63MD/4aztystXMywI4o3EchFPUfzO0UmHw8wY3CCiVCuf5L5wkUZNeEAiRqS01QJjDNyowj/",
-	"ijF+21Ops1/yPw5O3565TslevObMNbRzB4ltay/L3eyCjQ2HcU5Lz8oeNaw722pOcnDghp1gNwNbL+AD",
-	"A16Pm9UlTvZc8q4jC3kkpBdQU5GsvzcjKgebiYvQTAgSkCq/wMwSV4zZSD2ZRPilEkTwLY27t4MMw35j",
-	"Q8ZlqWC4/Tc+eHBePhgYzGtqm63xq9fu//HhYrDRS7nWQMsQVCPVu2yuHkr9WGid29bEjM9E2Iyd0nhJ",
-	"wIbVKTmn9PyEmC0eMB6R07dn7qiZp5SryFfHNDrdRWVJugExJvUML/kl/+GHDwthDLaYYrXe8IcfyKmz",
-	"64gCc0po9wfb2B55NDH/CMn+E1nmxJP+//s//3fy/XNCfXqsG5DyS+4WTR5NSnSe4PMofF2pSpuLvh+S",
-	"0/rpuka8lK8rI5QnjlOZ3knDDgrvbCds9cMPmPrqEzprnbEtS1FzdpqmhrxFApPnZJKIWJUJoMMsmWAK",
-	"PyU5lXQuab6w6aU0XpRTaclAGUifG5xSTiattulOH9mc1Ldvzi9wT29PL1787aRysIdvEDBwseJY+dIW",
-	"olcsNvg+Q/z7Swmku8kAF3h0TIyE9ZKjuu/gwF94cELwfgPLmSmLgStkL8dQpzmNF3BwNBy5TlqWtNXJ",
-	"4eFqtRpS/Hko5PzQvasOX529ePnb+Ut8p0rTHTipNYgGRm5YLhgNH9uHRA6c5mxwMngyHA2f2KyZBYr5",
-	"w+vHh7WGo3Pb2aWU5GfJ4MR8WTX8r99p0NFCpnrksHnnwc1Vq4H70Wh0Z03Ly36omx3La1crYMv043/8",
-	"o2u0cnlVE/ioUq+936npVASTlYq/X91ENc1qPzYU1u9XBkaqyDIq1+1LIbzacq1vaayRj41YpHNV7955",
-	"hVaLTXpsJjKalSHOc3bgY7lBpKdMaVt5pz4X69HOF+z9AT0edFdI3C8hVb3GA7T0G6yM/MAORxGxTTES",
-	"ayz4Ozi+No11UdB3iriGriW9eCq4uokGuQiF5S/KpvBG/KFmYKVARK2BR0Ds6HRCBDaB0srI84V5YQm5",
-	"NhrIys2W2N0Q4ZfcDqyaotnXIE7sQpw4bdKrtdRcrei9E2zr3hBLj6hZ/iqS9Z2RYlX9etM8FbiTSIsH",
-	"Ht/ZxM2mYR0i1aMGEW5RM8ROG4EbgA7qVwCFZnZvHQYuDcLpHwo/vaZLsDnjQT6yx0WuGLoOysKEusg9",
-	"/GRL0G4ss6WgIZQNM0OvykyKrMFygpPpGtmDcaWxTg8Vw5xeA6brYYETMzYM3vMTC56YN2iaEltxPtzg",
-	"HSvFSt5pUdVxaHUo9h6UoLNr2hM1UbfF0wGNu9YzW5grKgVfncEeEMjfcOiE9s2+MtheUtRD9m7alDnV",
-	"8WITiwV6226pEr6QhG/cF9JLyH8pArTnITRt/vhS/QVuFk/AkWt1EBGs9lhj/oIrlKO+ccRny/5DiUVW",
-	"GGT4YmzSaeBxWKE2x0J6b3kFgWG0ywY0nPsvTdAnaB0MWOdgvWy2JIwAT1REqL7kgsfQ6KYxCll0FkIP",
-	"m32bpXI3m1eUfXGjzKPyT2eY4apiZwCgxYOwEBz2ZtZCLw5TMbfFb55rWsdjMT/jg/shqkZfpf46YTs0",
-	"y/vkvjzGGmg6Z3NujpHWWXeQUZaiUClrwmrIKvRicNXGiih0HS1BT0/ld0WX3f2Z0pd8Yvs5TVC8Oe+j",
-	"a83gI/6GXiMysa9MWs9MMaLKVHXz5gahvSn0/VFareVVUHwFrH93/+BD83S8dJX3DrLbCcmT24EEBVsI",
-	"6rTtj1jVmpI4BYh+Di5WHNtJCR06YCGEG81l7gmlwQY2vYTIUShehvyJ1InKZEXXhM2Cmx9+fdGCkQG7",
-	"ZJtjbxRAP8Hiyn67Bb574LwkrnsxJ5rdFP5osv/lR3uosL2KzU6dlK6w1Yt5JTZuuH+mNbO8LGP694Hu",
-	"egOKPxGT2mYv1R0hdgfoQ96OeZdqsRPz1BMShkaPRke1G8a90eFAUzYPI2U6ofXub1KEwsL+eyKGZteA",
-	"e2B9Rzx3cxQJXQvTcSLB/DH4yJQLpDuAO2iHUGKv/cZoPeNzf9HxVyVbe/Zyjbpuabz61Ijt7irfp+Ke",
-	"/E3Ne7a+tMepasLRTSrb7mMbPDyfkSWDqKQBI3BwH/66NEJ1c0PbqeQaM/O6DRH7+32qpWZu4B/NCHkH",
-	"CUBGKHYbM8hKGV/aw6G1HbejZ7UQNGOdYfPVQpxmZw85T6LeSyDs+HXNE7+pRIkPC9f5UUICXDOaljcw",
-	"+pSfKaSCz43u2cBwPV2CCw5lmoTrx34Yu+ayB86sUN0myK9oy2KnC6y9J48m5sMkIhNf3mz+9pW+k+9t",
-	"gZxNNSM5jZfk0aTWVbb5sHW1WqOWqQWpxcsvufcp+EYuSrM0xcaYzwnl6H+wb/menhhgZzwhrrERYS6z",
-	"oTvC3m6z+wcKtbe39qVj7qHp2623vPFcKC0yzPEjk0Kmkz++f/dNjh2LXKKmBxbWR9T42THsVv+uZa4D",
-	"w1zb85+q+5HUfQaCW3c6hfCeGZns044ehDXshRWeOhVN60hw3XsqzVlrPNMVb39R3X71UDWnX2IAQR+c",
-	"xMXybes4ZpyssFdsKrQakldC2z7FhrDKPHEiZAKyeharZsxTeJfPt5us+J0itXa9nizcNw112+ir2KKX",
-	"Q38NVbe/HxP3J7b1w4SsFiIF59AxZjdNU/LoeHRkVO9mJ+EJ5kZPyjurJrb5Gd5p6dvbev9/LdH/5JLX",
-	"0ondu63MNncpQz2bzd6JWLvF0fo7olIz+4scyohFUAlbiNwRtzwY7du6vvULH0ub14l2mcW+FqDizj+O",
-	"yt2Hzc9zY4Xsyd62GWqbv2vc0EcTX9Qf/3MlJYevttuZnww0XlSiyV1+5u6xZd+ifkkhmVe11HejbVx7",
-	"pO0UeOYf+nPRXf06qp3Ulkg6099EHjyrsLlxcvBkoVpdYuegOy9ft7lMinDBISITWwaM9oRtnWkr99AP",
-	"UDUTdPWxG6Zwoz3tA7aHG+vs0Jp1IFq/hL/CxVeJl/Ut7s6lspgtpdrQFkLpG7aDVROb4YPqtlIdAwWf",
-	"QNhJh7/ANaQix1bBGTo2ebqOyPHomECqAKNfm8Rmhr6bkomr27iEaz1TH7zVU0UWfWGmq21sJkAbiFqc",
-	"JnB9YJDguyt0eBgtdgu9AK6xe1dyHzhujP8toios1GvhXsxJOmCcuB4fuxDSgH+cCndrefCU2Qvw5LXw",
-	"TcFxuOriJHkNMio/2hJkVAjuK+fSgqxIsRrd37MbXXLz1FQyPvfNN8yJFsXojKapIkkBvlvIiq5PiAQO",
-	"K5qqiEhbMWvmcP0cVeRScNHZy0BFpLwvXg3JBTPn2YIrIvgld8ly/sYcW+Q1pfFySOpl24rQOfhcU1tf",
-	"TZg72Tozk9orHjJxDUPyhqdr19rcpsFh/zi8T28KSQLJ80t+PPqZTGLBZymLtb98VnCnX4OuaTP4C8Th",
-	"PR1PzdgGv1/8ZIqb6tCt2mAMgbLCSMdXUpNbxaYBml1oQ/vVuZImKeMwOPlxtF1s2lvCGnybF9OUxfcg",
-	"MN/agb89SRkWj3w9Neywh1RkzqvReR66wCfukfTLVssB6j+rO0+tFGWSSMqXX983joBxbUHtvewLmmxz",
-	"jiOsDz+Zf262ecgvbFevlpmGjTpyilkFrquAa//VlFJRX6PeXut4dc+Y7ZZpXyn0vFHY5qDYjba+vqs/",
-	"sddqT3/VA3YYeBtqm8Og8E2aw54C7NakyppOfNpGhLy/hEyM2eWdBWJibxRkCd5eqIULb6zcQI/eX7z4",
-	"PuhAsN2iP5/UULbgdXeVcPGNPT9LunSMbXa/deh+fTNDfXoZj9MigWRIfhOrRu1Z5a2KgovCdJH9lxAa",
-	"quxK3Q9YZY/r+2RRSysBxnyTJrZRjlmE9/BRY0gpTR6PRiNPiN+YdwY37PuXITVjhSLxqHTcXfiLFSsD",
-	"tHbHW4PlD6uus11ZybZbtb98XfAYInvfqSIT5ht71bovT06w7xOz9xvb4xRTZEFllprDFwaYsRsRdre0",
-	"7bbLBuDBakqIhUzuSjI8jKhhvR11/+z5u5u6bBvfYcxYurARQy2kbRD/ZwwZvkPisyovzGPmfHKA99IM",
-	"Th6Pjn96+uzHTdZrBhGNANhueb1X9ozSovYmov4Kc8Yxz9zeXdPMRY9sdp7VvJjWa6/tCol3/7GioEaj",
-	"yeMdrem/NeOubJT7wK26nfFsoDJekMIRS0Wc5jMSp7uffLtDAp8/zGBbV5cXeJuYK0yqR0aodl5A31LK",
-	"l5JiRz+eVOUsegGcSMjQ2YgxFIYJrzPmnI+2DyHmiV7yKlxab2XojdmqQdO2ulnb3A7vD3edryehWtqQ",
-	"0rHPv4ZBnzomswbbZVtwLBKZwrywjtIZ40wtQDmdCensQR0VfsFtlrW+YSLq33omBK+7ZdsuhZVLMWMp",
-	"PLhzWKd338H3ZkcPmNfwUBtIfL1anG104Hu/lPTwJ+n/oiseCBBZS9AfQtkzP8jJ9uf7Z2bfaj9whONA",
-	"/uP8zW8kEXGRPYCE0mY1sFFwrteqS581yqjqMr+T7ZvxgyejURNFn1BnuUZrXcK2rLX7Cmxm1vfQrSND",
-	"Q93Q324Z9XFWOxz1c/uEr/BotABr10b73v3OeG+aNfXGHoI7k8s3A4mqxDl/taXuuB4lpHMcYT1YrdO4",
-	"fOEB6h7LHH9AxbOL436xFGsOnsDxL3prDnTycAXThRBLdWhbvW/vn2OO4ljLgE35p2tts+HNHyelWMb+",
-	"775LPdNDcjQakQwoV1WfYuvzwjo0IdGDbfMaKr76p5ji45d8xdLUqF48gjDd4cECdg32nGQv6NpxtMeU",
-	"BnN++Nvr0xeef832hgQjPE7rZEwp9LRVwiFlS5tzYFPWhO0LTmZMd95KEGiOXzFDQGJ18/UPhz8MTj71",
-	"5sj2Hd4G1ui2cLcSVt7uFVXtCwa/TsbAxoUDG0Y/XeJ1/9R7TvHAaUFc4wNP150+pJsbdyVEB4EsgCyE",
-	"cr218Tllj7WVxeQbsx+iNHYzh1oiGTtlloqVsrXggCpFi2btt60NMnSI2DdH3cvBaiEIzcjZf7scDCuC",
-	"wtLUzWjGW2uf2sweEHkK5ZhMEuR7prTlm2FTz6rAcFi5JFbcORxq9lgslL0t2K/HN1iPNi/dWdsbBVxq",
-	"XOMt33Ft8zWMlEf+5ndaFhXYurLaGD72ujmELwOMGu6UqMzvbbg7aiP62F1gUbVSD+s9qS/EV4BtvPba",
-	"yCDG5w2IY2QlDHGX8xXTNK2vqyTozdfeiUKDk665FNdGLcQpA5tkCvqgyJ+TJJTxUhsf8z5urm7+fwAA",
-	"AP//",
+	"7L39dts4siD+KvjpN+d0uq8sO07SH84fu5505o5vJ52cONme3bZXgkhIxIgC2ABoRZPjPfs0+2D7JHtQ",
+	"BZAgBUqUYydO+vYfHUsi8VGoKtR3fRgkcllIwYTRg5MPg4zRlCn48yxly0IaJswbVuR0zVL7bcp0onhh",
+	"uBSDk8HEqJJNyCpjihGTMUKFXjFFuCYmo4bIGaGCMKpyzhRR7I+SaUNW3GTwtKZLRqp5kvXBL2w9GgwH",
+	"OsnYktrpmCiXg5PfB3aeweVwYNYFG5wMtFFczAfX18PBGxz07OfN1f1Kl8wuhOtqai6ILBXJ5Vw3J2oP",
+	"fD0cFFTRJTMOHKdJIkth/g4A2pzrrd08PkKMJDQxZCbViJySUjP1jSYFU1oKmldPIdC4scDK2cwQWZqn",
+	"hJIFW9uvprIUqR2KG03kSvj37COaqSueMPvohcioto8JC0sp2OhCDIYDbteEhzkYDuxvg5PBOaV6wc2B",
+	"20pj/zOpltQMTgZlydNBDNDPSqVlZOcTwd6bcQK/TuyJ25Mt6JyRKZtJxUZ+OX+UTK3r1eAbjUUs6fsX",
+	"TMxNNjh58vB4OFhy4T8/jC0pQJ1f2HpzaS/pgmlCiWJGrYmmMzYi7woLreMnT0ihuDB0mjNyev7s7Iwk",
+	"GVU0sec9JFOLLJQoKlK5JO/enf086oJqC3+7NnT85El7QwU1hik75v/8/f87+F+X//aXKOB/YWvEbpi+",
+	"oCarJ1+w9RjOyyI4V5ZGLansd7Iv+JKbaoLWMeXwYzhgyma0zM3g5PhoaHfIl5ZGHx4dwf7cp2oeLgyb",
+	"M4UkpZgupNAMKOq1ktOcLe2fiRSW0dg/aVHkPKH2BA8LfOLf/qntcX4I1vAXxWaDk8H/f1izr0P8VR/6",
+	"cWHGJkKcEsVmpaY5efDmb8/IT4+f/PDtaHA9HJwzrTlO0rGW/dbgx4us4ZzPBUsJFzDxW6bNG6YBnrc0",
+	"dzBkZPozQ1ZSLfQIjt69Awzu9ZkjokLJginD8ZhonssVS8e8gI/csKWOcMzqwKlSdG0/J4pRw9IxNQ00",
+	"TKlhB4Yv2SYuDgfsfcEV03u9w9MeaD4c5FSbcamrBTXBgmyBkiUXpWEkpwYYV78VIKlEQKITWbAm2LZi",
+	"jX08BkptqIos+q9szoXgYu7ZrmaJYpZa2Xu6LHJYzGKc8ys2fjT7d8s3jCSG5bm9OjShBVVmNDgRZZ7H",
+	"GEPNVH4fAFBho9W2/LoaR11f0nL6T5YYu3xErRdcm030SqmhvQHkcDQCoeASil3nzb3AnN0LfVfY0wbc",
+	"T1NuYU3z18GiZzTXDJhd+K1l6L0IJ7gUHj+KYNOSvj/DZ58ctTY6HLw/mMsD+92BXvDiQBa4vINCWkar",
+	"3OL6UZI9dnv/+TujE6+DFXs2330v3xzr640fb268FPyPkrnfcb09YXEdO2gnAm1yuyRhWm+S2m8ZMxlT",
+	"Vvgqp9UPZM6vQMSshT9KCspTYqzAK+RqVPOLqZQ5o+KmrLEnm1twkYaSs5c77bOMLiNC9Bb+pWTO4rJu",
+	"QvPcyrWW17iZ5EqAXLRkyylTmxMNB7WegK9bOZeCgOyYkD0qHhWvLThXmdSMzBg1pbJynUgJSCeaZDJP",
+	"W9DexsYARhU3gxmH/uR3MzM86OfvC6niCOQxaysnc49dDwe04GPLjm+BC9Iy5Wacy3n/sewbz4VR644r",
+	"3A5oFBWaJvYs+q/yGbz7tn41NgEXV5InezCLM3whekkGhLkH9wneio16o73v2HWp6Zz1HuydffqtNDTf",
+	"HKuF3bTS7CqkasMlgHlrc/Hj9qsNkStKFva2oyKJ8AvEBGcSSOSS1RYAS3uWaFs0tPQkVLE7Lsz3jweb",
+	"WsVwwK6svhJwvKUUJovyOSXzXF7F+Itn7yZja6uIW5HJfuCKwHAxNt6G/dKBHhcUhVFNbBG+YZwCUstu",
+	"7hBHyJFi3J4mRqqx5/kbP9/hPWOomjMz5ulucQsGcPtrLHk3r7UAe4Hs7GPERjdMJ5+7JemxMU3XzTDu",
+	"CeAYQljtVaQ78YHHsaGJLIGKYBQv4sPNDFJLXBBuiI01HNDus/drd4isvIiLN2gV7ILXNhSvfu2gvf4k",
+	"UB1Zc8hw+h50YrJ3ussuaQUsQjU5Lws6pZoR+zhZCLkC0XU5IhOeTtBoy6x8a4f1KiWKRcTIBRNDIqSB",
+	"b2FInuJDXJPT12ebbPxGBoAl5XkU3vDLOJFixtXybtDE7mq8ZIZ67rL9WmbqpX82ct7bzumWNMz9lxkA",
+	"eNtLz+EhsIFrvZIq3Wlz889Fta1nGUsWsjSBla25kZubfVq2NeBk3+gKNRnROOcoet4q70m69smGTh07",
+	"3We5TBY7D7W5cyFXfbfcWpd9s3MVL+XVbvRqwu7frcgjBfOAMyu5SdKaJVKkEf3473JFZlQ1bGZeZqts",
+	"xN8/Ovrh+GiXoXg4MDIqoVndUT4l1JCl1MYukKwZVZrQjNG0r7kuiqDIVcDa+qaCcRtLE5myUNBMgrfG",
+	"1dFc7sHVWkcKE/inL+Pr1OWSOZ/XnqjWlD+a0P2bVKFXSQ8JF6TIaVKhw6TlPZoQdIQ0wN4py3QL9KED",
+	"of5vF4Y0Vt90HB0dxSR/NmOKRbWT/y5LBQ428KDNpMIbTRdMpFzMnxK0PFmAhHYe+6CV9Ee4hy1unu1n",
+	"7kCz9bS9e+AjtCR6Rbkz9rUBcKoJN2RFNVF8nhkCQh8CIdAEo5QdId36jX6CbgscrfeHtVpV7yAKK5Q1",
+	"aicGzfNXs8HJ7z1NKR82GZ1iEZP7K5GvPSrMuNLGubxH5MyQhAorIE0ZUYymhM4pj1w8w8H7Az+8FYUj",
+	"HOkSdwTqROTkP5VnZa6oMCztiWI9hSxl2ZuwH/oNq2WpkgbfpZWpwQooyWLgVhoPENi4y92A4Urqre4U",
+	"tfFYXlO86TfOJeUYSNHHcOFPxNLbOKXryLX6q2UxjVABOtVMmNGWE9hq7crL7RbfQu1ljnspRcwSucV3",
+	"5GFUTbUdyLfgNApObNdCO1X7TWPmFnbcPsI5NVa2wlN0+ycrd4o9EGVKc4vt40ob7/HOTVhE61LdZCGz",
+	"GUvsVu7Sb9EKLlHsSi4YKKerjEJMBthAiFQk5boojRUK5YJMabIYkoli2kgFMUnUWJJRzJRKMBAPPQNB",
+	"bjG0Apy9YCvJHniCnQ/+gIHidsRQmujvb6iusuaBNg6rBeVeuHhrNLLDbH07VrJnNZNsEVC3iPIbWI6p",
+	"sFerFcyMd/b0p54IblUTTsCXNMlYnk6IkXOwBfcc3r7UkyZzafZ1n9jrf6fRv4KbW029Zzdn9BhKZVE4",
+	"EjV1dv6KPD5++MOQ5HLFFEmohliI2mDISjVohi/Rg39dfnh0/ZcYZT/3yk9g2Bb0v7pPo0QuQ0ij8tOS",
+	"qR83ZOqY0/xv6BWMmATkkpmMizm6H7zTgSRSGMqFfkomVzSvoxjxll1KcFRSQShZM72pCN/CVQvT9uQg",
+	"MEjsGM+EYeqK5psOkOHAKsdR/uWdaB132DjFdfW6+N0rBd0NkeqdKc9zLuZjxajuuGtucn9lUttXnH9r",
+	"HLfu+Atp82v3WpHOor+LEtzaUaGJ8v1WCi/I0ozlbDylDQNyECWgDTWlblIOwDkWcxE4+Tot1uBD7HdI",
+	"UcEZ1+MHap79MESenVK0w8AXXLBtklQvbNoltnRAo2CKy3TMRLrHueE7VThWz7eUVNQvL+535IZoZkwO",
+	"4aoFVRg6TXC+eAzJHyUVhpt1r8unfTkHiwjkkmrIcM1bj++jBY8t/vzbETdeyPmZuJnB7BOYysMt+Juv",
+	"GqhjO69Kc7P9QFxWI4J3kMsEKNlfHf7zPJdT+ENa9NRxzXpjcUiSmwYmQRDFvOEkcbLHN5osuZCKlIKb",
+	"IbiowIBPwMSmCTcfGRuQBELOVmHLP9fp1K9Gih3Kr2wVGJ72sMg2IwRbUEtTxbRm2qo6ghmI2iUPnp39",
+	"/OZblGWWdE1KjQFVC7Z+SqhYN6QYtiwMJFTcRuzhfYkpbEd0L9ga4klkaQg+BYBJJRESBL8GAO4gEHHD",
+	"MdMlq/3KVhFP2B74klihPveCzbatvGEpVywx7968COK4Cme16iO27k86Q6A8L4xuZ/ruORBcwMF8g035",
+	"SMHdu2m7WfySm7MPQ/h2nN9rqQzNb3Z6aInYe6OtxQejxNb4OriFWopQw/ufsoSnTJNMrog2Soq55Rku",
+	"l2jKWl6NH3Yk42yYtOuFvGGamU9x/yoHtDF6D28K327n22u6XjJhfi5jPhRS4K/ImS0chXTBblyMyIQ6",
+	"PBOG51WWVCOU2LA8x/PI3WlgcLELwHAsbtuF2E9fM8ZeC32N1HGdKuaa5ZWFBgKgp2uSUZFG/e5+tA7J",
+	"HAQ/B8+xW290VuHlBaO4hdSccmEn5kazfPbU2crrKzGVDM6lf2aHkansMEehIKONXIKNRJBUjsg7zQgV",
+	"IDSRhKrUSzwF8A17kxd0TaQgk03ATp7a351T2WXReZximEfX8jx7INlbCSJKKqgtmclk2sMhUp9E6Grz",
+	"OOIAEKUGdI8+y6iYRwkigV+QHlaUGw0uU/uvW+SIvLPUYHcnNslhbs9KCisUgjCzifhNaSSCHCgEWSoS",
+	"pCz6H/qNcb4+PtaF+PtfkHvpefWtuMPNijHv1djRE27fdU3w9wqe6bymFLvibMXSZxlV844cA8sHiDuF",
+	"2nrn8CpnNLWXVRdD3M+IVRQ5Z+k4sBX3ei+B1e/pZeE62Ytj51zsHyAPlpV4kPw+ZqDhwND3/Z+9uYEp",
+	"gGSwyABauJLA9tQ6spb9CYEWRz0uEl7gQluYQ/NYeIQulZ2C5OyK5ZG4ssCuTfOH8bDc/UJ/0yUXW4PU",
+	"iV022GeQrcIbXBtFjVSaUAVPCCvM1ek2cTuSSyG+SW5RqTFzBsPU7cFhCFHU6Nylwb2aYdL7U1RXcTsu",
+	"KWi4R7qpO5DxPrGeN4lQcc48t504hlWJzfEAsnbQolWYn5JCybmiS+1kcxRkmvjFhS5nM55we8fXnvSI",
+	"J9c40TkiuGS0KJhgKYErjIoUfaUrWeb2u7yIXl1MKamiiXE8ycBkqT1p+GILFgtXVrXorYE7yD23c8XO",
+	"uBmw3boxWJ7bC9lIosvCClzRfdRG9Sry7MlPPwXxZo+DALLGvWq6cuG0DxyDzA8iE6dgsugC8IsNZ6RP",
+	"dteH6I0EspUp253SBr/6BQZWehdNGMBsC7IiyDcwNpdJh+V6MpXpejQZkgkUDIC/Cmqy0cSKQRMXHFjv",
+	"RdBly4sIA1Qy56YpimmfJrV9/9Ua63diGw2VvigTEsTZ44hUfM6bEW+l4i2n5NHjHyOrfsNmiunsZgqv",
+	"wpfHEGy/b0GMWFhZ03AQDh6HkGYivc+6ekg93oSt+VyURaAc1V9gxgBqKDtVoW7F/4001Nww6FZeMZXT",
+	"YtwInHZLPxpGgqhB+YcbPk/BtukVoZVUC2fNrAOqjx7/2AiWPYq6fjZ2dJ5kLC1zEL97qG8G6qhgYEqt",
+	"X0c0spsFCH1JStF57UPZuFixdg8an0Nt3Ul/J4rRtI6Aa39cKQ45XZBu6X/ED/jTZYzi7RwHV1RZ9qrt",
+	"ZC48+w2+74Jtmp9+czNBYqn7Cf7GHy6b9VBi+fE1h9ppB/RaekygPUei6Blps8Edd84NT449ywhuHkYV",
+	"HHVUKtydTeiSrSLZtzVs2uttrKYBFjdrFNv4XLwrbsZ57mNy0C1baXf4SsH4H60KVjkiqaG5nJcgmbTj",
+	"mez/jg5+Gl9+OBp+fxyPbUL74/MrFq0lUfDxFVO6KzAhNMW2pUqQ068YmVGes7RNIY+OewR9bkT5O2Op",
+	"pmvd3xjmTZxdxtqU5dyKveMk5pftWGgqxU2CSIMItCszfthZ5Yd5YXbzZ37Flk4L21SFEXW6dup+7Uy2",
+	"Lug6lzTdlfcajWxcsqHVnqRgVokQBsRmqlEa8CZQsmBFqNTUmF4HUrVHX7tX+VxIBaKtxf0/SqrsJSfi",
+	"KopiCeNXe9q1FFQJ1D0xQEkZV+MAINzuXC5YSqg5wVAYF/bLjSZoKxri99qJMvBLaEGOa38byQQrNs2k",
+	"XFjFacVYMfAbidsw6oisqrwKmMEHiNNWz0VAoxzhgGw/pfaevdyiD4ZaPpjwRvFYr1hklrtUKtWvQvMg",
+	"26FFqPWBNez94dFHeWrN8G4h+idkn3cWAdSo8LF3wZ/KDxcmf0E1i60VfkJ/3+bgz0WVnzpXNGFklfGc",
+	"QegXeny4JlZzSMs9qpA573WnO4QSfCKn6G90hFaKlCmyouuGmH+DacfNiLpI1SOZ5wxTuwpa6lhBUasB",
+	"VT49Ro329n/tQFSPYdeOwzTNClcybvC7SUADvtPeWd+Ls/HunjGDTKQ3ynHvzIe+NX+UdzH28K8EHnMI",
+	"ngRW6RXyXe82/Iv7q3z+Xkh7ztdWiRvcvgOqVvJ0Xs0hWL2EFGzScgmAQhw1BPKugg3AWtxdNmUpZj2j",
+	"LxuTpjzzqORXojO5soLCpBQLIVdiErc9Kk7zfdA4riFX90xdMyvGBHYx42fw0p5qzSpjomkACmYchmXP",
+	"6i+bqfLbIhgby6vw5qOKNNyIxiD6tkOSB4dJgQ5UjwhW7AWpzjDlqi5nslT9ufhW6mrlaO9M398nMGvr",
+	"ETg3ccSTUrmNt7sTml5mq3mUbOxqLvRyaVYmrVDoswMM2ygGsYbx7P9PZhZr4c0tHP1NbWk13Fr7r+rt",
+	"VftrxJ3784nxjmat3JaddRGXOYrQ27sdV/yD7a3IRXw1Dg6dKcBbbUhVCnOPBAZf8bC3WO2ToWIF93rn",
+	"LWFpxZ2V7jhTL/DJfmnFLUG4cvlCQr1idUm4foX2OFOvVUcCgaJiEREx+TzD0pNLV518R7JEmL3cTJyA",
+	"CarNBQdVQa8LcV5UwN00GflakM1lv+BXWJrDsXenisQTwael0pGbwxkSdR0+DgGK1BDZ9FY2rK74jr3Y",
+	"x1gdOTjhLpjF3vLLCooTdoPno1VLIM8b53vXeNU7z/tllcnQ16D9aUKsNyL+KrbbL7mhZ9L7HvFS3abE",
+	"XXyQbYnFnFKxcKah1AWRuATxoTf3gqPeb7bnIfWtMLc9pHWjKm8VuIl2LYx0souNShAupGC/ez2WPgjx",
+	"7ixl6V6Fcmt532NMuKAdSHMbtPwp8tLf+WiDj1goetG4SOUqtlDoJrI9NbOJ3D8dHz969MPx0aPvf3zy",
+	"+Icfnvx49APRhopUuzvTsvEyyazy6W+zHji9whXu2IzfRwuAuIlqkDoibztkT5OEFSZWVosGv7Skgyu7",
+	"IF83thSmEVYb+hNKbJYQFTGCQVau/rRihOaK0XTd4/6v1teYp3OjlTNoH18dXzKho3E2p1U6qOVgAPwh",
+	"0fbMqSaULGXKIK6cEsXmzuzdzq3qZSuq6mDVtfPAFbF3gasAz/vImS3e1nLWSUNknkLQIxXk0ROS0rUm",
+	"wuG7T9FP6Xq/InD7KbybRcmO+kmNnlYCBWcX56xxSH859d1Ytd7+bLKy+tfZdg89kP3nHeKbm7YTjG89",
+	"V20CqpsNY+WEG2nOn4BxdzBiX+5ha9xKeDNtlt/cx65dn3WPm+YTQyjolHID66bvZoIWnYBmt+JZzAqw",
+	"jRTfZmyjGVgvIrtRSSeui5yux52Kee96u3HzSk/peNNvWpnFU67pNHcu0pwZ50y1f3YU09zSIcJ3H2v3",
+	"Wqs86JUpao9uET7WJDjU4YYlfEe9C4smOzpG7NH/odGB4jqapy3VvqjSJ/QpGvYUzjascgL8prqgcQtq",
+	"Aa5mpz7QkqfQjyJFbTcv6LxHmPUW8TYIoto/+KMqp62tZEOnsoTvlprlV0yPCJYALDX4gXxuwMq9GYYb",
+	"Rhd2Dgjas950Oxo5HlTyCyuqSg7QE4Lkct6SEuNVWPuwgcseXNoO0nUSt1Vau8U4G5HfR718Sf+NKT5b",
+	"9w3eazfWlAsmJtgoYwIcaIIuRowizKjOJoTmEiN4PiYWOxZsvlPI7wy2tAu7jcF8UEw0phvjVOQVNipc",
+	"0jlPcg6mWC6uMLZ1v9hv+DWGUbXEVPsbUygD4VeWSSiGhl92tR6B9KSkVNyszy38G8berqIWLh7Miwjk",
+	"bZj29Y0mk/cHkIQ0gdwKV7zffuFCOwwRjKV6RE5zLSG4A7Jp/wrBr1jQv7Op5T8OTl+fuXaWnr0W3HUd",
+	"corEtrVX2Zq4YCvDQXAJ4rNGVQPN2XhzkoMDN+wESulitRPvGPD3uF2dz6m+EF0qC3mAUW5gFZTp+ls7",
+	"onawmTgPzYQAAunqCwi5dpUAGzHZkyF8qSWRYkt31e0gg5CBsUXjqk5dvEcrPHhwXj0YGczf1BjG/Dd/",
+	"u//Hb28HGw0vg+4NFqEaRSCqDrixmOjMmAL7R3Ixk3ExdkqTBWEYy0TJOaXnJ8Ru8YCLITl9feZUzSKn",
+	"Qg+r8NOwHdGwqodqQQzR7qMLcSG+++63TFqBLaFQKm703Xfk1Ml1RDOrJbSbU2xsjzyY2H+k4v8Ckjnx",
+	"qP9///f/mXz7FJzokHHnBqTiQrhFkweT6jhP4Hlgvq7QTpuKvh2R01C7DpCXinUthIrUUSo3O3HYQeEN",
+	"tivV330H2XQ+RyxoX4okRa3uNM0tesuUTZ6SSSoTXeWUjZbpBIpSQHExOle0yDBjjSZZNRVUUbCQPrdn",
+	"SgWZtHrbuvsI09xevzp/C3t6ffr22d9PagN7vM2zhQuyY+0L8xCz4ok97zM4f985Wrl207DA48cQyOA5",
+	"R92U+sB3pT4h0IQaKTPnCRMayMsR1GlBk4wdHI+OXBsHRG19cni4Wq1GFH4eSTU/dO/qwxdnz57/ev4c",
+	"3qkz/waOaw2Ggyqoe3A0eogPyYIJWvDByeDR6Gj0CMPJM2Dzh1cPD4OucHMsK15x8rN0cGK/rLsyh42n",
+	"O+qX148cNhtTX1+2uuweHx3dWmfZqmndZlvZoP819LV9/I9/dI1WLa/u1Dusr9fe7wR3KoAJueLvl9fD",
+	"4GbFj40L6/dLCyNdLpdUrdudu6siA9ifkCZYtgKyz+c6bLF2CVILZgM1M3zsyuDM0yUXhyAhH7iWfNGz",
+	"z7k2VaOrjdOP9WRuaKJ7dHruGs25s6N9q79/vK1tNT3413jU0bh6o64s3BOYa0y1YwZpV3tw7H506920",
+	"d5ITNsPu8aDrh363BOfRIkJxv7KV5bLQhOAekNxWGrOXuTtvQICQnqDWAVCTK3vgm7tWxAVfN6kK5amD",
+	"2hbZSVlBiLnuR12VTac+o9uK9u8iQadq35gEO5E9SlkuWSA21cPjH3fMdXTw0z4UT42X+zztV44lLFMB",
+	"Bg+QrkLmUGV/eBVg2cUnnK52Mz5xevA/fJLX18Au2skZXzjXqOKsPbpoNHklmMF3u0zk8AP8O+bp9TYp",
+	"LcxY+TQn2SVtOefs/T7CVz6hbYgCPKRvIYDC9Dafi7JgxY3uhjhftxJ4zSj88Q5C0w+O93Gs4yDOOy57",
+	"4dqhyzY7+XAftzAcFFKbeNAVmKWBFOXMarTY9XOIVh9sIRmm8dU+GCFXI/Kr9PUEsByNRmVwSLTE1lNc",
+	"E5qv6FoTTWcMtbsmNSLkmgS5n+oUqLdgWrm8BxT9lEyclBF0JMD6eVCZE4wLLCUY6YHGAlhsRDXuWpN7",
+	"q96/qd6Apd1nSVKqBZQFFD5Rdk4/7ioo+IGPuO1Wz6C6s/5Y3fxL0z5g130kiSHBvjkpmnRzNjMEipV+",
+	"XmTq0vO/0cT1Rq+wxmOB5dpxngeVnsBLAfnUAtmUM1uBbQ84IuDjCZHQJ85oklGdVbnb5NRZt1rGsQ1D",
+	"24XAgXXTgObrXE9wIZMYW0R7uqtHfucIG2WhYP/7q0zXt4aKdYX166bvxvmLWjTw8NYmbvYV7GDc/mgw",
+	"Bx2O5qtkzg16ekkXDEveROkInXpCc0ye8hWpQpZ7+AFrD14jseXMsFjOwgx83zMllw2Sk1Dq15IHF9pA",
+	"gUYQI+f0ikFCJlS24ybjglCC9ZfsGzTPCXY1GEVECsvFKtppYdXj2OqA7d0rRodr2vNoht126Q5o3PY9",
+	"s4W4hhXjCwnsHoHcqjld0L7elwf/wtZnP/fhvZuW/4KaJNs8RSwOfcMr4RNxeFydi97oxeQ/FQJ6w+WC",
+	"rb9+ro5Jz+CnHLp2GkMCxarWEGXuKiRS35zko3n/oYLqehEF+A7JpFPAE2wFt3lGA8krCgwo0NOGhgvS",
+	"yFOI3EA3cOmLnBNXC5AwkeohoeZCSJGwRseWo6iiCxC63+TbrJF47Qj4cwpl/ij/dIIZrCpxAgBIPAAL",
+	"dFjsR6ylyQ5zOcfafZ5qWuqxnJ+Jwd0gVaN3V/87YTs0fWnDz3BiTes2nwurRmJIxcGS8hyYSlXSLjis",
+	"0mSDy/apyNKExxL1x9fRMRBYcXei9IWYYM+wCbA3FyPianL7uGyLr0MywVcmrWemEPfKtUXUGBfMofPZ",
+	"3WFa0FYtyr4i0r89QpbeO0vHc1dy2UF2OyJ5dDtQTLMtCHXatkesgmr07gIEO4eQKwEty7DPSlvBAgg3",
+	"mgPd0ZFGGxD1YiLHsahGoE/ATrhMVnRN+Cy6+dHnZy0Qv4VLxkxoewH0Yyyuamk3w3cPnFfIdSfiRLOM",
+	"9tfG+5+/d+WVoa6h3anj0vVp9SJeBRW7755o7SzPq8jruzjusPL4n4hIsco/pFhhVT4UA9o+jc2TdwHx",
+	"O0+eekSCEIvjo2OnbkAUhhM6HGiq5m91EyMfJ9DGCA11ie8IGZpFj++A9B3y3I4qEhzeG7/KDo0EsnzY",
+	"e65duLMDeNjxq3Uk6FOFmGou5oTfA7RF3ct1aLmh8OoD2Lebq3yZ7TuyN7nhP5PFqa4h3o0qVLcC2i3n",
+	"0i4a6v7ZjBANhhUOWIYD+1i65DgIBgs3tB1LriB/qlsQwd/v8lpqZnB9bULIG5YytiQU2szYw8q5WKBy",
+	"iLLj9uNZZZIueafbfJXJ0+XZfY5mDyu+xQ2/rmvWFxXO/lvmWn4pljJhOHUdy0D/x8SMKculmNu7Z+OE",
+	"wzgJIQWrwiSmHPJwDhPXwPjAiRW6WwT5G8iyUMsUKqSRBxP7YTIkE1+Eyv7t6zFNvsUyJpgQRAqaLMiD",
+	"SdC5uPkwmlpRqOU6I4G//EJ4m4KPK9OG5zl0RHtateeEt3wzN3Cwc5ES15eBcB8j2elhb7dy/opc7e2t",
+	"fWqfe2z6ducQLzz7DqxGkkmp8snXb999VUAxbxdW7YEFWewBPTuC3Wrf9USN3Wl7kDR2PaVB31uX0eXr",
+	"lmPfWRRvZ1ykdf1upFcv2AYZckRnUhli+BKb0dkvV5mEYJoMggYhKJDRJLsQnoVhNqkn5Q6LIdJps43p",
+	"bdxHd0JzzWV+YoqLTN6f3u4baVRh49VaEb/3JA68eQ7szbM9OBC7Kr2G5+5QXKmn6YrIO19ageWzRve3",
+	"VUV/k4NJRtM85FCueHktVga1c7uCUZ5VPS/vrVjplxg5IN/bBCrQoVeFC7KCDpq5NHpEXkiXFmMRq0p1",
+	"J1KlTNXPQhaEfUoX7EvOt/xGk6CJqUcL901DFm30TGvhy2EihS6xTEeHMwxuiwlWr5zY2yVnztoJkel5",
+	"Th48Pjq2culmf9UJpHdPFJsxaOo5waYZ/I+ybvrpnWNBrYKTCxFkRLt3W2GfuKBQdEXSJaYueInGwGF1",
+	"17l3ande9OZDiNwStdwb0fQZbmt/hfx2Z4cK5F06oy9nUFPn1yOP7kPm54UVGfYkb2x02KbvgBr63MRv",
+	"w8f/XBH7GwDoF7xvZeuaNbmO6oTODPQ/+gLvl5yl87oc3O3cNl6R2YqBZ/6hPxfeuW33w7ZU0Zn5IpJE",
+	"eH2aG5qDRwvd6i7mUCOmN2PhYciAE2xIJphoDvIEdg7C4kNgJKv7IbgSX5uZqOHE91gebqyz49YMgYhG",
+	"O6xzp+uUcV+iY0nXpNSsqseTU2NxC6D0BcvBunmacUU1Wm0kiPru6KToCI1oAxUGXR7miLwryANKMuyH",
+	"YbEOkzfXjCoIBGO0qgQNhc2GhJI52FQU8dVRv202h3atJCwiXwgsxo9ybcpnXgb2Rb0UnFtVsZPL9GnQ",
+	"Ac+bblOW5FywlOSMXjEXWIblg3AnK6pRlZICw9ZQ8IZ2ACsqMOHYubPdGLTKsXQV4iYj8rNcieZeVhkT",
+	"weKqFRWUp75B34V4MGl3GoPaUnphV4i2LMRgT/orNwsMN6XJYkTOBKEEenO5mDjffDsC2pi4jw7T22QI",
+	"90bkjzTk+sRi/978q5ab/iTJAsg6vE/HMuagdvI+JrcQjIdJ1R2uI8LFlRKpW2lG6HRISpEzrcnEUrO/",
+	"aleTp1UNMk/QWMuOo2uIrq3OH7bAX1FdtZq11H8hUiWLokP9hqV//fSIJ/Sf9HjvAn/7CBM9SLAI2u9F",
+	"afBZs6Af+njsdY0GkMoSL1diRP4O0m3Qom5Shb+bKs2qDjPf7Gbo4tCRvL14kaJBlUMoFYzDRNRr6zZz",
+	"62Lz137n+R6MUXu2k5Ai8goeFuYUgBZVVaXNGU3tad0rxQ+EZVohoSzz1DWT6qv82bm3WqFPG+3cMwpk",
+	"4+ryuqbL5DSiCnH3oIS7riXEx4J1y+V9kAX/k/1/cuMFZuQ3unxbsWbPK8Dq0z5Ps9Oi8TO7Yrks0OkP",
+	"8WMiXw/J46PHhOWaQZDxJnLaoW+nMsXlTSLvggai995+Xgdw+yrFrtBvM8/cQhRPM2VXB/YQNgveNAK5",
+	"8HRLkzFhoJVVehdn3Bj/SzyqOIUFUfWQ+nXABXENL3YdSAP+SS6TRfdN0Qvw5KW8csYVGK6KZWPqyupj",
+	"/iPW40YLCX7lIofYssyhNLuRc8gKGV4I+9RUcTH3nShonuMtNKN5rklaMt86Y0XXJ0QxwVY010OisHy0",
+	"ncOZcPTQZTpDTB1neogJ05Y96RF5y5eMqFJoIsWFcDmJEF5U1dJB60hYw1wT6mREwg0WG7dCJPhIHaen",
+	"eMsu5RUbkVciX5NVxnPmLCvQTI1rwpZTlqYsfXohHh/9RCaJFLOcJ8YX3ZLCmWuisqQd/Bmc4R05Ou3Y",
+	"9nw/uY8TNtVxrUKIlrdhZVb4+CykuZVtWqDhQhuqT0iVNLUayuDk+6PtbLNZJwzotiinOU/ugGG+xoG/",
+	"PE4ZZ49iPbXksAdX5E4s6/SsvYUn7hD1q77DEew/C8NwkItyRRQVi88fZQWAcT0yqSBTRjKabguzAlgf",
+	"frD/bC11+hZbXO0uS+l6YXWXpNzdBvJOVQZsBd3F0z5ThP9G/SAHxe5j6xsF8SeOf9gz8uEeu569DLXN",
+	"+lD6jsVxnzO0LtJV6Sx4GmMLveedTKzY5d3OcgK/rnjKBDYbw0C5lRvowbu3z76NuqKxdfLHo1qsvrfv",
+	"cvlR3KVjbLv7rUP3ayIZa1rLRZKXKUtH5Fe5apT4qeMeOhofyMFNlhAbqmrR3A9YVcPnuyRRxJUIYb7K",
+	"U+waYxfhY0WoFaS0IQ+Pjo48In5hfn7YsG/mBdgMnmPij9JRNxJzw88PXzWDkOCrw7rtQVfytyuOiz0Y",
+	"wW88JFMsSDrhvstV0Ip4cgJNkMAh5mrqWlzNqFqC+wxClaE1D7R6xN7TVTfseHXmRKr0tjjD/XB+hb2Z",
+	"+xcpuL2pqx7q2wpIu9hTIxU2V/kzBp++AeTDKy9OY1Y/OchBdjl5ePT4xyc/fL9Jes1wVMsAtkte7zTq",
+	"KC1sbx7UX9mcC0jnR89WM+V/iEmQePNC9jTvbJHjP3bUfn+8o0/7lybcVV1jv/S2FoyqJCOlQ5YaOe3n",
+	"/oXL4fnDJdtWPBc99HrDKVy3ZfGVu33FLmhvJ9K6aojJmCCKLcHYiL5XyCuecWd8xKZ84Pq9EHXgbdjX",
+	"zwuzdR3sbeXJsNOb3d7YtYGexEqWxS4dfP4lG/QpF2PXgC2npQB33JTNS+FTF7nOmHZ3Jstn90pV+Bm2",
+	"WZVUiyNR/wq/MXjdLtl2XViFkjOes3unh3Va9x18r3eU2n3J7mudzs9X8mQbHvgSuxU+/Fki52oaiCBZ",
+	"i9EfsqqBfJSS8ee7J2bfdz6iwglG/uP81a8klUm5vAepic3oqDpyOOw3VLdc30n2Tf/Bo6Oj5hF9gDtr",
+	"RwOpqqTRZyAzu74voWNUN/Q/vg2UO6N+Zp+ORpqXnTH3p8Q3snfCe1OsCeunSuFELl9zdVjHwkEXlTqq",
+	"VUtB87q9ajz82yHWvb11ziHb5f7ePUgcf8KWSj8jxlrFkwn4i96YAh0/XLFpJuVCu7Zn28sUW1Ucgjgh",
+	"Em66NpgiYv84qdgyNEP3Ldu5GZHjoyOyZFToumkv2ryg3I9UYMHGuIaarv4ppy5FZMXz3F69oIJw02HB",
+	"YvyKbW0w1tqNr2Hy95enzzz92u2NyCvBqltnybV2oeeeOeR8waoEFpJKjKklM246W/RHOsXXxBDhWN10",
+	"/d3hd4OTD70pslV0AmANZgtgT9DhtWpbpn1MR64YTdefK2Jgo/t+NHSOB23FQOFEEAd04PG604Z0jXOr",
+	"qw4EyRjJpHbZTfCcC16uJSbfpfwQuLGbOVZ52sops1yuNJbcg55wxMhmib06DBdO36q6F4NVJgldkrP/",
+	"cjEYBX2gS5MNNr0Zr1E+xcgeJoucVWNyRYDuuTZIN6PmPasjw0GgrVyJRiYXeq+lNnq00eU6MsYv9nq0",
+	"PMKFxjXe8oXtN18DT/kQi5GhYSKoNRaO4X2vm0P4akvDhjllWGWKNswdwYjedxdZVFA0AK0n4UJ8LZGN",
+	"115aHsTFvAFx8KzEIe5ivhKa5+G6KoTueI2K8ISlIpohJtC8Ekga0HeC2EafJFkan/NWKHkFcao5Z5j7",
+	"yMxBWTwlaSx8JhgcgkiuL6//XwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

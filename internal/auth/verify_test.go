@@ -218,12 +218,15 @@ func TestUnknownKidStorm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, es256)
 	_, key := w.SigningKey()
+	tokens := make([]string, 1000) // made before: to sign them all takes longer than a question may
+	for i := range tokens {
+		tokens[i] = supabase.MintWith(jwt.SigningMethodES256, uuid.NewString(), w.with(nil), key)
+	}
 	release := make(chan struct{})
 	w.SetJWKSFault(supabase.Fault{Hold: release})
 	var refused atomic.Int64
 	var storm sync.WaitGroup
-	for range 1000 {
-		token := supabase.MintWith(jwt.SigningMethodES256, uuid.NewString(), w.with(nil), key)
+	for _, token := range tokens {
 		storm.Go(func() {
 			if _, err := w.Authenticate(t.Context(), token); problem.Of(err).Kind == problem.InvalidToken {
 				refused.Add(1)

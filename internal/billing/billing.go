@@ -8,6 +8,7 @@
 package billing
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -28,8 +29,10 @@ type Config struct {
 	Accounts *account.Service
 	Origins  origin.List // where customers may be sent back to
 	AppEnv   string      // stamped on everything that is made at Stripe
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Sync looks at an object of Stripe's now and stores it, by the way that events take. Without it our rows follow by events alone.
+	Sync func(ctx context.Context, kind, id string) error
+	Now  func() time.Time
+	Log  *slog.Logger
 }
 
 // A Service sells tiers and credit packs.

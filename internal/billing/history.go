@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/page"
 )
@@ -17,11 +16,6 @@ type Invoice = db.Invoice
 
 // A Transaction is one row of transactions: a payment, a refund or a movement of a dispute.
 type Transaction = db.Transaction
-
-// Subscription returns the subscription that decides what the account may use, or the latest one, and what it is worth now.
-func (s *Service) Subscription(ctx context.Context, accountID uuid.UUID) (account.Standing, error) {
-	return s.Accounts.Standing(ctx, accountID)
-}
 
 // endOfTime is after every row: where a first page begins.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)

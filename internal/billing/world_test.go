@@ -29,6 +29,7 @@ import (
 	"example.com/saaskit/internal/postgres/pgtest"
 	"example.com/saaskit/internal/stripecontract"
 	"example.com/saaskit/internal/stripeemu"
+	"example.com/saaskit/internal/stripehook"
 )
 
 // A clock runs, and can be set forward.
@@ -99,9 +100,17 @@ func (w *world) instance(api *client.API) *billing.Service {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	accounts := w.accounts()
+	hook, err := stripehook.New(stripehook.Config{
+		Pool: w.pool, Stripe: api, Secrets: []string{"whsec_test"}, AppEnv: "test", Now: w.Now, Log: slog.New(slog.DiscardHandler),
+		ForgetStanding: accounts.ForgetStanding,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	return billing.New(billing.Config{
-		Pool: w.pool, Stripe: api, Catalog: catalog.New(w.pool), Accounts: w.accounts(), Origins: origins,
-		AppEnv: "test", Now: w.Now, Log: slog.New(slog.DiscardHandler),
+		Pool: w.pool, Stripe: api, Catalog: catalog.New(w.pool), Accounts: accounts, Origins: origins,
+		AppEnv: "test", Sync: hook.Sync, Now: w.Now, Log: slog.New(slog.DiscardHandler),
 	})
 }
 

@@ -28,6 +28,8 @@ type Tier struct {
 	Rank            int // higher is more
 	Limits          Limits
 	Allowance       Allowance
+	TrialDays       int    // before the first payment, once for an account; 0 is none
+	MaxQuantity     int64  // how many of it a subscription may have; at least 1
 	StripeProductID string // empty for the free tier
 	ArchivedAt      *time.Time
 }
@@ -120,7 +122,8 @@ func toTier(row db.Tier) Tier {
 	t := Tier{
 		ID: row.ID, Name: row.Name, Description: row.Description, Rank: int(row.Rank),
 		Limits:    Limits{RequestsPerMinute: int(row.RequestsPerMinute), Burst: int(row.Burst), APIKeys: int(row.APIKeys)},
-		Allowance: Allowance{Amount: row.AllowanceAmount, Rollover: row.AllowanceRollover}, ArchivedAt: row.ArchivedAt,
+		Allowance: Allowance{Amount: row.AllowanceAmount, Rollover: row.AllowanceRollover},
+		TrialDays: int(row.TrialDays), MaxQuantity: row.MaxQuantity, ArchivedAt: row.ArchivedAt,
 	}
 	if row.StripeProductID != nil {
 		t.StripeProductID = *row.StripeProductID

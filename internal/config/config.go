@@ -44,6 +44,7 @@ type Config struct {
 	StripeAPIBase        string
 	StripeWebhookSecrets []Secret
 	PastDueGrace         time.Duration
+	UpgradeCredits       string
 
 	SMTPURL       Secret
 	MailFrom      string
@@ -88,9 +89,10 @@ func Load(getenv func(string) string) (Config, error) {
 		AdminClaimValue:        r.text("ADMIN_CLAIM_VALUE", "admin", "its value"),
 		RequireAAL2:            r.flag("REQUIRE_AAL2", "ask a second factor for keys, plans and deletion"),
 
-		StripeAPIKey:  r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
-		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
-		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+		StripeAPIKey:   r.required("STRIPE_API_KEY", "sk_live_…, sk_test_… or a restricted key"),
+		StripeAPIBase:  r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
+		PastDueGrace:   r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
+		UpgradeCredits: r.oneOf("UPGRADE_CREDITS", "difference", "what an upgrade in the middle of a period grants: the difference of the two allowances, or none until the next period", "difference", "none"),
 
 		SMTPURL:       r.secret("SMTP_URL", "mail server, smtp://user:password@host:port (STARTTLS where offered) or smtps://…; left out: what would be mailed is logged"),
 		MailFrom:      r.text("MAIL_FROM", "", "sender of mails: Example <billing@example.com>"),

@@ -202,12 +202,12 @@ func (q *Queries) ExportCreditEntries(ctx context.Context, accountID uuid.UUID, 
 }
 
 const exportInvoices = `-- name: ExportInvoices :many
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 `
 
 // ExportInvoices
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 func (q *Queries) ExportInvoices(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]Invoice, error) {
 	rows, err := q.db.Query(ctx, exportInvoices, accountID, afterID, maxRows)
 	if err != nil {
@@ -245,6 +245,7 @@ func (q *Queries) ExportInvoices(ctx context.Context, accountID uuid.UUID, after
 			&i.FinalizedAt,
 			&i.PaidAt,
 			&i.UpdatedAt,
+			&i.NextPaymentAttempt,
 			&i.FinalizationError,
 		); err != nil {
 			return nil, err
@@ -765,7 +766,7 @@ func (q *Queries) ListOpenDeletions(ctx context.Context, before time.Time, maxRo
 }
 
 const listStandingFacts = `-- name: ListStandingFacts :many
-SELECT s.id, s.account_id, s.customer_id, s.status, s.tier_id, s.price_id, s.interval, s.currency, s.quantity, s.current_period_start, s.current_period_end, s.access_end, s.cancel_at, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.trial_start, s.trial_end, s.past_due_since, s.pause_behavior, s.paused_since, s.latest_invoice_id, s.livemode, s.access_known, s.created_at, s.updated_at, s.schedule_id, s.pending_price_id, s.pending_expires_at, t.rank FROM subscriptions s LEFT JOIN tiers t ON t.id = s.tier_id
+SELECT s.id, s.account_id, s.customer_id, s.status, s.tier_id, s.price_id, s.interval, s.currency, s.quantity, s.current_period_start, s.current_period_end, s.access_end, s.cancel_at, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.trial_start, s.trial_end, s.past_due_since, s.pause_behavior, s.paused_since, s.latest_invoice_id, s.livemode, s.access_known, s.created_at, s.updated_at, s.pending_price_id, s.pending_quantity, s.pending_expires_at, s.schedule_id, s.scheduled_price_id, s.scheduled_quantity, s.scheduled_at, t.rank FROM subscriptions s LEFT JOIN tiers t ON t.id = s.tier_id
 WHERE s.account_id = ANY($1::uuid[])
 ORDER BY s.account_id, s.created_at DESC, s.id DESC
 `
@@ -778,7 +779,7 @@ type ListStandingFactsRow struct {
 // ListStandingFacts has no row for an account without subscriptions. The rank is that of the catalogue, NULL for a tier that it
 // does not know.
 //
-//	SELECT s.id, s.account_id, s.customer_id, s.status, s.tier_id, s.price_id, s.interval, s.currency, s.quantity, s.current_period_start, s.current_period_end, s.access_end, s.cancel_at, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.trial_start, s.trial_end, s.past_due_since, s.pause_behavior, s.paused_since, s.latest_invoice_id, s.livemode, s.access_known, s.created_at, s.updated_at, s.schedule_id, s.pending_price_id, s.pending_expires_at, t.rank FROM subscriptions s LEFT JOIN tiers t ON t.id = s.tier_id
+//	SELECT s.id, s.account_id, s.customer_id, s.status, s.tier_id, s.price_id, s.interval, s.currency, s.quantity, s.current_period_start, s.current_period_end, s.access_end, s.cancel_at, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.trial_start, s.trial_end, s.past_due_since, s.pause_behavior, s.paused_since, s.latest_invoice_id, s.livemode, s.access_known, s.created_at, s.updated_at, s.pending_price_id, s.pending_quantity, s.pending_expires_at, s.schedule_id, s.scheduled_price_id, s.scheduled_quantity, s.scheduled_at, t.rank FROM subscriptions s LEFT JOIN tiers t ON t.id = s.tier_id
 //	WHERE s.account_id = ANY($1::uuid[])
 //	ORDER BY s.account_id, s.created_at DESC, s.id DESC
 func (q *Queries) ListStandingFacts(ctx context.Context, accountIds []uuid.UUID) ([]ListStandingFactsRow, error) {
@@ -817,9 +818,13 @@ func (q *Queries) ListStandingFacts(ctx context.Context, accountIds []uuid.UUID)
 			&i.Subscription.AccessKnown,
 			&i.Subscription.CreatedAt,
 			&i.Subscription.UpdatedAt,
-			&i.Subscription.ScheduleID,
 			&i.Subscription.PendingPriceID,
+			&i.Subscription.PendingQuantity,
 			&i.Subscription.PendingExpiresAt,
+			&i.Subscription.ScheduleID,
+			&i.Subscription.ScheduledPriceID,
+			&i.Subscription.ScheduledQuantity,
+			&i.Subscription.ScheduledAt,
 			&i.Rank,
 		); err != nil {
 			return nil, err

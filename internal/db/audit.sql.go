@@ -55,3 +55,69 @@ func (q *Queries) InsertAuditEntry(ctx context.Context, arg InsertAuditEntryPara
 	)
 	return err
 }
+
+const listAuditLog = `-- name: ListAuditLog :many
+SELECT id, account_id, actor_kind, actor_id, action, target_kind, target_id, before, after, request_id, ip, created_at FROM audit_log
+WHERE ($1::uuid IS NULL OR account_id = $1::uuid)
+    AND ($2::text = '' OR action = $2) AND ($3::text = '' OR target_id = $3)
+    AND ($4::timestamptz IS NULL OR (created_at, id) < ($4::timestamptz, $5::uuid))
+ORDER BY created_at DESC, id DESC
+LIMIT $6
+`
+
+type ListAuditLogParams struct {
+	AccountID *uuid.UUID
+	Action    string
+	TargetID  string
+	BeforeAt  *time.Time
+	BeforeID  uuid.UUID
+	MaxRows   int32
+}
+
+// ListAuditLog returns the newest first. An empty filter is none.
+//
+//	SELECT id, account_id, actor_kind, actor_id, action, target_kind, target_id, before, after, request_id, ip, created_at FROM audit_log
+//	WHERE ($1::uuid IS NULL OR account_id = $1::uuid)
+//	    AND ($2::text = '' OR action = $2) AND ($3::text = '' OR target_id = $3)
+//	    AND ($4::timestamptz IS NULL OR (created_at, id) < ($4::timestamptz, $5::uuid))
+//	ORDER BY created_at DESC, id DESC
+//	LIMIT $6
+func (q *Queries) ListAuditLog(ctx context.Context, arg ListAuditLogParams) ([]AuditLog, error) {
+	rows, err := q.db.Query(ctx, listAuditLog,
+		arg.AccountID,
+		arg.Action,
+		arg.TargetID,
+		arg.BeforeAt,
+		arg.BeforeID,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []AuditLog{}
+	for rows.Next() {
+		var i AuditLog
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.ActorKind,
+			&i.ActorID,
+			&i.Action,
+			&i.TargetKind,
+			&i.TargetID,
+			&i.Before,
+			&i.After,
+			&i.RequestID,
+			&i.IP,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -7,6 +7,7 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,37 @@ func (q *Queries) EndAttempt(ctx context.Context, arg EndAttemptParams) (int64, 
 		arg.Now,
 		arg.ID,
 		arg.AccountID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const endChange = `-- name: EndChange :execrows
+UPDATE subscription_changes SET status = $1, lease_until = NULL, updated_at = $2::timestamptz
+WHERE id = $3 AND account_id = $4 AND status = 'running' AND lease_until IS NOT DISTINCT FROM $5
+`
+
+type EndChangeParams struct {
+	Status     string
+	Now        time.Time
+	ID         uuid.UUID
+	AccountID  uuid.UUID
+	LeaseUntil *time.Time
+}
+
+// EndChange changes no row that another one has taken over.
+//
+//	UPDATE subscription_changes SET status = $1, lease_until = NULL, updated_at = $2::timestamptz
+//	WHERE id = $3 AND account_id = $4 AND status = 'running' AND lease_until IS NOT DISTINCT FROM $5
+func (q *Queries) EndChange(ctx context.Context, arg EndChangeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, endChange,
+		arg.Status,
+		arg.Now,
+		arg.ID,
+		arg.AccountID,
+		arg.LeaseUntil,
 	)
 	if err != nil {
 		return 0, err
@@ -102,14 +134,14 @@ func (q *Queries) GetCustomer(ctx context.Context, accountID uuid.UUID) (StripeC
 }
 
 const getLiveAttempt = `-- name: GetLiveAttempt :one
-SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at FROM checkout_attempts
+SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts
 WHERE account_id = $1 AND kind = $2 AND status IN ('creating', 'open', 'expiring')
 FOR UPDATE
 `
 
 // GetLiveAttempt
 //
-//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at FROM checkout_attempts
+//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts
 //	WHERE account_id = $1 AND kind = $2 AND status IN ('creating', 'open', 'expiring')
 //	FOR UPDATE
 func (q *Queries) GetLiveAttempt(ctx context.Context, accountID uuid.UUID, kind string) (CheckoutAttempt, error) {
@@ -133,6 +165,142 @@ func (q *Queries) GetLiveAttempt(ctx context.Context, accountID uuid.UUID, kind 
 		&i.URL,
 		&i.LeaseUntil,
 		&i.ExpiresAt,
+		&i.CreatedBy,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Quantity,
+		&i.TrialDays,
+	)
+	return i, err
+}
+
+const getLiveSubscription = `-- name: GetLiveSubscription :one
+SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at FROM subscriptions
+WHERE account_id = $1 AND ended_at IS NULL AND status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+ORDER BY created_at DESC, id DESC LIMIT 1
+`
+
+// GetLiveSubscription returns the newest that has not ended. An incomplete one was never paid: its checkout decides.
+//
+//	SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at FROM subscriptions
+//	WHERE account_id = $1 AND ended_at IS NULL AND status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+//	ORDER BY created_at DESC, id DESC LIMIT 1
+func (q *Queries) GetLiveSubscription(ctx context.Context, accountID uuid.UUID) (Subscription, error) {
+	row := q.db.QueryRow(ctx, getLiveSubscription, accountID)
+	var i Subscription
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.CustomerID,
+		&i.Status,
+		&i.TierID,
+		&i.PriceID,
+		&i.Interval,
+		&i.Currency,
+		&i.Quantity,
+		&i.CurrentPeriodStart,
+		&i.CurrentPeriodEnd,
+		&i.AccessEnd,
+		&i.CancelAt,
+		&i.CancelAtPeriodEnd,
+		&i.CanceledAt,
+		&i.EndedAt,
+		&i.TrialStart,
+		&i.TrialEnd,
+		&i.PastDueSince,
+		&i.PauseBehavior,
+		&i.PausedSince,
+		&i.LatestInvoiceID,
+		&i.Livemode,
+		&i.AccessKnown,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.PendingPriceID,
+		&i.PendingQuantity,
+		&i.PendingExpiresAt,
+		&i.ScheduleID,
+		&i.ScheduledPriceID,
+		&i.ScheduledQuantity,
+		&i.ScheduledAt,
+	)
+	return i, err
+}
+
+const getOpenInvoice = `-- name: GetOpenInvoice :one
+SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, p.status AS payment_status
+FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
+WHERE i.account_id = $1 AND i.subscription_id = $2::text AND i.status = 'open' AND i.amount_remaining > 0
+ORDER BY i.created_at DESC, i.id DESC LIMIT 1
+`
+
+type GetOpenInvoiceRow struct {
+	Invoice       Invoice
+	PaymentStatus *string
+}
+
+// GetOpenInvoice returns the newest invoice of a subscription that is still to be paid, and how its payment stands.
+//
+//	SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, p.status AS payment_status
+//	FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
+//	WHERE i.account_id = $1 AND i.subscription_id = $2::text AND i.status = 'open' AND i.amount_remaining > 0
+//	ORDER BY i.created_at DESC, i.id DESC LIMIT 1
+func (q *Queries) GetOpenInvoice(ctx context.Context, accountID uuid.UUID, subscriptionID string) (GetOpenInvoiceRow, error) {
+	row := q.db.QueryRow(ctx, getOpenInvoice, accountID, subscriptionID)
+	var i GetOpenInvoiceRow
+	err := row.Scan(
+		&i.Invoice.ID,
+		&i.Invoice.AccountID,
+		&i.Invoice.CustomerID,
+		&i.Invoice.SubscriptionID,
+		&i.Invoice.Number,
+		&i.Invoice.Status,
+		&i.Invoice.BillingReason,
+		&i.Invoice.Currency,
+		&i.Invoice.Subtotal,
+		&i.Invoice.Total,
+		&i.Invoice.AmountDue,
+		&i.Invoice.AmountPaid,
+		&i.Invoice.AmountRemaining,
+		&i.Invoice.StartingBalance,
+		&i.Invoice.EndingBalance,
+		&i.Invoice.AttemptCount,
+		&i.Invoice.PaymentIntentID,
+		&i.Invoice.ChargeID,
+		&i.Invoice.PaidOutOfBand,
+		&i.Invoice.HostedInvoiceURL,
+		&i.Invoice.InvoicePDF,
+		&i.Invoice.PeriodStart,
+		&i.Invoice.PeriodEnd,
+		&i.Invoice.CreatedAt,
+		&i.Invoice.FinalizedAt,
+		&i.Invoice.PaidAt,
+		&i.Invoice.UpdatedAt,
+		&i.Invoice.NextPaymentAttempt,
+		&i.Invoice.FinalizationError,
+		&i.PaymentStatus,
+	)
+	return i, err
+}
+
+const getRunningChange = `-- name: GetRunningChange :one
+SELECT id, account_id, subscription_id, kind, wish, plan, status, lease_until, created_by, created_at, updated_at FROM subscription_changes WHERE account_id = $1 AND status = 'running'
+`
+
+// GetRunningChange is called under the lock of the account.
+//
+//	SELECT id, account_id, subscription_id, kind, wish, plan, status, lease_until, created_by, created_at, updated_at FROM subscription_changes WHERE account_id = $1 AND status = 'running'
+func (q *Queries) GetRunningChange(ctx context.Context, accountID uuid.UUID) (SubscriptionChange, error) {
+	row := q.db.QueryRow(ctx, getRunningChange, accountID)
+	var i SubscriptionChange
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.SubscriptionID,
+		&i.Kind,
+		&i.Wish,
+		&i.Plan,
+		&i.Status,
+		&i.LeaseUntil,
 		&i.CreatedBy,
 		&i.CreatedAt,
 		&i.UpdatedAt,
@@ -243,6 +411,40 @@ func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) er
 	return err
 }
 
+const insertChange = `-- name: InsertChange :exec
+INSERT INTO subscription_changes (id, account_id, subscription_id, kind, wish, status, lease_until, created_by, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, $8, $8)
+`
+
+type InsertChangeParams struct {
+	ID             uuid.UUID
+	AccountID      uuid.UUID
+	SubscriptionID string
+	Kind           string
+	Wish           json.RawMessage
+	LeaseUntil     *time.Time
+	CreatedBy      *uuid.UUID
+	CreatedAt      time.Time
+}
+
+// InsertChange
+//
+//	INSERT INTO subscription_changes (id, account_id, subscription_id, kind, wish, status, lease_until, created_by, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, $8, $8)
+func (q *Queries) InsertChange(ctx context.Context, arg InsertChangeParams) error {
+	_, err := q.db.Exec(ctx, insertChange,
+		arg.ID,
+		arg.AccountID,
+		arg.SubscriptionID,
+		arg.Kind,
+		arg.Wish,
+		arg.LeaseUntil,
+		arg.CreatedBy,
+		arg.CreatedAt,
+	)
+	return err
+}
+
 const insertCustomer = `-- name: InsertCustomer :exec
 INSERT INTO stripe_customers (id, account_id, email, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $4)
@@ -297,6 +499,32 @@ func (q *Queries) LeaseAttempt(ctx context.Context, arg LeaseAttemptParams) erro
 	return err
 }
 
+const leaseChange = `-- name: LeaseChange :exec
+UPDATE subscription_changes SET lease_until = $1, updated_at = $2::timestamptz
+WHERE id = $3 AND account_id = $4 AND status = 'running'
+`
+
+type LeaseChangeParams struct {
+	LeaseUntil *time.Time
+	Now        time.Time
+	ID         uuid.UUID
+	AccountID  uuid.UUID
+}
+
+// LeaseChange is called under the lock of the account.
+//
+//	UPDATE subscription_changes SET lease_until = $1, updated_at = $2::timestamptz
+//	WHERE id = $3 AND account_id = $4 AND status = 'running'
+func (q *Queries) LeaseChange(ctx context.Context, arg LeaseChangeParams) error {
+	_, err := q.db.Exec(ctx, leaseChange,
+		arg.LeaseUntil,
+		arg.Now,
+		arg.ID,
+		arg.AccountID,
+	)
+	return err
+}
+
 const listCustomers = `-- name: ListCustomers :many
 SELECT stripe_id::text AS stripe_id FROM stripe_customers
 WHERE account_id = $1 AND stripe_id IS NOT NULL AND deleted_at IS NULL ORDER BY created_at, id
@@ -327,7 +555,7 @@ func (q *Queries) ListCustomers(ctx context.Context, accountID uuid.UUID) ([]str
 }
 
 const listInvoices = `-- name: ListInvoices :many
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 ORDER BY created_at DESC, id DESC LIMIT $4
 `
@@ -341,7 +569,7 @@ type ListInvoicesParams struct {
 
 // ListInvoices leaves drafts out: they may still change. The first page begins at the end of time.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 //	WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 //	ORDER BY created_at DESC, id DESC LIMIT $4
 func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]Invoice, error) {
@@ -386,6 +614,7 @@ func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]I
 			&i.FinalizedAt,
 			&i.PaidAt,
 			&i.UpdatedAt,
+			&i.NextPaymentAttempt,
 			&i.FinalizationError,
 		); err != nil {
 			return nil, err
@@ -399,13 +628,13 @@ func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]I
 }
 
 const listLiveAttempts = `-- name: ListLiveAttempts :many
-SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at FROM checkout_attempts
+SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts
 WHERE account_id = $1 AND status IN ('creating', 'open', 'expiring') ORDER BY created_at, id
 `
 
 // ListLiveAttempts
 //
-//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at FROM checkout_attempts
+//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts
 //	WHERE account_id = $1 AND status IN ('creating', 'open', 'expiring') ORDER BY created_at, id
 func (q *Queries) ListLiveAttempts(ctx context.Context, accountID uuid.UUID) ([]CheckoutAttempt, error) {
 	rows, err := q.db.Query(ctx, listLiveAttempts, accountID)
@@ -437,6 +666,8 @@ func (q *Queries) ListLiveAttempts(ctx context.Context, accountID uuid.UUID) ([]
 			&i.CreatedBy,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Quantity,
+			&i.TrialDays,
 		); err != nil {
 			return nil, err
 		}
@@ -544,6 +775,37 @@ func (q *Queries) OpenAttempt(ctx context.Context, arg OpenAttemptParams) (int64
 	return result.RowsAffected(), nil
 }
 
+const planChange = `-- name: PlanChange :execrows
+UPDATE subscription_changes SET plan = $1, updated_at = $2::timestamptz
+WHERE id = $3 AND account_id = $4 AND status = 'running' AND lease_until = $5
+`
+
+type PlanChangeParams struct {
+	Plan       json.RawMessage
+	Now        time.Time
+	ID         uuid.UUID
+	AccountID  uuid.UUID
+	LeaseUntil *time.Time
+}
+
+// PlanChange changes no row that another one has taken over.
+//
+//	UPDATE subscription_changes SET plan = $1, updated_at = $2::timestamptz
+//	WHERE id = $3 AND account_id = $4 AND status = 'running' AND lease_until = $5
+func (q *Queries) PlanChange(ctx context.Context, arg PlanChangeParams) (int64, error) {
+	result, err := q.db.Exec(ctx, planChange,
+		arg.Plan,
+		arg.Now,
+		arg.ID,
+		arg.AccountID,
+		arg.LeaseUntil,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const recordCustomer = `-- name: RecordCustomer :execrows
 UPDATE stripe_customers SET stripe_id = $1::text, updated_at = $2::timestamptz
 WHERE id = $3 AND account_id = $4 AND deleted_at IS NULL AND (stripe_id IS NULL OR stripe_id = $1::text)
@@ -591,6 +853,32 @@ type YieldAttemptParams struct {
 //	WHERE id = $2 AND account_id = $3 AND lease_until = $4 AND status IN ('creating', 'expiring')
 func (q *Queries) YieldAttempt(ctx context.Context, arg YieldAttemptParams) error {
 	_, err := q.db.Exec(ctx, yieldAttempt,
+		arg.Now,
+		arg.ID,
+		arg.AccountID,
+		arg.LeaseUntil,
+	)
+	return err
+}
+
+const yieldChange = `-- name: YieldChange :exec
+UPDATE subscription_changes SET lease_until = NULL, updated_at = $1::timestamptz
+WHERE id = $2 AND account_id = $3 AND status = 'running' AND lease_until = $4
+`
+
+type YieldChangeParams struct {
+	Now        time.Time
+	ID         uuid.UUID
+	AccountID  uuid.UUID
+	LeaseUntil *time.Time
+}
+
+// YieldChange lets the next one resume at once. It changes no row that another one has taken over.
+//
+//	UPDATE subscription_changes SET lease_until = NULL, updated_at = $1::timestamptz
+//	WHERE id = $2 AND account_id = $3 AND status = 'running' AND lease_until = $4
+func (q *Queries) YieldChange(ctx context.Context, arg YieldChangeParams) error {
+	_, err := q.db.Exec(ctx, yieldChange,
 		arg.Now,
 		arg.ID,
 		arg.AccountID,

@@ -165,12 +165,12 @@ func (q *Queries) GetLastApply(ctx context.Context) (CatalogApply, error) {
 
 const getTier = `-- name: GetTier :one
 
-SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at FROM tiers WHERE id = $1
+SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at, trial_days, max_quantity FROM tiers WHERE id = $1
 `
 
 // Queries of package catalog, the only one that touches the tables of the catalogue.
 //
-//	SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at FROM tiers WHERE id = $1
+//	SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at, trial_days, max_quantity FROM tiers WHERE id = $1
 func (q *Queries) GetTier(ctx context.Context, id string) (Tier, error) {
 	row := q.db.QueryRow(ctx, getTier, id)
 	var i Tier
@@ -187,6 +187,8 @@ func (q *Queries) GetTier(ctx context.Context, id string) (Tier, error) {
 		&i.StripeProductID,
 		&i.ArchivedAt,
 		&i.UpdatedAt,
+		&i.TrialDays,
+		&i.MaxQuantity,
 	)
 	return i, err
 }
@@ -497,12 +499,12 @@ func (q *Queries) ListTierPrices(ctx context.Context) ([]TierPrice, error) {
 }
 
 const listTiers = `-- name: ListTiers :many
-SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at FROM tiers ORDER BY rank, id
+SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at, trial_days, max_quantity FROM tiers ORDER BY rank, id
 `
 
 // ListTiers returns archived ones too: an account may still be subscribed to them.
 //
-//	SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at FROM tiers ORDER BY rank, id
+//	SELECT id, name, description, rank, requests_per_minute, burst, api_keys, allowance_amount, allowance_rollover, stripe_product_id, archived_at, updated_at, trial_days, max_quantity FROM tiers ORDER BY rank, id
 func (q *Queries) ListTiers(ctx context.Context) ([]Tier, error) {
 	rows, err := q.db.Query(ctx, listTiers)
 	if err != nil {
@@ -525,6 +527,8 @@ func (q *Queries) ListTiers(ctx context.Context) ([]Tier, error) {
 			&i.StripeProductID,
 			&i.ArchivedAt,
 			&i.UpdatedAt,
+			&i.TrialDays,
+			&i.MaxQuantity,
 		); err != nil {
 			return nil, err
 		}

@@ -39,6 +39,21 @@ type Account struct {
 	UpdatedAt  time.Time
 }
 
+type AuditLog struct {
+	ID         uuid.UUID
+	AccountID  *uuid.UUID
+	ActorKind  string
+	ActorID    string
+	Action     string
+	TargetKind string
+	TargetID   string
+	Before     json.RawMessage
+	After      json.RawMessage
+	RequestID  string
+	IP         string
+	CreatedAt  time.Time
+}
+
 type CatalogApply struct {
 	ID           uuid.UUID
 	Catalog      json.RawMessage
@@ -75,6 +90,8 @@ type CheckoutAttempt struct {
 	CreatedBy       *uuid.UUID
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
+	Quantity        int64
+	TrialDays       int32
 }
 
 type CheckoutSession struct {
@@ -140,34 +157,35 @@ type CreditPackPrice struct {
 }
 
 type Invoice struct {
-	ID                string
-	AccountID         uuid.UUID
-	CustomerID        string
-	SubscriptionID    *string
-	Number            *string
-	Status            string
-	BillingReason     string
-	Currency          string
-	Subtotal          int64
-	Total             int64
-	AmountDue         int64
-	AmountPaid        int64
-	AmountRemaining   int64
-	StartingBalance   int64
-	EndingBalance     *int64
-	AttemptCount      int64
-	PaymentIntentID   *string
-	ChargeID          *string
-	PaidOutOfBand     bool
-	HostedInvoiceURL  *string
-	InvoicePDF        *string
-	PeriodStart       *time.Time
-	PeriodEnd         *time.Time
-	CreatedAt         time.Time
-	FinalizedAt       *time.Time
-	PaidAt            *time.Time
-	UpdatedAt         time.Time
-	FinalizationError *string
+	ID                 string
+	AccountID          uuid.UUID
+	CustomerID         string
+	SubscriptionID     *string
+	Number             *string
+	Status             string
+	BillingReason      string
+	Currency           string
+	Subtotal           int64
+	Total              int64
+	AmountDue          int64
+	AmountPaid         int64
+	AmountRemaining    int64
+	StartingBalance    int64
+	EndingBalance      *int64
+	AttemptCount       int64
+	PaymentIntentID    *string
+	ChargeID           *string
+	PaidOutOfBand      bool
+	HostedInvoiceURL   *string
+	InvoicePDF         *string
+	PeriodStart        *time.Time
+	PeriodEnd          *time.Time
+	CreatedAt          time.Time
+	FinalizedAt        *time.Time
+	PaidAt             *time.Time
+	UpdatedAt          time.Time
+	NextPaymentAttempt *time.Time
+	FinalizationError  *string
 }
 
 type InvoiceLine struct {
@@ -260,9 +278,27 @@ type Subscription struct {
 	AccessKnown        bool
 	CreatedAt          time.Time
 	UpdatedAt          time.Time
-	ScheduleID         *string
 	PendingPriceID     *string
+	PendingQuantity    *int64
 	PendingExpiresAt   *time.Time
+	ScheduleID         *string
+	ScheduledPriceID   *string
+	ScheduledQuantity  *int64
+	ScheduledAt        *time.Time
+}
+
+type SubscriptionChange struct {
+	ID             uuid.UUID
+	AccountID      uuid.UUID
+	SubscriptionID string
+	Kind           string
+	Wish           json.RawMessage
+	Plan           json.RawMessage
+	Status         string
+	LeaseUntil     *time.Time
+	CreatedBy      *uuid.UUID
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
 }
 
 type Tier struct {
@@ -278,6 +314,8 @@ type Tier struct {
 	StripeProductID   *string
 	ArchivedAt        *time.Time
 	UpdatedAt         time.Time
+	TrialDays         int32
+	MaxQuantity       int64
 }
 
 type TierFeature struct {

@@ -12,6 +12,20 @@ import (
 	"github.com/google/uuid"
 )
 
+const accountExists = `-- name: AccountExists :one
+SELECT EXISTS (SELECT 1 FROM accounts WHERE id = $1)
+`
+
+// AccountExists
+//
+//	SELECT EXISTS (SELECT 1 FROM accounts WHERE id = $1)
+func (q *Queries) AccountExists(ctx context.Context, id uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, accountExists, id)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const advanceStripeObject = `-- name: AdvanceStripeObject :execrows
 UPDATE stripe_objects SET applied_seq = $1, last_fetch_at = $2::timestamptz
 WHERE id = $3 AND applied_seq < $1
@@ -48,6 +62,20 @@ func (q *Queries) CompleteSessionAttempt(ctx context.Context, now time.Time, str
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const countSeatsTaken = `-- name: CountSeatsTaken :one
+SELECT count(*) FROM memberships WHERE account_id = $1
+`
+
+// CountSeatsTaken
+//
+//	SELECT count(*) FROM memberships WHERE account_id = $1
+func (q *Queries) CountSeatsTaken(ctx context.Context, accountID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, countSeatsTaken, accountID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const coverStripeEvents = `-- name: CoverStripeEvents :execrows
@@ -263,7 +291,7 @@ func (q *Queries) FillStripeCustomer(ctx context.Context, arg FillStripeCustomer
 }
 
 const findInvoiceOfCharge = `-- name: FindInvoiceOfCharge :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 ORDER BY id
 LIMIT 1
@@ -271,7 +299,7 @@ LIMIT 1
 
 // FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
 //	WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 //	ORDER BY id
 //	LIMIT 1
@@ -306,6 +334,7 @@ func (q *Queries) FindInvoiceOfCharge(ctx context.Context, accountID uuid.UUID, 
 		&i.FinalizedAt,
 		&i.PaidAt,
 		&i.UpdatedAt,
+		&i.NextPaymentAttempt,
 		&i.FinalizationError,
 	)
 	return i, err
@@ -451,13 +480,67 @@ func (q *Queries) GetLiveStripeCustomer(ctx context.Context, accountID uuid.UUID
 	return i, err
 }
 
+const getMirrorDigest = `-- name: GetMirrorDigest :one
+SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS digest FROM (
+    SELECT (to_jsonb(s) - 'updated_at')::text AS state FROM subscriptions s WHERE s.id = $1 AND s.account_id = $2
+    UNION ALL
+    SELECT to_jsonb(si)::text FROM subscription_items si WHERE si.subscription_id = $1 AND si.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(i) - 'updated_at')::text FROM invoices i WHERE i.id = $1 AND i.account_id = $2
+    UNION ALL
+    SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = $1 AND l.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = $1 AND c.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = $1 AND r.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(d) - 'updated_at')::text FROM disputes d WHERE d.charge_id = $1 AND d.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(p) - 'updated_at')::text FROM payment_intents p WHERE p.id = $1 AND p.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(k) - 'updated_at')::text FROM checkout_sessions k WHERE k.id = $1 AND k.account_id = $2
+    UNION ALL
+    SELECT (to_jsonb(u) - 'updated_at')::text FROM stripe_customers u WHERE u.stripe_id = $1 AND u.account_id = $2
+) x
+`
+
+// GetMirrorDigest is different once anything differs that the mirror keeps of an object and what belongs to it.
+//
+//	SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS digest FROM (
+//	    SELECT (to_jsonb(s) - 'updated_at')::text AS state FROM subscriptions s WHERE s.id = $1 AND s.account_id = $2
+//	    UNION ALL
+//	    SELECT to_jsonb(si)::text FROM subscription_items si WHERE si.subscription_id = $1 AND si.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(i) - 'updated_at')::text FROM invoices i WHERE i.id = $1 AND i.account_id = $2
+//	    UNION ALL
+//	    SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = $1 AND l.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = $1 AND c.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = $1 AND r.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(d) - 'updated_at')::text FROM disputes d WHERE d.charge_id = $1 AND d.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(p) - 'updated_at')::text FROM payment_intents p WHERE p.id = $1 AND p.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(k) - 'updated_at')::text FROM checkout_sessions k WHERE k.id = $1 AND k.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(u) - 'updated_at')::text FROM stripe_customers u WHERE u.stripe_id = $1 AND u.account_id = $2
+//	) x
+func (q *Queries) GetMirrorDigest(ctx context.Context, iD string, accountID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, getMirrorDigest, iD, accountID)
+	var digest string
+	err := row.Scan(&digest)
+	return digest, err
+}
+
 const getMirroredInvoice = `-- name: GetMirroredInvoice :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredInvoice reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID uuid.UUID) (Invoice, error) {
 	row := q.db.QueryRow(ctx, getMirroredInvoice, iD, accountID)
 	var i Invoice
@@ -489,18 +572,19 @@ func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID u
 		&i.FinalizedAt,
 		&i.PaidAt,
 		&i.UpdatedAt,
+		&i.NextPaymentAttempt,
 		&i.FinalizationError,
 	)
 	return i, err
 }
 
 const getMirroredSubscription = `-- name: GetMirroredSubscription :one
-SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, schedule_id, pending_price_id, pending_expires_at FROM subscriptions WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at FROM subscriptions WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredSubscription reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, schedule_id, pending_price_id, pending_expires_at FROM subscriptions WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity, current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at, trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known, created_at, updated_at, pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at FROM subscriptions WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accountID uuid.UUID) (Subscription, error) {
 	row := q.db.QueryRow(ctx, getMirroredSubscription, iD, accountID)
 	var i Subscription
@@ -531,9 +615,13 @@ func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accoun
 		&i.AccessKnown,
 		&i.CreatedAt,
 		&i.UpdatedAt,
-		&i.ScheduleID,
 		&i.PendingPriceID,
+		&i.PendingQuantity,
 		&i.PendingExpiresAt,
+		&i.ScheduleID,
+		&i.ScheduledPriceID,
+		&i.ScheduledQuantity,
+		&i.ScheduledAt,
 	)
 	return i, err
 }
@@ -586,6 +674,75 @@ func (q *Queries) GetStripeEvent(ctx context.Context, id string) (StripeEvent, e
 		&i.DoneAt,
 		&i.RootID,
 		&i.Replays,
+	)
+	return i, err
+}
+
+const getStripeSweep = `-- name: GetStripeSweep :one
+SELECT watermark FROM stripe_sweeps WHERE id
+`
+
+// GetStripeSweep
+//
+//	SELECT watermark FROM stripe_sweeps WHERE id
+func (q *Queries) GetStripeSweep(ctx context.Context) (time.Time, error) {
+	row := q.db.QueryRow(ctx, getStripeSweep)
+	var watermark time.Time
+	err := row.Scan(&watermark)
+	return watermark, err
+}
+
+const getUpgradeBounds = `-- name: GetUpgradeBounds :one
+SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
+    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
+    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+FROM invoice_lines l
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
+LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
+WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.period_end = $3::timestamptz
+    AND l.invoice_id <> $4
+`
+
+type GetUpgradeBoundsParams struct {
+	AccountID          uuid.UUID
+	SubscriptionItemID string
+	PeriodEnd          time.Time
+	InvoiceID          string
+}
+
+type GetUpgradeBoundsRow struct {
+	Lowest  int64
+	Highest int64
+	Granted int64
+	Others  bool
+}
+
+// GetUpgradeBounds tells what other paid changes of an item in the same period went from and to at the least and at the most, and
+// what they have granted.
+//
+//	SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
+//	    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
+//	    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+//	FROM invoice_lines l
+//	JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+//	JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
+//	LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
+//	WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.period_end = $3::timestamptz
+//	    AND l.invoice_id <> $4
+func (q *Queries) GetUpgradeBounds(ctx context.Context, arg GetUpgradeBoundsParams) (GetUpgradeBoundsRow, error) {
+	row := q.db.QueryRow(ctx, getUpgradeBounds,
+		arg.AccountID,
+		arg.SubscriptionItemID,
+		arg.PeriodEnd,
+		arg.InvoiceID,
+	)
+	var i GetUpgradeBoundsRow
+	err := row.Scan(
+		&i.Lowest,
+		&i.Highest,
+		&i.Granted,
+		&i.Others,
 	)
 	return i, err
 }
@@ -849,6 +1006,114 @@ func (q *Queries) ListInvoiceLinesPaid(ctx context.Context, invoiceID string, ac
 	return items, nil
 }
 
+const listKnownStripeCustomers = `-- name: ListKnownStripeCustomers :many
+SELECT c.stripe_id::text AS stripe_id FROM stripe_customers c WHERE c.stripe_id = ANY ($1::text[]) ORDER BY c.stripe_id
+`
+
+// ListKnownStripeCustomers
+//
+//	SELECT c.stripe_id::text AS stripe_id FROM stripe_customers c WHERE c.stripe_id = ANY ($1::text[]) ORDER BY c.stripe_id
+func (q *Queries) ListKnownStripeCustomers(ctx context.Context, ids []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, listKnownStripeCustomers, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var stripe_id string
+		if err := rows.Scan(&stripe_id); err != nil {
+			return nil, err
+		}
+		items = append(items, stripe_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listKnownStripeEvents = `-- name: ListKnownStripeEvents :many
+SELECT id FROM stripe_events WHERE id = ANY ($1::text[]) ORDER BY id
+`
+
+// ListKnownStripeEvents
+//
+//	SELECT id FROM stripe_events WHERE id = ANY ($1::text[]) ORDER BY id
+func (q *Queries) ListKnownStripeEvents(ctx context.Context, ids []string) ([]string, error) {
+	rows, err := q.db.Query(ctx, listKnownStripeEvents, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listMirroredStates = `-- name: ListMirroredStates :many
+SELECT m.id::text AS id, m.state::text AS state FROM (
+    SELECT s.id, s.status AS state FROM subscriptions s WHERE s.id = ANY ($1::text[])
+    UNION ALL
+    SELECT i.id, i.status FROM invoices i WHERE i.id = ANY ($1::text[])
+    UNION ALL
+    SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY ($1::text[])
+    UNION ALL
+    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
+    UNION ALL
+    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
+) m
+ORDER BY m.id
+`
+
+type ListMirroredStatesRow struct {
+	ID    string
+	State string
+}
+
+// ListMirroredStates tells of objects what their mirror says of them, as [census] compares it.
+//
+//	SELECT m.id::text AS id, m.state::text AS state FROM (
+//	    SELECT s.id, s.status AS state FROM subscriptions s WHERE s.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT i.id, i.status FROM invoices i WHERE i.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
+//	) m
+//	ORDER BY m.id
+func (q *Queries) ListMirroredStates(ctx context.Context, ids []string) ([]ListMirroredStatesRow, error) {
+	rows, err := q.db.Query(ctx, listMirroredStates, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListMirroredStatesRow{}
+	for rows.Next() {
+		var i ListMirroredStatesRow
+		if err := rows.Scan(&i.ID, &i.State); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listOrphanedStripeEvents = `-- name: ListOrphanedStripeEvents :many
 SELECT e.id, EXISTS (
     SELECT 1 FROM river_job d
@@ -938,6 +1203,38 @@ func (q *Queries) ListPendingStripeEvents(ctx context.Context, rootID string, ty
 	return items, nil
 }
 
+const listQuarantineReasons = `-- name: ListQuarantineReasons :many
+SELECT reason, count(*) AS events FROM stripe_events WHERE status = 'quarantined' GROUP BY reason ORDER BY reason
+`
+
+type ListQuarantineReasonsRow struct {
+	Reason string
+	Events int64
+}
+
+// ListQuarantineReasons
+//
+//	SELECT reason, count(*) AS events FROM stripe_events WHERE status = 'quarantined' GROUP BY reason ORDER BY reason
+func (q *Queries) ListQuarantineReasons(ctx context.Context) ([]ListQuarantineReasonsRow, error) {
+	rows, err := q.db.Query(ctx, listQuarantineReasons)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListQuarantineReasonsRow{}
+	for rows.Next() {
+		var i ListQuarantineReasonsRow
+		if err := rows.Scan(&i.Reason, &i.Events); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listReversals = `-- name: ListReversals :many
 SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
 FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
@@ -1008,6 +1305,162 @@ func (q *Queries) ListReversals(ctx context.Context, arg ListReversalsParams) ([
 	return items, nil
 }
 
+const listRootsToReconcile = `-- name: ListRootsToReconcile :many
+SELECT r.kind::text AS kind, r.id::text AS id FROM (
+    SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
+    UNION ALL
+    SELECT 'invoice', i.id FROM invoices i WHERE i.status IN ('draft', 'open') OR i.status = 'uncollectible' AND i.created_at > $1::timestamptz
+    UNION ALL
+    SELECT 'charge', d.charge_id FROM disputes d WHERE d.status NOT IN ('won', 'lost', 'warning_closed', 'prevented')
+    UNION
+    SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > $1::timestamptz
+) r LEFT JOIN stripe_objects o ON o.id = r.id
+WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < $2::timestamptz
+ORDER BY o.last_fetch_at NULLS FIRST, r.id
+LIMIT $3
+`
+
+type ListRootsToReconcileRow struct {
+	Kind string
+	ID   string
+}
+
+// ListRootsToReconcile lists what may change at Stripe without a word: subscriptions that are not over, invoices that are to be
+// paid, and payments that were refunded or disputed lately; those first that were looked at longest ago.
+//
+//	SELECT r.kind::text AS kind, r.id::text AS id FROM (
+//	    SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
+//	    UNION ALL
+//	    SELECT 'invoice', i.id FROM invoices i WHERE i.status IN ('draft', 'open') OR i.status = 'uncollectible' AND i.created_at > $1::timestamptz
+//	    UNION ALL
+//	    SELECT 'charge', d.charge_id FROM disputes d WHERE d.status NOT IN ('won', 'lost', 'warning_closed', 'prevented')
+//	    UNION
+//	    SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > $1::timestamptz
+//	) r LEFT JOIN stripe_objects o ON o.id = r.id
+//	WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < $2::timestamptz
+//	ORDER BY o.last_fetch_at NULLS FIRST, r.id
+//	LIMIT $3
+func (q *Queries) ListRootsToReconcile(ctx context.Context, since time.Time, before time.Time, maxRows int32) ([]ListRootsToReconcileRow, error) {
+	rows, err := q.db.Query(ctx, listRootsToReconcile, since, before, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListRootsToReconcileRow{}
+	for rows.Next() {
+		var i ListRootsToReconcileRow
+		if err := rows.Scan(&i.Kind, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listStripeEvents = `-- name: ListStripeEvents :many
+SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
+    status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
+FROM stripe_events
+WHERE ($1::text = '' OR status = $1) AND ($2::text = '' OR reason = $2) AND ($3::text = '' OR type = $3)
+    AND ($4::text = '' OR object_id = $4 OR root_id = $4)
+    AND ($5::timestamptz IS NULL OR (received_at, id) < ($5::timestamptz, $6::text))
+ORDER BY received_at DESC, id DESC
+LIMIT $7
+`
+
+type ListStripeEventsParams struct {
+	Status   string
+	Reason   string
+	Type     string
+	ObjectID string
+	Before   *time.Time
+	BeforeID string
+	MaxRows  int32
+}
+
+type ListStripeEventsRow struct {
+	ID            string
+	Type          string
+	APIVersion    string
+	Livemode      bool
+	ObjectKind    string
+	ObjectID      string
+	RootID        string
+	CustomerID    string
+	EventCreated  *time.Time
+	Source        string
+	DeliveryCount int32
+	Replays       int32
+	Status        string
+	Reason        string
+	Attempts      int32
+	LastError     string
+	ReceivedAt    time.Time
+	DoneAt        *time.Time
+	HasPayload    bool
+}
+
+// ListStripeEvents returns the newest first, without their bytes. An empty filter is none.
+//
+//	SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
+//	    status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
+//	FROM stripe_events
+//	WHERE ($1::text = '' OR status = $1) AND ($2::text = '' OR reason = $2) AND ($3::text = '' OR type = $3)
+//	    AND ($4::text = '' OR object_id = $4 OR root_id = $4)
+//	    AND ($5::timestamptz IS NULL OR (received_at, id) < ($5::timestamptz, $6::text))
+//	ORDER BY received_at DESC, id DESC
+//	LIMIT $7
+func (q *Queries) ListStripeEvents(ctx context.Context, arg ListStripeEventsParams) ([]ListStripeEventsRow, error) {
+	rows, err := q.db.Query(ctx, listStripeEvents,
+		arg.Status,
+		arg.Reason,
+		arg.Type,
+		arg.ObjectID,
+		arg.Before,
+		arg.BeforeID,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListStripeEventsRow{}
+	for rows.Next() {
+		var i ListStripeEventsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Type,
+			&i.APIVersion,
+			&i.Livemode,
+			&i.ObjectKind,
+			&i.ObjectID,
+			&i.RootID,
+			&i.CustomerID,
+			&i.EventCreated,
+			&i.Source,
+			&i.DeliveryCount,
+			&i.Replays,
+			&i.Status,
+			&i.Reason,
+			&i.Attempts,
+			&i.LastError,
+			&i.ReceivedAt,
+			&i.DoneAt,
+			&i.HasPayload,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listSubscriptionsOfCustomer = `-- name: ListSubscriptionsOfCustomer :many
 SELECT s.id FROM subscriptions s JOIN stripe_customers c ON c.account_id = s.account_id AND c.stripe_id = s.customer_id
 WHERE s.customer_id = $1 ORDER BY s.id
@@ -1051,6 +1504,44 @@ func (q *Queries) LockStripeAccount(ctx context.Context, id uuid.UUID) (uuid.UUI
 	return id_2, err
 }
 
+const lockStripeEvent = `-- name: LockStripeEvent :one
+SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1 FOR UPDATE
+`
+
+// LockStripeEvent
+//
+//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1 FOR UPDATE
+func (q *Queries) LockStripeEvent(ctx context.Context, id string) (StripeEvent, error) {
+	row := q.db.QueryRow(ctx, lockStripeEvent, id)
+	var i StripeEvent
+	err := row.Scan(
+		&i.ID,
+		&i.StripeAccount,
+		&i.Livemode,
+		&i.Type,
+		&i.APIVersion,
+		&i.ObjectKind,
+		&i.ObjectID,
+		&i.CustomerID,
+		&i.EventCreated,
+		&i.Payload,
+		&i.Sha256,
+		&i.Source,
+		&i.SecretIndex,
+		&i.DeliveryCount,
+		&i.Status,
+		&i.Reason,
+		&i.Attempts,
+		&i.Parks,
+		&i.LastError,
+		&i.ReceivedAt,
+		&i.DoneAt,
+		&i.RootID,
+		&i.Replays,
+	)
+	return i, err
+}
+
 const lockStripeOwner = `-- name: LockStripeOwner :one
 SELECT a.id FROM accounts a JOIN stripe_customers c ON c.account_id = a.id
 WHERE c.stripe_id = $1::text
@@ -1083,6 +1574,20 @@ func (q *Queries) MarkStripeObjectDeleted(ctx context.Context, now time.Time, iD
 	return err
 }
 
+const ownsCheckoutSession = `-- name: OwnsCheckoutSession :one
+SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2)
+`
+
+// OwnsCheckoutSession
+//
+//	SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2)
+func (q *Queries) OwnsCheckoutSession(ctx context.Context, stripeSessionID string, accountID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, ownsCheckoutSession, stripeSessionID, accountID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const parkStripeEvent = `-- name: ParkStripeEvent :execrows
 UPDATE stripe_events SET parks = parks + 1, last_error = $1 WHERE id = $2 AND status = 'pending'
 `
@@ -1096,6 +1601,36 @@ func (q *Queries) ParkStripeEvent(ctx context.Context, reason string, iD string)
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const resetStripeEvent = `-- name: ResetStripeEvent :exec
+UPDATE stripe_events SET status = $1, reason = $2, root_id = $3, attempts = 0, parks = 0, last_error = '',
+    done_at = $4, replays = replays + 1
+WHERE id = $5
+`
+
+type ResetStripeEventParams struct {
+	Status string
+	Reason string
+	RootID string
+	DoneAt *time.Time
+	ID     string
+}
+
+// ResetStripeEvent begins anew with an event, whatever came of it. The caller has it locked.
+//
+//	UPDATE stripe_events SET status = $1, reason = $2, root_id = $3, attempts = 0, parks = 0, last_error = '',
+//	    done_at = $4, replays = replays + 1
+//	WHERE id = $5
+func (q *Queries) ResetStripeEvent(ctx context.Context, arg ResetStripeEventParams) error {
+	_, err := q.db.Exec(ctx, resetStripeEvent,
+		arg.Status,
+		arg.Reason,
+		arg.RootID,
+		arg.DoneAt,
+		arg.ID,
+	)
+	return err
 }
 
 const setStatementTimeout = `-- name: SetStatementTimeout :exec
@@ -1113,37 +1648,43 @@ func (q *Queries) SetStatementTimeout(ctx context.Context, milliseconds string) 
 	return err
 }
 
+const setStripeSweep = `-- name: SetStripeSweep :exec
+INSERT INTO stripe_sweeps (id, watermark, updated_at) VALUES (true, $1, $2::timestamptz)
+ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at
+`
+
+// SetStripeSweep never moves back: of two sweeps at once the later one counts.
+//
+//	INSERT INTO stripe_sweeps (id, watermark, updated_at) VALUES (true, $1, $2::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at
+func (q *Queries) SetStripeSweep(ctx context.Context, watermark time.Time, now time.Time) error {
+	_, err := q.db.Exec(ctx, setStripeSweep, watermark, now)
+	return err
+}
+
 const stripeInboxState = `-- name: StripeInboxState :one
 SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), $1::timestamptz)::timestamptz AS oldest_pending,
     count(*) FILTER (WHERE status = 'pending') AS pending,
-    count(*) FILTER (WHERE status = 'dead') AS dead,
-    count(*) FILTER (WHERE status = 'quarantined') AS quarantined
-FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined')
+    count(*) FILTER (WHERE status = 'dead') AS dead
+FROM stripe_events WHERE status IN ('pending', 'dead')
 `
 
 type StripeInboxStateRow struct {
 	OldestPending time.Time
 	Pending       int64
 	Dead          int64
-	Quarantined   int64
 }
 
 // StripeInboxState
 //
 //	SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), $1::timestamptz)::timestamptz AS oldest_pending,
 //	    count(*) FILTER (WHERE status = 'pending') AS pending,
-//	    count(*) FILTER (WHERE status = 'dead') AS dead,
-//	    count(*) FILTER (WHERE status = 'quarantined') AS quarantined
-//	FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined')
+//	    count(*) FILTER (WHERE status = 'dead') AS dead
+//	FROM stripe_events WHERE status IN ('pending', 'dead')
 func (q *Queries) StripeInboxState(ctx context.Context, now time.Time) (StripeInboxStateRow, error) {
 	row := q.db.QueryRow(ctx, stripeInboxState, now)
 	var i StripeInboxStateRow
-	err := row.Scan(
-		&i.OldestPending,
-		&i.Pending,
-		&i.Dead,
-		&i.Quarantined,
-	)
+	err := row.Scan(&i.OldestPending, &i.Pending, &i.Dead)
 	return i, err
 }
 
@@ -1368,10 +1909,12 @@ func (q *Queries) UpsertDispute(ctx context.Context, arg UpsertDisputeParams) (i
 const upsertInvoice = `-- name: UpsertInvoice :execrows
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
     amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+    updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
     $11, $12, $13, $14, $15, $16, $17, $18,
-    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28::timestamptz)
+    $19, $20, $21, $22, $23, $24, $25, $26, $27,
+    $28, $29::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -1381,49 +1924,53 @@ ON CONFLICT (id) DO UPDATE SET
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
     paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
     invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
-    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at, updated_at = EXCLUDED.updated_at
+    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
+    next_payment_attempt = EXCLUDED.next_payment_attempt, updated_at = EXCLUDED.updated_at
 WHERE invoices.account_id = EXCLUDED.account_id
 `
 
 type UpsertInvoiceParams struct {
-	ID                string
-	AccountID         uuid.UUID
-	CustomerID        string
-	SubscriptionID    *string
-	Number            *string
-	Status            string
-	BillingReason     string
-	Currency          string
-	Subtotal          int64
-	Total             int64
-	AmountDue         int64
-	AmountPaid        int64
-	AmountRemaining   int64
-	StartingBalance   int64
-	EndingBalance     *int64
-	AttemptCount      int64
-	PaymentIntentID   *string
-	ChargeID          *string
-	PaidOutOfBand     bool
-	HostedInvoiceURL  *string
-	InvoicePDF        *string
-	FinalizationError *string
-	PeriodStart       *time.Time
-	PeriodEnd         *time.Time
-	CreatedAt         time.Time
-	FinalizedAt       *time.Time
-	PaidAt            *time.Time
-	Now               time.Time
+	ID                 string
+	AccountID          uuid.UUID
+	CustomerID         string
+	SubscriptionID     *string
+	Number             *string
+	Status             string
+	BillingReason      string
+	Currency           string
+	Subtotal           int64
+	Total              int64
+	AmountDue          int64
+	AmountPaid         int64
+	AmountRemaining    int64
+	StartingBalance    int64
+	EndingBalance      *int64
+	AttemptCount       int64
+	PaymentIntentID    *string
+	ChargeID           *string
+	PaidOutOfBand      bool
+	HostedInvoiceURL   *string
+	InvoicePDF         *string
+	FinalizationError  *string
+	PeriodStart        *time.Time
+	PeriodEnd          *time.Time
+	CreatedAt          time.Time
+	FinalizedAt        *time.Time
+	PaidAt             *time.Time
+	NextPaymentAttempt *time.Time
+	Now                time.Time
 }
 
 // UpsertInvoice changes no row where the invoice is another account's: it never moves.
 //
 //	INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
 //	    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+//	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+//	    updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
 //	    $11, $12, $13, $14, $15, $16, $17, $18,
-//	    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28::timestamptz)
+//	    $19, $20, $21, $22, $23, $24, $25, $26, $27,
+//	    $28, $29::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
 //	    status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -1433,7 +1980,8 @@ type UpsertInvoiceParams struct {
 //	    payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
 //	    paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
 //	    invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
-//	    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at, updated_at = EXCLUDED.updated_at
+//	    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
+//	    next_payment_attempt = EXCLUDED.next_payment_attempt, updated_at = EXCLUDED.updated_at
 //	WHERE invoices.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertInvoice,
@@ -1464,6 +2012,7 @@ func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (i
 		arg.CreatedAt,
 		arg.FinalizedAt,
 		arg.PaidAt,
+		arg.NextPaymentAttempt,
 		arg.Now,
 	)
 	if err != nil {
@@ -1683,13 +2232,15 @@ func (q *Queries) UpsertRefund(ctx context.Context, arg UpsertRefundParams) (int
 const upsertSubscription = `-- name: UpsertSubscription :execrows
 INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
     current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
-    livemode, access_known, created_at, updated_at)
+    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known,
+    pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at,
+    created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     $10, $11, $12, $13, $14, $15, $16,
     $17, $18, $19, $20::text,
-    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23,
-    $24, $25, $26, $27, $28, $21::timestamptz)
+    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+    $25, $26, $27, $28, $29, $30, $31,
+    $32, $21::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -1700,8 +2251,11 @@ ON CONFLICT (id) DO UPDATE SET
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
     paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
-    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
+    pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
+    pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
+    scheduled_price_id = EXCLUDED.scheduled_price_id, scheduled_quantity = EXCLUDED.scheduled_quantity,
+    scheduled_at = EXCLUDED.scheduled_at, updated_at = EXCLUDED.updated_at
 WHERE subscriptions.account_id = EXCLUDED.account_id
 `
 
@@ -1728,11 +2282,15 @@ type UpsertSubscriptionParams struct {
 	PauseBehavior      *string
 	Now                time.Time
 	LatestInvoiceID    *string
-	ScheduleID         *string
-	PendingPriceID     *string
-	PendingExpiresAt   *time.Time
 	Livemode           bool
 	AccessKnown        bool
+	PendingPriceID     *string
+	PendingQuantity    *int64
+	PendingExpiresAt   *time.Time
+	ScheduleID         *string
+	ScheduledPriceID   *string
+	ScheduledQuantity  *int64
+	ScheduledAt        *time.Time
 	CreatedAt          time.Time
 }
 
@@ -1741,13 +2299,15 @@ type UpsertSubscriptionParams struct {
 //
 //	INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
 //	    current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-//	    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
-//	    livemode, access_known, created_at, updated_at)
+//	    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known,
+//	    pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at,
+//	    created_at, updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
 //	    $10, $11, $12, $13, $14, $15, $16,
 //	    $17, $18, $19, $20::text,
-//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23,
-//	    $24, $25, $26, $27, $28, $21::timestamptz)
+//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+//	    $25, $26, $27, $28, $29, $30, $31,
+//	    $32, $21::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
 //	    interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -1758,8 +2318,11 @@ type UpsertSubscriptionParams struct {
 //	    ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
 //	    past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
 //	    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-//	    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
-//	    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+//	    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
+//	    pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
+//	    pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
+//	    scheduled_price_id = EXCLUDED.scheduled_price_id, scheduled_quantity = EXCLUDED.scheduled_quantity,
+//	    scheduled_at = EXCLUDED.scheduled_at, updated_at = EXCLUDED.updated_at
 //	WHERE subscriptions.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscriptionParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertSubscription,
@@ -1785,11 +2348,15 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.PauseBehavior,
 		arg.Now,
 		arg.LatestInvoiceID,
-		arg.ScheduleID,
-		arg.PendingPriceID,
-		arg.PendingExpiresAt,
 		arg.Livemode,
 		arg.AccessKnown,
+		arg.PendingPriceID,
+		arg.PendingQuantity,
+		arg.PendingExpiresAt,
+		arg.ScheduleID,
+		arg.ScheduledPriceID,
+		arg.ScheduledQuantity,
+		arg.ScheduledAt,
 		arg.CreatedAt,
 	)
 	if err != nil {

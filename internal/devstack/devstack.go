@@ -128,6 +128,7 @@ func (s *Stack) startPostgres(ctx context.Context, co checkout.Checkout) error {
 	if s.given("DATABASE_URL") {
 		return nil
 	}
+	forgetPostgresSettings()
 	port, err := strconv.Atoi(cmp.Or(s.getenv("SAASKIT_PG_PORT"), "0"))
 	if err != nil {
 		return fmt.Errorf("SAASKIT_PG_PORT is not a port: %w", err)
@@ -146,6 +147,15 @@ func (s *Stack) startPostgres(ctx context.Context, co checkout.Checkout) error {
 	}
 	s.Env["DATABASE_URL"] = pg.URL(database)
 	return nil
+}
+
+// forgetPostgresSettings unsets what PostgreSQL's clients read beside an URL, such as PGSERVICE: it is meant for another server.
+func forgetPostgresSettings() {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "PG") {
+			os.Unsetenv(name) //nolint:errcheck // the name is one that the environment has
+		}
+	}
 }
 
 func (s *Stack) startRedis(context.Context, checkout.Checkout) error {

@@ -19,7 +19,7 @@ func (r *router) authenticate(o *operation) echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			who := caller{requestID: requestID(c), ip: c.RealIP()}
 			if !o.public() {
-				p, err := r.principal(c, o)
+				p, err := r.principal(c, o, who.ip)
 				if err != nil {
 					return err
 				}
@@ -36,8 +36,8 @@ func (r *router) authenticate(o *operation) echo.MiddlewareFunc {
 }
 
 // principal verifies the credential, then the account that it is to act for, then what it may do.
-func (r *router) principal(c echo.Context, o *operation) (account.Principal, error) {
-	p, err := r.credential(c, o)
+func (r *router) principal(c echo.Context, o *operation, ip string) (account.Principal, error) {
+	p, err := r.credential(c, o, ip)
 	if err != nil {
 		return p, err
 	}
@@ -50,7 +50,7 @@ func (r *router) principal(c echo.Context, o *operation) (account.Principal, err
 	return r.actingFor(c, p)
 }
 
-func (r *router) credential(c echo.Context, o *operation) (account.Principal, error) {
+func (r *router) credential(c echo.Context, o *operation, ip string) (account.Principal, error) {
 	ctx, header := c.Request().Context(), c.Request().Header
 	key, token := header.Get(headerAPIKey), ""
 	if scheme, value, ok := strings.Cut(header.Get(echo.HeaderAuthorization), " "); ok && strings.EqualFold(scheme, "bearer") {
@@ -73,8 +73,8 @@ func (r *router) credential(c echo.Context, o *operation) (account.Principal, er
 	if !o.takesKey() {
 		return account.Principal{}, problem.CredentialNotAllowed.Errorf("only a signed-in user may do this, with an access token")
 	}
-	ip, _ := netip.ParseAddr(c.RealIP()) // the zero address is in no allow-list
-	return r.services.Keys.Authenticate(ctx, key, ip)
+	addr, _ := netip.ParseAddr(ip) // the zero address is in no allow-list
+	return r.services.Keys.Authenticate(ctx, key, addr)
 }
 
 // wanted says which credentials an operation takes.

@@ -2,9 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"time"
 
-	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/billing"
 )
@@ -31,11 +29,11 @@ func (s *Server) GetSubscription(ctx context.Context, _ api.GetSubscriptionReque
 	if err != nil {
 		return nil, err
 	}
-	standing, err := s.Billing.Subscription(ctx, accountID)
+	state, err := s.Billing.State(ctx, accountID)
 	if err != nil {
 		return nil, err
 	}
-	return api.GetSubscription200JSONResponse(toSubscription(standing)), nil
+	return api.GetSubscription200JSONResponse(toSubscription(state)), nil
 }
 
 // ListInvoices answers GET /v1/invoices.
@@ -84,46 +82,6 @@ func toCheckout(ctx context.Context, req api.CreateCheckoutSessionRequestObject)
 		CreditPack: valueOr(body.CreditPack, ""), Currency: body.Currency, SuccessURL: body.SuccessURL, CancelURL: body.CancelURL,
 		Key: key, Actor: who.actor(),
 	}, err
-}
-
-// What the document says where there is no subscription, and where its price is not in the catalogue.
-const (
-	noSubscription = "none"
-	unknownTier    = "unknown"
-)
-
-func toSubscription(standing account.Standing) api.Subscription {
-	sub := standing.Subscription
-	if sub == nil {
-		return api.Subscription{Tier: standing.Tier, Status: noSubscription}
-	}
-	return toSubscriptionState(*sub)
-}
-
-func toSubscriptionState(sub account.SubscriptionState) api.Subscription {
-	answer := api.Subscription{
-		ID: &sub.ID, Tier: valueOr(sub.TierID, unknownTier), Status: sub.Status, Currency: optional(sub.Currency), Quantity: &sub.Quantity,
-		CurrentPeriodStart: sub.CurrentPeriodStart, CurrentPeriodEnd: sub.CurrentPeriodEnd, CancelAt: cancelAt(sub),
-		CancelAtPeriodEnd: sub.CancelAtPeriodEnd, TrialEnd: sub.TrialEnd, EndedAt: sub.EndedAt,
-		Access: sub.Access, AccessUntil: sub.AccessUntil,
-	}
-	if sub.Interval != nil {
-		answer.Interval = new(api.Interval(*sub.Interval))
-	}
-	return answer
-}
-
-// cancelAt is when a cancellation takes effect, however it was asked for; nothing where it has.
-func cancelAt(sub account.SubscriptionState) *time.Time {
-	switch {
-	case sub.EndedAt != nil:
-		return nil
-	case sub.CancelAt != nil:
-		return sub.CancelAt
-	case sub.CancelAtPeriodEnd:
-		return sub.CurrentPeriodEnd
-	}
-	return nil
 }
 
 func toInvoice(i billing.Invoice) api.Invoice {

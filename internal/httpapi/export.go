@@ -12,6 +12,7 @@ import (
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/billing"
 )
 
 // ExportMe answers GET /v1/users/me/export.
@@ -65,7 +66,7 @@ func (s *sentWriter) Write(p []byte) (int, error) {
 func writeAccount(out *jsonWriter, a account.ExportedAccount) {
 	subscriptions := make([]api.Subscription, len(a.Subscriptions))
 	for i, sub := range a.Subscriptions {
-		subscriptions[i] = toSubscriptionState(sub)
+		subscriptions[i] = toSubscription(billing.StateOf(sub))
 	}
 	out.raw(`{"account":`).value(toAccount(a.Account, a.Standing, a.Role)).raw(`,"subscriptions":`).value(subscriptions)
 	writeList(out, "api_keys", a.Keys, exportedKey)

@@ -15,6 +15,7 @@ import (
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/cache"
 	"example.com/saaskit/internal/cache/redistest"
 	"example.com/saaskit/internal/postgres/pgtest"
@@ -90,7 +91,7 @@ func TestExportedSubscription(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, want := exported(t, accounts, userID).Accounts[0].Subscriptions[0], toSubscription(standing)
+	got, want := exported(t, accounts, userID).Accounts[0].Subscriptions[0], toSubscription(billing.StateOf(*standing.Subscription))
 	if diff := cmp.Diff(want, got); diff != "" || got.CancelAt == nil {
 		t.Errorf("cancel_at %v (-want +got):\n%s", got.CancelAt, diff)
 	}

@@ -104,8 +104,8 @@ func newEcho(cfg Config) (*echo.Echo, error) {
 	}
 	e.IPExtractor = extractor
 	e.HTTPErrorHandler = problemWriter(cfg.Log)
-	e.Pre(boundConnection, newObserver(cfg.Log, cfg.Metrics).middleware, recoverPanics)
-	e.Pre(securityHeaders)
+	e.Pre(boundConnection, newObserver(cfg.Log, cfg.Metrics).middleware, recoverPanics())
+	e.Pre(securityHeaders())
 	if len(cfg.CORSOrigins) > 0 {
 		e.Pre(cors(cfg.CORSOrigins))
 	}
@@ -199,21 +199,23 @@ func deadline(o *operation) echo.MiddlewareFunc {
 	}
 }
 
-func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
+func recoverPanics() echo.MiddlewareFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisablePrintStack: true, StackSize: 8 << 10,
 		LogErrorFunc: func(_ echo.Context, err error, stack []byte) error {
 			return fmt.Errorf("panic: %w\n%s", err, stack)
 		},
-	})(next)
+	})
 }
 
-func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+func securityHeaders() echo.MiddlewareFunc {
 	nosniff, noReferrer, noStore := []string{"nosniff"}, []string{"no-referrer"}, []string{"no-store"}
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h["X-Content-Type-Options"], h["Referrer-Policy"], h["Cache-Control"] = nosniff, noReferrer, noStore
-		return next(c)
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			h := c.Response().Header()
+			h["X-Content-Type-Options"], h["Referrer-Policy"], h["Cache-Control"] = nosniff, noReferrer, noStore
+			return next(c)
+		}
 	}
 }
 

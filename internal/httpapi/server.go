@@ -6,6 +6,7 @@ import (
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/auth"
 	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/catalog"
@@ -29,6 +30,7 @@ type Services struct {
 	Stripe   *stripehook.Service
 	Catalog  *catalog.Service
 	Billing  *billing.Service
+	Audit    *audit.Log
 	Clock    Clock // nil where time cannot be moved
 }
 

@@ -53,6 +53,12 @@ var (
 	ReferenceReused     = &Kind{"reference_reused", "The reference belongs to another transaction", 409}
 	AlreadySubscribed   = &Kind{"already_subscribed", "The account has a subscription already", 409}
 	CheckoutRunning     = &Kind{"checkout_in_progress", "Another checkout of the account is being opened", 409}
+	NoSubscription      = &Kind{"no_subscription", "The account has no subscription", 409}
+	SubscriptionEnding  = &Kind{"subscription_ending", "The subscription is to end", 409}
+	ChangeRunning       = &Kind{"subscription_change_in_progress", "The subscription is being changed", 409}
+	ChangePending       = &Kind{"subscription_change_pending", "An earlier change waits for its payment", 409}
+	PaymentOverdue      = &Kind{"payment_overdue", "A payment is overdue", 402}
+	PaymentFailed       = &Kind{"payment_failed", "The payment was declined", 402}
 	PriceNotFound       = &Kind{"price_not_found", "There is no such price on sale", 422}
 	UnknownMeter        = &Kind{"unknown_meter", "The meter is not in the catalogue", 422}
 	EventTime           = &Kind{"event_time_out_of_range", "The time of the event is out of range", 422}

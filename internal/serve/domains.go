@@ -12,6 +12,7 @@ import (
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/auth"
 	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/cache"
@@ -37,6 +38,7 @@ type domains struct {
 	credits  *credit.Service
 	usage    *usage.Service
 	outbox   *outbox.Delivery
+	audit    *audit.Log
 	cleaning cleaning
 	clock    Clock // nil where time cannot be moved
 	now      func() time.Time
@@ -47,7 +49,7 @@ func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cach
 	if clock != nil {
 		now = clock.Time
 	}
-	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool, now}, clock: clock, now: now}
+	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool, now}, clock: clock, now: now, audit: audit.New(pool)}
 	var err error
 	// An account is closed by those who know of its keys, its payments and its identity; they come after it.
 	d.accounts, err = account.New(account.Config{
@@ -95,6 +97,8 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	d.outbox = outbox.NewDelivery(pool, d.now, log, mailer)
 	d.billing = billing.New(billing.Config{
 		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: d.now, Log: log,
+		// Events are taken in by those who know of billing; they come after it.
+		Sync: func(ctx context.Context, kind, id string) error { return d.stripe.Sync(ctx, kind, id) },
 	})
 	secrets := make([]string, len(cfg.StripeWebhookSecrets))
 	for i, s := range cfg.StripeWebhookSecrets {
@@ -102,7 +106,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	}
 	d.stripe, err = stripehook.New(stripehook.Config{
 		Pool: pool, Stripe: api, Secrets: secrets, Livemode: cfg.Live(), AppEnv: cfg.AppEnv, Now: d.now, Log: log,
-		ForgetStanding: d.accounts.ForgetStanding,
+		ForgetStanding: d.accounts.ForgetStanding, NoUpgradeCredits: cfg.UpgradeCredits == "none", Pace: stripehook.DefaultPace(),
 	})
 	if err != nil {
 		return fmt.Errorf("webhooks: %w", err)
@@ -148,7 +152,7 @@ func (cleaning) PeriodicJobs() []*river.PeriodicJob { return idempotency.Periodi
 func (d *domains) services() httpapi.Services {
 	s := httpapi.Services{
 		Auth: d.auth, Accounts: d.accounts, Keys: d.keys, Catalog: d.catalog, Billing: d.billing, Stripe: d.stripe,
-		Credits: d.credits, Usage: d.usage,
+		Credits: d.credits, Usage: d.usage, Audit: d.audit,
 	}
 	if d.clock != nil {
 		s.Clock = worldClock{d.clock, d.credits}

@@ -124,7 +124,8 @@ func TestMetrics(t *testing.T) {
 		"saaskit_postgres_connections_max":  8,
 		"saaskit_postgres_connections_open": 1, "saaskit_postgres_connections_in_use": 0, "saaskit_postgres_waits_total": 0,
 		"saaskit_stripe_events_pending": 1, "saaskit_stripe_oldest_pending_seconds": 3600,
-		"saaskit_stripe_events_dead": 0, "saaskit_stripe_events_quarantined": 0, `saaskit_stripe_events_received_total{status="pending"}`: 1,
+		"saaskit_stripe_events_dead": 0, `saaskit_stripe_events_quarantined{reason="livemode"}`: 0, "saaskit_stripe_sweep_age_seconds": 0,
+		"saaskit_stripe_events_swept_total": 0, `saaskit_stripe_drift_repaired_total{kind="subscription"}`: 0, `saaskit_stripe_events_received_total{status="pending"}`: 1,
 		"go_goroutines": 1, "process_open_fds": 1,
 	} {
 		if got, ok := sample(text, name); !ok || got < least {

@@ -6,6 +6,7 @@ import (
 
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
+	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
 )
 
@@ -17,7 +18,9 @@ func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
 	case "subscription_create", "subscription_cycle", "subscription":
 		allowances = true
 	case "manual", "quote_accept", "automatic_pending_invoice_item_invoice":
-	case "subscription_update", "subscription_threshold", "upcoming":
+	case "subscription_update":
+		return t.grantUpgrade(ctx, in)
+	case "subscription_threshold", "upcoming":
 		return nil
 	default:
 		t.alarm("unknown_billing_reason", "invoice", in.ID, "billing_reason", in.BillingReason)
@@ -47,6 +50,75 @@ func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine,
 		return t.grantAllowance(ctx, line, sold, key)
 	}
 	return nil
+}
+
+// grantUpgrade gives what a change in the middle of a period has added to the period's allowance: the difference between what the
+// item gives now and what it gave before, which the invoice credits on a line of its own. A change down takes nothing: what was
+// granted was paid for. Nor does going up and down and up again give more than the way from the lowest to the highest.
+func (t *settling) grantUpgrade(ctx context.Context, in *invoice) error {
+	for _, line := range in.Lines.Data {
+		if line.Amount <= 0 || line.Price.ID == "" {
+			continue
+		}
+		sold, ok, err := t.soldPrice(ctx, line.Price.ID, in.Currency, in.ID)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !ok:
+			continue
+		case sold.PackID != "":
+			if err := t.grantPack(ctx, sold, line.count(), lineKey(in.ID, line.ID), in.StatusTransitions.PaidAt); err != nil {
+				return err
+			}
+			continue
+		case t.noUpgrade || line.SubscriptionItem == "" || line.Period.End.Time == nil:
+			continue
+		}
+		before, err := t.allowanceBefore(ctx, in, line)
+		if err != nil {
+			return err
+		}
+		bounds, err := t.q.GetUpgradeBounds(ctx, db.GetUpgradeBoundsParams{
+			AccountID: t.account, SubscriptionItemID: string(line.SubscriptionItem), PeriodEnd: *line.Period.End.Time, InvoiceID: in.ID,
+		})
+		if err != nil {
+			return fmt.Errorf("read upgrades of the period: %w", err)
+		}
+		after := sold.Credits * line.count()
+		lowest, highest := before, max(after, bounds.Highest)
+		if bounds.Others {
+			lowest = min(lowest, bounds.Lowest)
+		}
+		sold.Credits = min(after-before, highest-lowest-bounds.Granted)
+		one := int64(1)
+		line.Quantity = &one
+		if sold.Credits <= 0 {
+			continue
+		}
+		if err := t.grantAllowance(ctx, line, sold, lineKey(in.ID, line.ID)); err != nil {
+			return fmt.Errorf("grant upgrade %s: %w", line.ID, err)
+		}
+	}
+	return nil
+}
+
+// allowanceBefore is what the item of a line gave before the change: the invoice credits the rest of its period.
+func (t *settling) allowanceBefore(ctx context.Context, in *invoice, line invoiceLine) (int64, error) {
+	var before int64
+	for _, other := range in.Lines.Data {
+		if other.Amount >= 0 || other.SubscriptionItem != line.SubscriptionItem {
+			continue
+		}
+		sold, known, err := catalog.PriceByStripeID(ctx, t.q, other.Price.ID)
+		if err != nil {
+			return 0, err
+		}
+		if known {
+			before += sold.Credits * other.count()
+		}
+	}
+	return before, nil
 }
 
 // soldPrice finds what was sold. A price that the catalogue does not know, or one in another currency than was paid, grants

@@ -70,7 +70,11 @@ func afterCustomer(ctx context.Context, q *db.Queries, o object) ([]root, error)
 	if !ok || !c.Deleted {
 		return nil, nil
 	}
-	ids, err := q.ListSubscriptionsOfCustomer(ctx, c.ID)
+	return subscriptionsOf(ctx, q, c.ID)
+}
+
+func subscriptionsOf(ctx context.Context, q *db.Queries, customer string) ([]root, error) {
+	ids, err := q.ListSubscriptionsOfCustomer(ctx, customer)
 	if err != nil {
 		return nil, fmt.Errorf("list subscriptions of customer: %w", err)
 	}

@@ -6,6 +6,7 @@ type Failpoints struct {
 	BeforeInsert  func(eventID string) error // intake: signature verified, nothing written
 	BeforeStored  func(eventID string) error // intake: event and job written, not committed
 	AfterStored   func(eventID string) error // intake: committed, not answered
+	AfterPage     func(eventID string) error // sweep: a page of events stored
 	AfterSequence func(objectID string) error
 	AfterFetch    func(objectID string) error
 	BeforeCommit  func(objectID string) error // effects written, not committed

@@ -22,27 +22,28 @@ const (
 
 type invoice struct {
 	common
-	Subscription          ref    `json:"subscription"`
-	Number                string `json:"number"`
-	Status                string `json:"status"`
-	BillingReason         string `json:"billing_reason"`
-	Currency              string `json:"currency"`
-	Subtotal              int64  `json:"subtotal"`
-	Total                 int64  `json:"total"`
-	AmountDue             int64  `json:"amount_due"`
-	AmountPaid            int64  `json:"amount_paid"`
-	AmountRemaining       int64  `json:"amount_remaining"`
-	StartingBalance       int64  `json:"starting_balance"`
-	EndingBalance         *int64 `json:"ending_balance"`
-	AttemptCount          int64  `json:"attempt_count"`
-	PaymentIntent         ref    `json:"payment_intent"`
-	Charge                ref    `json:"charge"`
-	PaidOutOfBand         bool   `json:"paid_out_of_band"`
-	HostedInvoiceURL      string `json:"hosted_invoice_url"`
-	InvoicePDF            string `json:"invoice_pdf"`
-	PeriodStart           stamp  `json:"period_start"`
-	PeriodEnd             stamp  `json:"period_end"`
-	LastFinalizationError *struct {
+	Subscription      ref    `json:"subscription"`
+	Number            string `json:"number"`
+	Status            string `json:"status"`
+	BillingReason     string `json:"billing_reason"`
+	Currency          string `json:"currency"`
+	Subtotal          int64  `json:"subtotal"`
+	Total             int64  `json:"total"`
+	AmountDue         int64  `json:"amount_due"`
+	AmountPaid        int64  `json:"amount_paid"`
+	AmountRemaining   int64  `json:"amount_remaining"`
+	StartingBalance   int64  `json:"starting_balance"`
+	EndingBalance     *int64 `json:"ending_balance"`
+	AttemptCount      int64  `json:"attempt_count"`
+	NextAttempt       stamp  `json:"next_payment_attempt"`
+	PaymentIntent     ref    `json:"payment_intent"`
+	Charge            ref    `json:"charge"`
+	PaidOutOfBand     bool   `json:"paid_out_of_band"`
+	HostedInvoiceURL  string `json:"hosted_invoice_url"`
+	InvoicePDF        string `json:"invoice_pdf"`
+	PeriodStart       stamp  `json:"period_start"`
+	PeriodEnd         stamp  `json:"period_end"`
+	FinalizationError *struct {
 		Code string `json:"code"`
 		Type string `json:"type"`
 	} `json:"last_finalization_error"`
@@ -181,9 +182,10 @@ func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
 		AttemptCount: in.AttemptCount, PaymentIntentID: in.PaymentIntent.pointer(), ChargeID: in.Charge.pointer(),
 		PaidOutOfBand: in.PaidOutOfBand, HostedInvoiceURL: optional(in.HostedInvoiceURL), InvoicePDF: optional(in.InvoicePDF),
 		PeriodStart: in.PeriodStart.Time, PeriodEnd: in.PeriodEnd.Time, CreatedAt: in.Created.orElse(t.now),
-		FinalizedAt: in.StatusTransitions.FinalizedAt.Time, PaidAt: in.StatusTransitions.PaidAt.Time, Now: t.now,
+		FinalizedAt: in.StatusTransitions.FinalizedAt.Time, PaidAt: in.StatusTransitions.PaidAt.Time,
+		NextPaymentAttempt: in.NextAttempt.Time, Now: t.now,
 	}
-	if e := in.LastFinalizationError; e != nil {
+	if e := in.FinalizationError; e != nil {
 		row.FinalizationError = optional(e.Code)
 		if e.Code == "" {
 			row.FinalizationError = optional(e.Type)

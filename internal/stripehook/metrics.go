@@ -2,9 +2,12 @@ package stripehook
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -17,8 +20,10 @@ type metrics struct {
 	alarms            *prometheus.CounterVec // by reason
 	dropped           prometheus.Counter
 	circuitOpen       prometheus.Gauge
+	drift             *prometheus.CounterVec // by kind of object
+	swept             prometheus.Counter
 
-	pendingAge, pending, dead, quarantined *prometheus.Desc
+	pendingAge, pending, dead, quarantined, sweepAge *prometheus.Desc
 
 	mu   sync.Mutex
 	seen map[string]bool // versions, bounded
@@ -26,14 +31,17 @@ type metrics struct {
 
 // alarmReasons are there from the beginning: a counter that appears with its first event has no rise that an alert could see.
 var alarmReasons = []string{
-	"api_version", "catalog_drift", "dead", "finalization_failed", "grant_quarantined", "key_refused", "no_event", "no_period", "ownership_claim",
-	"unknown_billing_reason", "unknown_price", "unknown_status",
+	"api_version", "catalog_drift", "claim", "credit_shortfall", "dead", "dispute", "finalization_failed", "fraud_warning", "grant_quarantined",
+	"key_refused", "no_event", "no_period", "over_seats", "ownership_claim", "refund_failed", "sweep_gap", "unknown_billing_reason", "unknown_price", "unknown_status",
 }
+
+// quarantineReasons are shown with 0, too.
+var quarantineReasons = []string{reasonClaim, reasonDecode, reasonEnvironment, reasonLivemode, reasonMalformed, reasonObject, reasonThin}
 
 // maxVersions bounds the label of versions: what Stripe sends is its own.
 const maxVersions = 50
 
-func newMetrics() *metrics {
+func newMetrics(secrets int) *metrics {
 	counter := func(name, help string) prometheus.CounterOpts {
 		return prometheus.CounterOpts{Namespace: "saaskit", Subsystem: "stripe", Name: name, Help: help}
 	}
@@ -50,20 +58,36 @@ func newMetrics() *metrics {
 		alarms:      prometheus.NewCounterVec(counter("alarms_total", "What somebody has to look at, by reason."), []string{"reason"}),
 		dropped:     prometheus.NewCounter(counter("writes_dropped_total", "Looks that were overtaken by a later one.")),
 		circuitOpen: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "saaskit", Subsystem: "stripe", Name: "circuit_open", Help: "1 while Stripe refuses our key."}),
+		drift:       prometheus.NewCounterVec(counter("drift_repaired_total", "Objects that differed from Stripe without an event, by kind."), []string{"kind"}),
+		swept:       prometheus.NewCounter(counter("events_swept_total", "Events that no delivery has brought.")),
+		sweepAge:    desc("sweep_age_seconds", "How far behind the last whole sweep of Stripe's events is."),
 		pendingAge:  desc("oldest_pending_seconds", "Age of the oldest event that waits."),
 		pending:     desc("events_pending", "Events that wait."),
 		dead:        desc("events_dead", "Events given up after the last attempt."),
-		quarantined: desc("events_quarantined", "Events kept aside."),
+		quarantined: prometheus.NewDesc("saaskit_stripe_events_quarantined", "Events kept aside, by reason.", []string{"reason"}, nil),
 		seen:        map[string]bool{},
 	}
+	// There from the beginning, each: see alarmReasons.
 	for _, reason := range alarmReasons {
 		m.alarms.WithLabelValues(reason)
 	}
+	for _, status := range []string{statusPending, statusIgnored, statusQuarantined} {
+		m.received.WithLabelValues(status)
+	}
+	m.finished.WithLabelValues(statusDone, "")
+	m.finished.WithLabelValues("dead", "")
+	for _, kind := range []string{kindSubscription, kindInvoice, kindCharge, kindSession} {
+		m.drift.WithLabelValues(kind)
+	}
+	for i := range secrets {
+		m.secretUsed.WithLabelValues(strconv.Itoa(i))
+	}
+	m.versions.WithLabelValues(apiVersion).Set(0)
 	return m
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.received, m.finished, m.signatureFailures, m.secretUsed, m.versions, m.alarms, m.dropped, m.circuitOpen}
+	return []prometheus.Collector{m.received, m.finished, m.signatureFailures, m.secretUsed, m.versions, m.alarms, m.dropped, m.circuitOpen, m.drift, m.swept}
 }
 
 // Describe makes the service a prometheus.Collector.
@@ -71,7 +95,7 @@ func (s *Service) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range s.metrics.collectors() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{s.metrics.pendingAge, s.metrics.pending, s.metrics.dead, s.metrics.quarantined} {
+	for _, d := range []*prometheus.Desc{s.metrics.pendingAge, s.metrics.pending, s.metrics.dead, s.metrics.quarantined, s.metrics.sweepAge} {
 		ch <- d
 	}
 }
@@ -93,7 +117,28 @@ func (s *Service) Collect(ch chan<- prometheus.Metric) {
 	gauge(s.metrics.pendingAge, max(0, now.Sub(state.OldestPending).Seconds()))
 	gauge(s.metrics.pending, float64(state.Pending))
 	gauge(s.metrics.dead, float64(state.Dead))
-	gauge(s.metrics.quarantined, float64(state.Quarantined))
+	reasons, err := s.queries().ListQuarantineReasons(ctx)
+	if err != nil {
+		s.log.WarnContext(ctx, "inbox not measured", "error", err)
+		return
+	}
+	counts := map[string]int64{}
+	for _, reason := range quarantineReasons {
+		counts[reason] = 0
+	}
+	for _, r := range reasons {
+		counts[r.Reason] = r.Events
+	}
+	for reason, n := range counts {
+		ch <- prometheus.MustNewConstMetric(s.metrics.quarantined, prometheus.GaugeValue, float64(n), reason)
+	}
+	// Before the first sweep nothing is late.
+	if watermark, err := s.queries().GetStripeSweep(ctx); err == nil || errors.Is(err, pgx.ErrNoRows) {
+		if err != nil {
+			watermark = now
+		}
+		gauge(s.metrics.sweepAge, max(0, now.Sub(watermark).Seconds()))
+	}
 }
 
 // alarm tells the operator of something that no retry repairs.

@@ -42,7 +42,7 @@ var mirror = []mirrored{
 		"amount_remaining": "amount_remaining", "starting_balance": "starting_balance", "ending_balance": "ending_balance",
 		"attempt_count": "attempt_count", "payment_intent_id": "payment_intent", "charge_id": "charge", "paid_out_of_band": "paid_out_of_band",
 		"hosted_invoice_url": "hosted_invoice_url", "invoice_pdf": "invoice_pdf", "period_start": "period_start", "period_end": "period_end",
-		"created_at": "created", "finalized_at": "status_transitions.finalized_at", "paid_at": "status_transitions.paid_at",
+		"next_payment_attempt": "next_payment_attempt", "created_at": "created", "finalized_at": "status_transitions.finalized_at", "paid_at": "status_transitions.paid_at",
 	}},
 	{table: "invoice_lines", kind: "invoice.lines", columns: map[string]string{
 		"price_id": "price.id", "subscription_item_id": "subscription_item", "description": "description", "amount": "amount", "currency": "currency",
@@ -166,7 +166,21 @@ func (w *world) wantCredits() {
 	}
 	want := map[string]bool{}
 	for _, in := range w.atStripe("invoice") {
-		if in["status"] != "paid" || in["billing_reason"] != "subscription_create" && in["billing_reason"] != "subscription_cycle" {
+		if in["status"] != "paid" {
+			continue
+		}
+		if in["billing_reason"] == "subscription_update" { // one way only, in these lives
+			var before float64
+			for _, line := range field(in, "lines.data").([]any) {
+				if field(line, "amount").(float64) < 0 {
+					before += credits[field(line, "price.id")]
+				}
+			}
+			for _, line := range field(in, "lines.data").([]any) {
+				if field(line, "amount").(float64) > 0 {
+					want[fmt.Sprint("invoice:", in["id"], ":", field(line, "id"), " ", credits[field(line, "price.id")]-before)] = true
+				}
+			}
 			continue
 		}
 		for _, line := range field(in, "lines.data").([]any) {

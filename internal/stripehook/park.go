@@ -2,6 +2,7 @@ package stripehook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -107,4 +108,34 @@ func (s *Service) fillMapping(ctx context.Context, q *db.Queries, account uuid.U
 		return false, fmt.Errorf("adopt customer: %w", err)
 	}
 	return rows > 0, nil
+}
+
+// claimed tells whether a checkout that belongs to nobody names one of our accounts, as a payment link can for anybody who writes
+// the name into its address. It is nobody's until somebody has looked: the event waits in quarantine for that.
+func (s *Service) claimed(ctx context.Context, event db.StripeEvent) (bool, error) {
+	var payload struct {
+		Data struct {
+			Object struct {
+				ClientReferenceID string            `json:"client_reference_id"`
+				Metadata          map[string]string `json:"metadata"`
+			} `json:"object"`
+		} `json:"data"`
+	}
+	if event.ObjectKind != kindSession || json.Unmarshal(event.Payload, &payload) != nil {
+		return false, nil
+	}
+	for _, name := range []string{payload.Data.Object.ClientReferenceID, payload.Data.Object.Metadata[metadataAccount]} {
+		id, err := uuid.Parse(name)
+		if err != nil {
+			continue
+		}
+		exists, err := s.queries().AccountExists(ctx, id)
+		if err != nil {
+			return false, fmt.Errorf("look for account: %w", err)
+		}
+		if exists {
+			return true, nil
+		}
+	}
+	return false, nil
 }

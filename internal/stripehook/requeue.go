@@ -38,6 +38,12 @@ func (s *Service) PeriodicJobs() []*river.PeriodicJob {
 			func() (river.JobArgs, *river.InsertOpts) { return requeueArgs{}, nil }, onStart),
 		river.NewPeriodicJob(river.PeriodicInterval(retentionEvery),
 			func() (river.JobArgs, *river.InsertOpts) { return retentionArgs{}, nil }, onStart),
+		river.NewPeriodicJob(river.PeriodicInterval(sweepEvery),
+			func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil }, nil),
+		river.NewPeriodicJob(river.PeriodicInterval(reconcileEvery),
+			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{}, nil }, nil),
+		river.NewPeriodicJob(river.PeriodicInterval(censusEvery),
+			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{All: true}, nil }, nil),
 	}
 }
 

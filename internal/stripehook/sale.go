@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
@@ -85,6 +86,10 @@ func checkPrice(ctx context.Context, t *settling, p *price) error {
 	sold, known, err := catalog.PriceByStripeID(ctx, t.q, p.ID)
 	if err != nil || !known {
 		return err
+	}
+	// Credits are granted by our own catalogue; what somebody writes into the metadata is not believed.
+	if said, given := p.Metadata["credits"]; given && said != strconv.FormatInt(sold.Credits, 10) {
+		t.alarm("catalog_drift", "price", p.ID, "ours", sold.LookupKey, "field", "credits")
 	}
 	different := p.Currency != sold.Currency || p.UnitAmount == nil || *p.UnitAmount != sold.Amount
 	if different || !p.Active && sold.ArchivedAt == nil {

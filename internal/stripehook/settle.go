@@ -37,6 +37,8 @@ type settling struct {
 	standing uuid.UUID
 	alarm    func(reason string, attrs ...any)
 	actor    audit.Actor // the event, or who else made us look
+	// noUpgrade is whether upgrades grant nothing.
+	noUpgrade bool
 }
 
 // audit writes down that a payment's object has changed.
@@ -75,8 +77,8 @@ func actorOf(event db.StripeEvent) audit.Actor {
 func (s *Service) queries() *db.Queries { return db.New(s.pool) }
 
 // settle brings a root up to date, and what it leads to: each a root and a transaction of its own. finish ends the event
-// with the last of them.
-func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, finish bool) error {
+// with the last of them. w, which may be nil, learns whether anything has changed.
+func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, finish bool, w *watch) error {
 	seen, err := s.look(ctx, r, event)
 	if err != nil {
 		return err
@@ -86,15 +88,15 @@ func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, fini
 		return err
 	}
 	for _, other := range before {
-		if err := s.settle(ctx, other, event, false); err != nil {
+		if err := s.settle(ctx, other, event, false, w); err != nil {
 			return err
 		}
 	}
-	if err := s.apply(ctx, seen, event, finish && len(after) == 0); err != nil {
+	if err := s.apply(ctx, seen, event, finish && len(after) == 0, w); err != nil {
 		return err
 	}
 	for i, other := range after {
-		if err := s.settle(ctx, other, event, finish && i == len(after)-1); err != nil {
+		if err := s.settle(ctx, other, event, finish && i == len(after)-1, w); err != nil {
 			return err
 		}
 	}
@@ -103,6 +105,10 @@ func (s *Service) settle(ctx context.Context, r root, event db.StripeEvent, fini
 
 func (s *Service) related(ctx context.Context, seen sight, event db.StripeEvent) (before, after []root, err error) {
 	k := keepers[seen.kind]
+	if seen.object == nil && seen.kind == kindCustomer {
+		after, err = subscriptionsOf(ctx, s.queries(), seen.id)
+		return nil, after, err
+	}
 	if seen.object == nil {
 		return nil, nil, nil
 	}
@@ -149,11 +155,11 @@ func (s *Service) look(ctx context.Context, r root, event db.StripeEvent) (sight
 
 // apply stores a sight in one transaction: fence, mirror, effects, and with finish the event's end. A sight that was
 // overtaken stores nothing, and what the event itself asks for is then judged by what the later one has stored.
-func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, finish bool) error {
+func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, finish bool, w *watch) error {
 	var done int64
 	var standing uuid.UUID
 	err := postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
-		t := &settling{q: q, now: s.now(), event: event, actor: actorOf(event), alarm: func(reason string, attrs ...any) {
+		t := &settling{q: q, now: s.now(), event: event, actor: actorOf(event), noUpgrade: s.noUpgrade, alarm: func(reason string, attrs ...any) {
 			s.alarm(ctx, reason, append(attrs, "event", event.ID)...)
 		}}
 		applied, err := q.AdvanceStripeObject(ctx, seen.seq, t.now, seen.id)
@@ -164,7 +170,7 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 			return err
 		}
 		if applied > 0 {
-			if err := t.keep(ctx, seen); err != nil {
+			if err := t.watched(ctx, seen, w); err != nil {
 				return err
 			}
 		} else {
@@ -179,6 +185,9 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 		s.forget(ctx, standing)
 		return at(s.fail.BeforeCommit, seen.id)
 	})
+	if errors.Is(err, errDry) {
+		return nil
+	}
 	s.forget(ctx, standing)
 	if err != nil {
 		return err

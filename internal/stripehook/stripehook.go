@@ -32,6 +32,10 @@ type Config struct {
 	// ForgetStanding makes every instance derive an account's tier again. It is called in the transaction that changes its
 	// subscriptions, before the commit, and again after it. It may be nil.
 	ForgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
+	// NoUpgradeCredits lets an upgrade in the middle of a period grant nothing until the next one.
+	NoUpgradeCredits bool
+	// Pace bounds the reads of one object; [DefaultPace] outside tests.
+	Pace Pace
 	// Failpoints are for tests.
 	Failpoints Failpoints
 }
@@ -48,7 +52,10 @@ type Service struct {
 	jobs    *river.Client[pgx.Tx]
 	metrics *metrics
 	circuit circuit
+	pacing  pacing
 	fail    Failpoints
+	// noUpgrade is Config.NoUpgradeCredits.
+	noUpgrade bool
 
 	forgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
 }
@@ -73,6 +80,7 @@ func New(c Config) (*Service, error) {
 	}
 	return &Service{
 		pool: c.Pool, stripe: c.Stripe, secrets: secrets, live: c.Livemode, appEnv: c.AppEnv,
-		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
+		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(len(secrets)), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
+		noUpgrade: c.NoUpgradeCredits, pacing: pacing{Pace: c.Pace},
 	}, nil
 }

@@ -21,19 +21,19 @@ import (
 type subscription struct {
 	common
 	period
-	Status            string `json:"status"`
-	Currency          string `json:"currency"`
-	CancelAt          stamp  `json:"cancel_at"`
-	CancelAtPeriodEnd bool   `json:"cancel_at_period_end"`
-	CanceledAt        stamp  `json:"canceled_at"`
-	EndedAt           stamp  `json:"ended_at"`
-	TrialStart        stamp  `json:"trial_start"`
-	TrialEnd          stamp  `json:"trial_end"`
-	LatestInvoice     ref    `json:"latest_invoice"`
-	Schedule          ref    `json:"schedule"`
+	Status            string   `json:"status"`
+	Currency          string   `json:"currency"`
+	CancelAt          stamp    `json:"cancel_at"`
+	CancelAtPeriodEnd bool     `json:"cancel_at_period_end"`
+	CanceledAt        stamp    `json:"canceled_at"`
+	EndedAt           stamp    `json:"ended_at"`
+	TrialStart        stamp    `json:"trial_start"`
+	TrialEnd          stamp    `json:"trial_end"`
+	LatestInvoice     ref      `json:"latest_invoice"`
+	Schedule          schedule `json:"schedule"`
 	PendingUpdate     *struct {
-		ExpiresAt         stamp              `json:"expires_at"`
-		SubscriptionItems []subscriptionItem `json:"subscription_items"`
+		ExpiresAt stamp              `json:"expires_at"`
+		Items     []subscriptionItem `json:"subscription_items"`
 	} `json:"pending_update"`
 	PauseCollection *struct {
 		Behavior string `json:"behavior"`
@@ -66,7 +66,9 @@ func (i subscriptionItem) count() int64 {
 }
 
 func fetchSubscription(ctx context.Context, api *client.API, id string) (object, error) {
-	got, err := api.Subscriptions.Get(id, &stripe.SubscriptionParams{Params: stripe.Params{Context: ctx}})
+	params := &stripe.SubscriptionParams{Params: stripe.Params{Context: ctx}}
+	params.AddExpand("schedule")
+	got, err := api.Subscriptions.Get(id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -74,10 +76,10 @@ func fetchSubscription(ctx context.Context, api *client.API, id string) (object,
 	if err := read(got.LastResponse, s); err != nil || !s.Items.HasMore {
 		return s, err
 	}
-	params := &stripe.SubscriptionItemListParams{Subscription: stripe.String(id)}
-	params.Context, params.Limit, params.Single = ctx, stripe.Int64(pageSize), true
-	s.Items.Data, err = pages(&params.ListParams, func() (*stripe.APIResponse, error) {
-		list := api.SubscriptionItems.List(params)
+	items := &stripe.SubscriptionItemListParams{Subscription: stripe.String(id)}
+	items.Context, items.Limit, items.Single = ctx, stripe.Int64(pageSize), true
+	s.Items.Data, err = pages(&items.ListParams, func() (*stripe.APIResponse, error) {
+		list := api.SubscriptionItems.List(items)
 		return list.SubscriptionItemList().LastResponse, list.Err()
 	}, func(i subscriptionItem) string { return i.ID })
 	return s, err
@@ -140,6 +142,9 @@ func storeSubscription(ctx context.Context, t *settling, s *subscription) error 
 	if err := t.announceEnd(ctx, s, old); err != nil {
 		return err
 	}
+	if err := t.checkSeats(ctx, row, old); err != nil {
+		return err
+	}
 	return t.auditSubscription(ctx, old, row)
 }
 
@@ -158,15 +163,10 @@ func (t *settling) subscriptionRow(ctx context.Context, s *subscription, old db.
 		CurrentPeriodStart: current.Start.Time, CurrentPeriodEnd: current.End.Time, AccessEnd: access.Time,
 		CancelAt: s.CancelAt.Time, CancelAtPeriodEnd: s.CancelAtPeriodEnd, CanceledAt: s.CanceledAt.Time, EndedAt: s.EndedAt.Time,
 		TrialStart: s.TrialStart.Time, TrialEnd: s.TrialEnd.Time, PastDueSince: pastDueSince(s.Status, old.PastDueSince, t.now),
-		LatestInvoiceID: s.LatestInvoice.pointer(), ScheduleID: s.Schedule.pointer(), Livemode: s.Livemode, AccessKnown: old.AccessKnown,
+		LatestInvoiceID: s.LatestInvoice.pointer(), Livemode: s.Livemode, AccessKnown: old.AccessKnown,
 		CreatedAt: s.Created.orElse(t.now), Now: t.now,
 	}
-	if s.PendingUpdate != nil {
-		row.PendingExpiresAt = s.PendingUpdate.ExpiresAt.Time
-		for _, item := range s.PendingUpdate.SubscriptionItems {
-			row.PendingPriceID = optional(item.Price.ID)
-		}
-	}
+	s.foresee(&row)
 	if s.PauseCollection != nil {
 		row.PauseBehavior = &s.PauseCollection.Behavior
 	}
@@ -235,9 +235,13 @@ func (t *settling) auditSubscription(ctx context.Context, old db.Subscription, r
 		Status string  `json:"status"`
 		Tier   *string `json:"tier,omitempty"`
 		Price  string  `json:"price"`
+
+		Quantity int64 `json:"quantity"`
+		Ends     bool  `json:"ends"`
 	}
-	was, is := state{old.Status, old.TierID, old.PriceID}, state{row.Status, row.TierID, row.PriceID}
-	if was.Status == is.Status && was.Price == is.Price {
+	was := state{old.Status, old.TierID, old.PriceID, old.Quantity, old.CancelAtPeriodEnd || old.CancelAt != nil}
+	is := state{row.Status, row.TierID, row.PriceID, row.Quantity, row.CancelAtPeriodEnd || row.CancelAt != nil}
+	if was.Status == is.Status && was.Price == is.Price && was.Quantity == is.Quantity && was.Ends == is.Ends {
 		return nil
 	}
 	entry := audit.Entry{
@@ -307,6 +311,21 @@ func (t *settling) announceEnd(ctx context.Context, s *subscription, old db.Subs
 		Payload: map[string]any{"subscription": s.ID, "ends_at": end},
 	})
 	return err
+}
+
+// checkSeats tells the operator, once for each number, where more people are members than seats were bought.
+func (t *settling) checkSeats(ctx context.Context, row db.UpsertSubscriptionParams, old db.Subscription) error {
+	if old.ID == "" || row.Quantity >= old.Quantity {
+		return nil
+	}
+	members, err := t.q.CountSeatsTaken(ctx, t.account)
+	if err != nil {
+		return fmt.Errorf("count members: %w", err)
+	}
+	if members <= row.Quantity {
+		return nil
+	}
+	return t.tellOperator(ctx, "over_seats", fmt.Sprintf("%s:%d", row.ID, row.Quantity), map[string]any{"members": members, "seats": row.Quantity})
 }
 
 // trialWillEnd announces the end of a trial, unless it is over by now.

@@ -55,6 +55,8 @@ func (w *eventWorker) NextRetry(job *river.Job[eventArgs]) time.Time {
 func (s *Service) AddWorkers(workers *river.Workers) {
 	river.AddWorker(workers, &eventWorker{s: s})
 	river.AddWorker(workers, &requeueWorker{s: s})
+	river.AddWorker(workers, &sweepWorker{s: s})
+	river.AddWorker(workers, &reconcileWorker{s: s})
 	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, _ *river.Job[retentionArgs]) error {
 		_, err := s.EndPayloads(ctx)
 		return err
@@ -76,6 +78,11 @@ func (s *Service) work(ctx context.Context, id string, last bool) error {
 	if wait := s.circuit.pause(s.now()); wait > 0 {
 		return river.JobSnooze(wait)
 	}
+	if l, known := looks[event.Type]; known && l.moment == nil && !l.gone {
+		if wait := s.pacing.wait(event.RootID, time.Now()); wait > 0 {
+			return river.JobSnooze(wait) // by then a look of another event has covered it, most likely
+		}
+	}
 	return s.conclude(ctx, event, s.attempt(ctx, event), last)
 }
 
@@ -94,7 +101,7 @@ func (s *Service) attempt(ctx context.Context, event db.StripeEvent) (err error)
 	if err := s.awaitOwner(ctx, event); err != nil {
 		return err
 	}
-	return s.settle(ctx, root{l.rootKind(), event.RootID}, event, true)
+	return s.settle(ctx, root{l.rootKind(), event.RootID}, event, true, nil)
 }
 
 // conclude turns the error of an attempt into what River and the event's row have to know.
@@ -120,6 +127,15 @@ func (s *Service) conclude(ctx context.Context, event db.StripeEvent, err error,
 
 // end finishes an event that is not applied.
 func (s *Service) end(ctx context.Context, event db.StripeEvent, e *ending) error {
+	if e.reason == reasonUnowned {
+		claimed, err := s.claimed(ctx, event)
+		if err != nil {
+			return err
+		}
+		if claimed {
+			e = &ending{statusQuarantined, reasonClaim}
+		}
+	}
 	done, err := s.queries().FinishStripeEvent(ctx, db.FinishStripeEventParams{
 		Status: e.status, Reason: e.reason, Now: s.now(), ID: event.ID,
 	})

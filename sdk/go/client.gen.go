@@ -172,6 +172,24 @@ func (e LogOutRequestScope) Valid() bool {
 	}
 }
 
+// Defines values for PaymentDueTodo.
+const (
+	PaymentDueTodoConfirmPayment      PaymentDueTodo = "confirm_payment"
+	PaymentDueTodoUpdatePaymentMethod PaymentDueTodo = "update_payment_method"
+)
+
+// Valid indicates whether the value is a known member of the PaymentDueTodo enum.
+func (e PaymentDueTodo) Valid() bool {
+	switch e {
+	case PaymentDueTodoConfirmPayment:
+		return true
+	case PaymentDueTodoUpdatePaymentMethod:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PrincipalKind.
 const (
 	PrincipalKindAPIKey  PrincipalKind = "api_key"
@@ -232,6 +250,93 @@ func (e Scope) Valid() bool {
 	case ScopeUsageRead:
 		return true
 	case ScopeUsageWrite:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventSource.
+const (
+	StripeEventSourceReplay  StripeEventSource = "replay"
+	StripeEventSourceSweep   StripeEventSource = "sweep"
+	StripeEventSourceWebhook StripeEventSource = "webhook"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventSource enum.
+func (e StripeEventSource) Valid() bool {
+	switch e {
+	case StripeEventSourceReplay:
+		return true
+	case StripeEventSourceSweep:
+		return true
+	case StripeEventSourceWebhook:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StripeEventStatus.
+const (
+	StripeEventStatusDead        StripeEventStatus = "dead"
+	StripeEventStatusDone        StripeEventStatus = "done"
+	StripeEventStatusIgnored     StripeEventStatus = "ignored"
+	StripeEventStatusPending     StripeEventStatus = "pending"
+	StripeEventStatusQuarantined StripeEventStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the StripeEventStatus enum.
+func (e StripeEventStatus) Valid() bool {
+	switch e {
+	case StripeEventStatusDead:
+		return true
+	case StripeEventStatusDone:
+		return true
+	case StripeEventStatusIgnored:
+		return true
+	case StripeEventStatusPending:
+		return true
+	case StripeEventStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionCancelWhen.
+const (
+	SubscriptionCancelWhenNow       SubscriptionCancelWhen = "now"
+	SubscriptionCancelWhenPeriodEnd SubscriptionCancelWhen = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionCancelWhen enum.
+func (e SubscriptionCancelWhen) Valid() bool {
+	switch e {
+	case SubscriptionCancelWhenNow:
+		return true
+	case SubscriptionCancelWhenPeriodEnd:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionPreviewEffective.
+const (
+	SubscriptionPreviewEffectiveNothing   SubscriptionPreviewEffective = "nothing"
+	SubscriptionPreviewEffectiveNow       SubscriptionPreviewEffective = "now"
+	SubscriptionPreviewEffectivePeriodEnd SubscriptionPreviewEffective = "period_end"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionPreviewEffective enum.
+func (e SubscriptionPreviewEffective) Valid() bool {
+	switch e {
+	case SubscriptionPreviewEffectiveNothing:
+		return true
+	case SubscriptionPreviewEffectiveNow:
+		return true
+	case SubscriptionPreviewEffectivePeriodEnd:
 		return true
 	default:
 		return false
@@ -352,6 +457,33 @@ func (e Window) Valid() bool {
 	}
 }
 
+// Defines values for ListStripeEventsParamsStatus.
+const (
+	ListStripeEventsParamsStatusDead        ListStripeEventsParamsStatus = "dead"
+	ListStripeEventsParamsStatusDone        ListStripeEventsParamsStatus = "done"
+	ListStripeEventsParamsStatusIgnored     ListStripeEventsParamsStatus = "ignored"
+	ListStripeEventsParamsStatusPending     ListStripeEventsParamsStatus = "pending"
+	ListStripeEventsParamsStatusQuarantined ListStripeEventsParamsStatus = "quarantined"
+)
+
+// Valid indicates whether the value is a known member of the ListStripeEventsParamsStatus enum.
+func (e ListStripeEventsParamsStatus) Valid() bool {
+	switch e {
+	case ListStripeEventsParamsStatusDead:
+		return true
+	case ListStripeEventsParamsStatusDone:
+		return true
+	case ListStripeEventsParamsStatusIgnored:
+		return true
+	case ListStripeEventsParamsStatusPending:
+		return true
+	case ListStripeEventsParamsStatusQuarantined:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIKey defines model for APIKey.
 type APIKey struct {
 	AllowedIps []string           `json:"allowed_ips,omitempty"`
@@ -438,6 +570,32 @@ type AuditEntry struct {
 	CreatedAt time.Time          `json:"created_at"`
 	ID        openapi_types.UUID `json:"id"`
 	TargetID  *string            `json:"target_id,omitempty"`
+}
+
+// AuditLog defines model for AuditLog.
+type AuditLog struct {
+	Data       []AuditLogEntry `json:"data"`
+	NextCursor *string         `json:"next_cursor,omitempty"`
+}
+
+// AuditLogEntry defines model for AuditLogEntry.
+type AuditLogEntry struct {
+	AccountID *openapi_types.UUID `json:"account_id,omitempty"`
+
+	// Action Example: refund.create
+	Action  string `json:"action"`
+	ActorID string `json:"actor_id"`
+
+	// ActorKind Example: stripe
+	ActorKind  string                 `json:"actor_kind"`
+	After      map[string]interface{} `json:"after,omitempty"`
+	Before     map[string]interface{} `json:"before,omitempty"`
+	CreatedAt  time.Time              `json:"created_at"`
+	ID         openapi_types.UUID     `json:"id"`
+	IP         *string                `json:"ip,omitempty"`
+	RequestID  *string                `json:"request_id,omitempty"`
+	TargetID   string                 `json:"target_id"`
+	TargetKind string                 `json:"target_kind"`
 }
 
 // AuthUser The user as Supabase Auth knows them. `id` is the subject of the access token, not the user id of this API.
@@ -645,6 +803,20 @@ type Invoice struct {
 	Total Money `json:"total"`
 }
 
+// InvoiceLine defines model for InvoiceLine.
+type InvoiceLine struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount      Money      `json:"amount"`
+	Description string     `json:"description"`
+	ID          *string    `json:"id,omitempty"`
+	PeriodEnd   *time.Time `json:"period_end,omitempty"`
+	PeriodStart *time.Time `json:"period_start,omitempty"`
+
+	// Proration Whether it settles a part of a period.
+	Proration bool  `json:"proration"`
+	Quantity  int64 `json:"quantity"`
+}
+
 // InvoiceList defines model for InvoiceList.
 type InvoiceList struct {
 	Data       []Invoice `json:"data"`
@@ -710,6 +882,12 @@ type NewCheckoutSession struct {
 	Tier *Slug `json:"tier,omitempty"`
 }
 
+// NewPortalSession defines model for NewPortalSession.
+type NewPortalSession struct {
+	// ReturnURL Of an allowed origin.
+	ReturnURL RedirectURL `json:"return_url"`
+}
+
 // Password Supabase Auth decides how strong it has to be.
 type Password = string
 
@@ -720,6 +898,66 @@ type PasswordResetRequest struct {
 
 	// RedirectTo Of an allowed origin.
 	RedirectTo *RedirectURL `json:"redirect_to,omitempty"`
+}
+
+// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+type PaymentDue struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount   Money `json:"amount"`
+	Attempts int64 `json:"attempts"`
+
+	// HostedInvoiceURL Where it can be paid by hand.
+	HostedInvoiceURL *string `json:"hosted_invoice_url,omitempty"`
+	InvoiceID        string  `json:"invoice_id"`
+
+	// NextPaymentAttempt When Stripe tries again by itself; absent where it does not.
+	NextPaymentAttempt *time.Time `json:"next_payment_attempt,omitempty"`
+
+	// Todo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+	Todo PaymentDueTodo `json:"todo"`
+}
+
+// PaymentDueTodo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+type PaymentDueTodo string
+
+// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+type PendingChange struct {
+	// ExpiresAt When it is given up.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// HostedInvoiceURL Where it can be paid or confirmed.
+	HostedInvoiceURL *string   `json:"hosted_invoice_url,omitempty"`
+	Interval         *Interval `json:"interval,omitempty"`
+	Quantity         int64     `json:"quantity"`
+	Tier             string    `json:"tier"`
+}
+
+// PortalSession defines model for PortalSession.
+type PortalSession struct {
+	URL string `json:"url"`
+}
+
+// PreviewedCharge The next invoice that the change leads to.
+type PreviewedCharge struct {
+	// AmountDue An amount in the currency's minor unit, as Stripe counts it.
+	AmountDue Money `json:"amount_due"`
+
+	// AppliedBalance An amount in the currency's minor unit, as Stripe counts it.
+	AppliedBalance Money     `json:"applied_balance"`
+	ChargedAt      time.Time `json:"charged_at"`
+
+	// Discount An amount in the currency's minor unit, as Stripe counts it.
+	Discount Money         `json:"discount"`
+	Lines    []InvoiceLine `json:"lines"`
+
+	// Subtotal An amount in the currency's minor unit, as Stripe counts it.
+	Subtotal Money `json:"subtotal"`
+
+	// Tax An amount in the currency's minor unit, as Stripe counts it.
+	Tax Money `json:"tax"`
+
+	// Total An amount in the currency's minor unit, as Stripe counts it.
+	Total Money `json:"total"`
 }
 
 // Principal defines model for Principal.
@@ -804,6 +1042,14 @@ type RotateRequest struct {
 	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
 }
 
+// ScheduledChange A change that takes effect by itself.
+type ScheduledChange struct {
+	EffectiveAt *time.Time `json:"effective_at,omitempty"`
+	Interval    *Interval  `json:"interval,omitempty"`
+	Quantity    int64      `json:"quantity"`
+	Tier        string     `json:"tier"`
+}
+
 // Scope What a key may do.
 type Scope string
 
@@ -840,6 +1086,55 @@ type SignUpRequest struct {
 // Slug Name in the catalogue.
 type Slug = string
 
+// StripeEvent defines model for StripeEvent.
+type StripeEvent struct {
+	APIVersion *string `json:"api_version,omitempty"`
+
+	// Attempts That have failed.
+	Attempts int32 `json:"attempts"`
+
+	// CreatedAt As Stripe says.
+	CreatedAt     *time.Time `json:"created_at,omitempty"`
+	CustomerID    *string    `json:"customer_id,omitempty"`
+	DeliveryCount int32      `json:"delivery_count"`
+	DoneAt        *time.Time `json:"done_at,omitempty"`
+
+	// ID Example: evt_1
+	ID         string  `json:"id"`
+	LastError  *string `json:"last_error,omitempty"`
+	Livemode   bool    `json:"livemode"`
+	ObjectID   *string `json:"object_id,omitempty"`
+	ObjectKind *string `json:"object_kind,omitempty"`
+
+	// Payload What came, of one event and as long as it is kept.
+	Payload map[string]interface{} `json:"payload,omitempty"`
+
+	// Reason Why it is ignored or in quarantine.
+	Reason     *string   `json:"reason,omitempty"`
+	ReceivedAt time.Time `json:"received_at"`
+	Replays    int32     `json:"replays"`
+
+	// RootID What is looked at: of a refund its charge, of a schedule its subscription.
+	RootID *string           `json:"root_id,omitempty"`
+	Source StripeEventSource `json:"source"`
+	Status StripeEventStatus `json:"status"`
+
+	// Type Example: invoice.paid
+	Type string `json:"type"`
+}
+
+// StripeEventSource defines model for StripeEvent.Source.
+type StripeEventSource string
+
+// StripeEventStatus defines model for StripeEvent.Status.
+type StripeEventStatus string
+
+// StripeEventList defines model for StripeEventList.
+type StripeEventList struct {
+	Data       []StripeEvent `json:"data"`
+	NextCursor *string       `json:"next_cursor,omitempty"`
+}
+
 // Subscription defines model for Subscription.
 type Subscription struct {
 	// Access Whether it gives the account its tier now.
@@ -852,6 +1147,11 @@ type Subscription struct {
 	CancelAt          *time.Time `json:"cancel_at,omitempty"`
 	CancelAtPeriodEnd bool       `json:"cancel_at_period_end"`
 
+	// CollectionPaused How Stripe treats invoices while collection is paused.
+	//
+	// Example: void
+	CollectionPaused *string `json:"collection_paused,omitempty"`
+
 	// Currency ISO 4217, lower case.
 	//
 	// Example: eur
@@ -863,7 +1163,16 @@ type Subscription struct {
 	// ID Stripe's id.
 	ID       *string   `json:"id,omitempty"`
 	Interval *Interval `json:"interval,omitempty"`
-	Quantity *int64    `json:"quantity,omitempty"`
+
+	// PaymentDue A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+	PaymentDue *PaymentDue `json:"payment_due,omitempty"`
+
+	// PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
+	PendingChange *PendingChange `json:"pending_change,omitempty"`
+	Quantity      *int64         `json:"quantity,omitempty"`
+
+	// ScheduledChange A change that takes effect by itself.
+	ScheduledChange *ScheduledChange `json:"scheduled_change,omitempty"`
 
 	// Status Stripe's word for it, or `none`.
 	//
@@ -874,6 +1183,44 @@ type Subscription struct {
 	Tier     string     `json:"tier"`
 	TrialEnd *time.Time `json:"trial_end,omitempty"`
 }
+
+// SubscriptionCancel defines model for SubscriptionCancel.
+type SubscriptionCancel struct {
+	When *SubscriptionCancelWhen `json:"when,omitempty"`
+}
+
+// SubscriptionCancelWhen defines model for SubscriptionCancel.When.
+type SubscriptionCancelWhen string
+
+// SubscriptionChange defines model for SubscriptionChange.
+type SubscriptionChange struct {
+	Interval *Interval `json:"interval,omitempty"`
+
+	// ProratedAt Of a preview of the last quarter of an hour.
+	ProratedAt *time.Time `json:"prorated_at,omitempty"`
+	Quantity   *int64     `json:"quantity,omitempty"`
+
+	// Tier Name in the catalogue.
+	Tier *Slug `json:"tier,omitempty"`
+}
+
+// SubscriptionPreview defines model for SubscriptionPreview.
+type SubscriptionPreview struct {
+	// Charge The next invoice that the change leads to.
+	Charge *PreviewedCharge `json:"charge,omitempty"`
+
+	// DueNow An amount in the currency's minor unit, as Stripe counts it.
+	DueNow      Money                        `json:"due_now"`
+	Effective   SubscriptionPreviewEffective `json:"effective"`
+	EffectiveAt time.Time                    `json:"effective_at"`
+	Interval    Interval                     `json:"interval"`
+	ProratedAt  *time.Time                   `json:"prorated_at,omitempty"`
+	Quantity    int64                        `json:"quantity"`
+	Tier        string                       `json:"tier"`
+}
+
+// SubscriptionPreviewEffective defines model for SubscriptionPreview.Effective.
+type SubscriptionPreviewEffective string
 
 // TestResult defines model for TestResult.
 type TestResult struct {
@@ -1103,6 +1450,42 @@ type GetAccountParams struct {
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
 }
 
+// ListAuditLogParams defines parameters for ListAuditLog.
+type ListAuditLogParams struct {
+	AccountID *openapi_types.UUID `form:"account_id,omitempty" json:"account_id,omitempty"`
+	Action    *string             `form:"action,omitempty" json:"action,omitempty"`
+
+	// Target Id of what was changed.
+	Target *string `form:"target,omitempty" json:"target,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParams defines parameters for ListStripeEvents.
+type ListStripeEventsParams struct {
+	Status *ListStripeEventsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+	Reason *string                       `form:"reason,omitempty" json:"reason,omitempty"`
+	Type   *string                       `form:"type,omitempty" json:"type,omitempty"`
+
+	// Object Id at Stripe of what the events are about, or of what was looked at for them.
+	Object *string `form:"object,omitempty" json:"object,omitempty"`
+	Limit  *Limit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListStripeEventsParamsStatus defines parameters for ListStripeEvents.
+type ListStripeEventsParamsStatus string
+
+// ReplayStripeEventParams defines parameters for ReplayStripeEvent.
+type ReplayStripeEventParams struct {
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListAPIKeysParams defines parameters for ListAPIKeys.
 type ListAPIKeysParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1176,6 +1559,13 @@ type CreateCheckoutSessionParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreatePortalSessionParams defines parameters for CreatePortalSession.
+type CreatePortalSessionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
 // GetCreditsParams defines parameters for GetCredits.
 type GetCreditsParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
@@ -1222,6 +1612,43 @@ type GetSubscriptionParams struct {
 	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
 	// has to name one.
 	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// UpdateSubscriptionParams defines parameters for UpdateSubscription.
+type UpdateSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CancelSubscriptionParams defines parameters for CancelSubscription.
+type CancelSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PreviewSubscriptionParams defines parameters for PreviewSubscription.
+type PreviewSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+}
+
+// ResumeSubscriptionParams defines parameters for ResumeSubscription.
+type ResumeSubscriptionParams struct {
+	// SaaskitAccount The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+	// has to name one.
+	SaaskitAccount *AccountHeader `json:"Saaskit-Account,omitempty"`
+
+	// IdempotencyKey Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // TestAPIKeyParams defines parameters for TestAPIKey.
@@ -1325,8 +1752,20 @@ type VerifyEmailJSONRequestBody = VerifyRequest
 // CreateCheckoutSessionJSONRequestBody defines body for CreateCheckoutSession for application/json ContentType.
 type CreateCheckoutSessionJSONRequestBody = NewCheckoutSession
 
+// CreatePortalSessionJSONRequestBody defines body for CreatePortalSession for application/json ContentType.
+type CreatePortalSessionJSONRequestBody = NewPortalSession
+
 // ConsumeCreditsJSONRequestBody defines body for ConsumeCredits for application/json ContentType.
 type ConsumeCreditsJSONRequestBody = ConsumeRequest
+
+// UpdateSubscriptionJSONRequestBody defines body for UpdateSubscription for application/json ContentType.
+type UpdateSubscriptionJSONRequestBody = SubscriptionChange
+
+// CancelSubscriptionJSONRequestBody defines body for CancelSubscription for application/json ContentType.
+type CancelSubscriptionJSONRequestBody = SubscriptionCancel
+
+// PreviewSubscriptionJSONRequestBody defines body for PreviewSubscription for application/json ContentType.
+type PreviewSubscriptionJSONRequestBody = SubscriptionChange
 
 // MoveClockJSONRequestBody defines body for MoveClock for application/json ContentType.
 type MoveClockJSONRequestBody = ClockMove
@@ -1418,6 +1857,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccount(ctx context.Context, params *GetAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAuditLog Who changed what
+	//
+	// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+	ListAuditLog(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListStripeEvents Stripe's events as they came in
+	//
+	// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+	ListStripeEvents(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetStripeEvent One event, with its content as long as that is kept
+	//
+	// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+	GetStripeEvent(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReplayStripeEvent Work on an event again
+	//
+	// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+	//
+	// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+	ReplayStripeEvent(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAPIKeys The account's keys
 	//
@@ -1645,6 +2106,26 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/billing/checkout-sessions (the `CreateCheckoutSession` operationId).
 	CreateCheckoutSession(ctx context.Context, params *CreateCheckoutSessionParams, body CreateCheckoutSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CreatePortalSessionWithBody Open Stripe's customer portal
+	//
+	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+	// request makes another one.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+	CreatePortalSessionWithBody(ctx context.Context, params *CreatePortalSessionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePortalSession Open Stripe's customer portal
+	//
+	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+	// request makes another one.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+	CreatePortalSession(ctx context.Context, params *CreatePortalSessionParams, body CreatePortalSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListCreditPacks Credit packs on sale
 	//
 	// Corresponds with GET /v1/credit-packs (the `ListCreditPacks` operationId).
@@ -1691,6 +2172,77 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/subscription (the `GetSubscription` operationId).
 	GetSubscription(ctx context.Context, params *GetSubscriptionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSubscriptionWithBody Change tier, interval or quantity
+	//
+	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+	UpdateSubscriptionWithBody(ctx context.Context, params *UpdateSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSubscription Change tier, interval or quantity
+	//
+	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+	UpdateSubscription(ctx context.Context, params *UpdateSubscriptionParams, body UpdateSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelSubscriptionWithBody End the subscription
+	//
+	// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+	// dropped.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+	CancelSubscriptionWithBody(ctx context.Context, params *CancelSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelSubscription End the subscription
+	//
+	// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+	// dropped.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+	CancelSubscription(ctx context.Context, params *CancelSubscriptionParams, body CancelSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewSubscriptionWithBody What a change would charge
+	//
+	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+	// charged is this to the cent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+	PreviewSubscriptionWithBody(ctx context.Context, params *PreviewSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewSubscription What a change would charge
+	//
+	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+	// charged is this to the cent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+	PreviewSubscription(ctx context.Context, params *PreviewSubscriptionParams, body PreviewSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeSubscription Take a cancellation back
+	//
+	// As long as it has not taken effect. A subscription that is not to end stays as it is.
+	//
+	// Corresponds with POST /v1/subscription/resume (the `ResumeSubscription` operationId).
+	ResumeSubscription(ctx context.Context, params *ResumeSubscriptionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestAPIKey Answers a program with a key
 	//
@@ -1843,6 +2395,68 @@ type ClientInterface interface {
 // Corresponds with GET /v1/account (the `GetAccount` operationId).
 func (c *RawClient) GetAccount(ctx context.Context, params *GetAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAccountRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAuditLog Who changed what
+//
+// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+func (c *RawClient) ListAuditLog(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAuditLogRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListStripeEvents Stripe's events as they came in
+//
+// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+func (c *RawClient) ListStripeEvents(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListStripeEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetStripeEvent One event, with its content as long as that is kept
+//
+// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+func (c *RawClient) GetStripeEvent(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStripeEventRequest(c.Server, eventID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReplayStripeEvent Work on an event again
+//
+// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+//
+// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+func (c *RawClient) ReplayStripeEvent(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReplayStripeEventRequest(c.Server, eventID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2359,6 +2973,46 @@ func (c *RawClient) CreateCheckoutSession(ctx context.Context, params *CreateChe
 	return c.Client.Do(req)
 }
 
+// CreatePortalSessionWithBody Open Stripe's customer portal
+//
+// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+// request makes another one.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+func (c *RawClient) CreatePortalSessionWithBody(ctx context.Context, params *CreatePortalSessionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePortalSessionRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePortalSession Open Stripe's customer portal
+//
+// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+// request makes another one.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+func (c *RawClient) CreatePortalSession(ctx context.Context, params *CreatePortalSessionParams, body CreatePortalSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePortalSessionRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListCreditPacks Credit packs on sale
 //
 // Corresponds with GET /v1/credit-packs (the `ListCreditPacks` operationId).
@@ -2466,6 +3120,147 @@ func (c *RawClient) ListInvoices(ctx context.Context, params *ListInvoicesParams
 // Corresponds with GET /v1/subscription (the `GetSubscription` operationId).
 func (c *RawClient) GetSubscription(ctx context.Context, params *GetSubscriptionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSubscriptionRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSubscriptionWithBody Change tier, interval or quantity
+//
+// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+func (c *RawClient) UpdateSubscriptionWithBody(ctx context.Context, params *UpdateSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSubscriptionRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSubscription Change tier, interval or quantity
+//
+// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+func (c *RawClient) UpdateSubscription(ctx context.Context, params *UpdateSubscriptionParams, body UpdateSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSubscriptionRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelSubscriptionWithBody End the subscription
+//
+// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+// dropped.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+func (c *RawClient) CancelSubscriptionWithBody(ctx context.Context, params *CancelSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelSubscriptionRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelSubscription End the subscription
+//
+// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+// dropped.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+func (c *RawClient) CancelSubscription(ctx context.Context, params *CancelSubscriptionParams, body CancelSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelSubscriptionRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewSubscriptionWithBody What a change would charge
+//
+// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+// charged is this to the cent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+func (c *RawClient) PreviewSubscriptionWithBody(ctx context.Context, params *PreviewSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewSubscriptionRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewSubscription What a change would charge
+//
+// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+// charged is this to the cent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+func (c *RawClient) PreviewSubscription(ctx context.Context, params *PreviewSubscriptionParams, body PreviewSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewSubscriptionRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeSubscription Take a cancellation back
+//
+// As long as it has not taken effect. A subscription that is not to end stays as it is.
+//
+// Corresponds with POST /v1/subscription/resume (the `ResumeSubscription` operationId).
+func (c *RawClient) ResumeSubscription(ctx context.Context, params *ResumeSubscriptionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeSubscriptionRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2856,6 +3651,305 @@ func NewGetAccountRequest(server string, params *GetAccountParams) (*http.Reques
 			}
 
 			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListAuditLogRequest constructs an http.Request for the ListAuditLog method
+func NewListAuditLogRequest(server string, params *ListAuditLogParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/audit-log")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.AccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "account_id", *params.AccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Action != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Target != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "target", *params.Target, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListStripeEventsRequest constructs an http.Request for the ListStripeEvents method
+func NewListStripeEventsRequest(server string, params *ListStripeEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/stripe-events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reason != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Object != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "object", *params.Object, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetStripeEventRequest constructs an http.Request for the GetStripeEvent method
+func NewGetStripeEventRequest(server string, eventID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/stripe-events/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReplayStripeEventRequest constructs an http.Request for the ReplayStripeEvent method
+func NewReplayStripeEventRequest(server string, eventID string, params *ReplayStripeEventParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/stripe-events/%s/replay", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
 	}
@@ -3682,6 +4776,61 @@ func NewCreateCheckoutSessionRequestWithBody(server string, params *CreateChecko
 	return req, nil
 }
 
+// NewCreatePortalSessionRequest calls the generic CreatePortalSession builder with application/json body
+func NewCreatePortalSessionRequest(server string, params *CreatePortalSessionParams, body CreatePortalSessionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreatePortalSessionRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreatePortalSessionRequestWithBody constructs an http.Request for the CreatePortalSession method, with any body, and a specified content type
+func NewCreatePortalSessionRequestWithBody(server string, params *CreatePortalSessionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/billing/portal-sessions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.SaaskitAccount != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Saaskit-Account", *params.SaaskitAccount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListCreditPacksRequest constructs an http.Request for the ListCreditPacks method
 func NewListCreditPacksRequest(server string) (*http.Request, error) {
 	var err error
@@ -4014,6 +5163,246 @@ func NewGetSubscriptionRequest(server string, params *GetSubscriptionParams) (*h
 			}
 
 			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateSubscriptionRequest calls the generic UpdateSubscription builder with application/json body
+func NewUpdateSubscriptionRequest(server string, params *UpdateSubscriptionParams, body UpdateSubscriptionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateSubscriptionRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewUpdateSubscriptionRequestWithBody constructs an http.Request for the UpdateSubscription method, with any body, and a specified content type
+func NewUpdateSubscriptionRequestWithBody(server string, params *UpdateSubscriptionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/subscription")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.SaaskitAccount != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Saaskit-Account", *params.SaaskitAccount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCancelSubscriptionRequest calls the generic CancelSubscription builder with application/json body
+func NewCancelSubscriptionRequest(server string, params *CancelSubscriptionParams, body CancelSubscriptionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCancelSubscriptionRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCancelSubscriptionRequestWithBody constructs an http.Request for the CancelSubscription method, with any body, and a specified content type
+func NewCancelSubscriptionRequestWithBody(server string, params *CancelSubscriptionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/subscription/cancel")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.SaaskitAccount != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Saaskit-Account", *params.SaaskitAccount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPreviewSubscriptionRequest calls the generic PreviewSubscription builder with application/json body
+func NewPreviewSubscriptionRequest(server string, params *PreviewSubscriptionParams, body PreviewSubscriptionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPreviewSubscriptionRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewPreviewSubscriptionRequestWithBody constructs an http.Request for the PreviewSubscription method, with any body, and a specified content type
+func NewPreviewSubscriptionRequestWithBody(server string, params *PreviewSubscriptionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/subscription/preview")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.SaaskitAccount != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Saaskit-Account", *params.SaaskitAccount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewResumeSubscriptionRequest constructs an http.Request for the ResumeSubscription method
+func NewResumeSubscriptionRequest(server string, params *ResumeSubscriptionParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/subscription/resume")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.SaaskitAccount != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Saaskit-Account", *params.SaaskitAccount, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: "uuid"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Saaskit-Account", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
 		}
 
 	}
@@ -4823,6 +6212,36 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/account (the `GetAccount` operationId).
 	GetAccountWithResponse(ctx context.Context, params *GetAccountParams, reqEditors ...RequestEditorFn) (*GetAccountResponse, error)
 
+	// ListAuditLogWithResponse Who changed what
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+	ListAuditLogWithResponse(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*ListAuditLogResponse, error)
+
+	// ListStripeEventsWithResponse Stripe's events as they came in
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+	ListStripeEventsWithResponse(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*ListStripeEventsResponse, error)
+
+	// GetStripeEventWithResponse One event, with its content as long as that is kept
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+	GetStripeEventWithResponse(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*GetStripeEventResponse, error)
+
+	// ReplayStripeEventWithResponse Work on an event again
+	//
+	// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+	ReplayStripeEventWithResponse(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*ReplayStripeEventResponse, error)
+
 	// ListAPIKeysWithResponse The account's keys
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5057,6 +6476,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/billing/checkout-sessions (the `CreateCheckoutSession` operationId).
 	CreateCheckoutSessionWithResponse(ctx context.Context, params *CreateCheckoutSessionParams, body CreateCheckoutSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCheckoutSessionResponse, error)
 
+	// CreatePortalSessionWithBodyWithResponse Open Stripe's customer portal
+	//
+	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+	// request makes another one.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+	CreatePortalSessionWithBodyWithResponse(ctx context.Context, params *CreatePortalSessionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePortalSessionResponse, error)
+
+	// CreatePortalSessionWithResponse Open Stripe's customer portal
+	//
+	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+	// request makes another one.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+	CreatePortalSessionWithResponse(ctx context.Context, params *CreatePortalSessionParams, body CreatePortalSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatePortalSessionResponse, error)
+
 	// ListCreditPacksWithResponse Credit packs on sale
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5113,6 +6552,79 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/subscription (the `GetSubscription` operationId).
 	GetSubscriptionWithResponse(ctx context.Context, params *GetSubscriptionParams, reqEditors ...RequestEditorFn) (*GetSubscriptionResponse, error)
+
+	// UpdateSubscriptionWithBodyWithResponse Change tier, interval or quantity
+	//
+	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+	UpdateSubscriptionWithBodyWithResponse(ctx context.Context, params *UpdateSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSubscriptionResponse, error)
+
+	// UpdateSubscriptionWithResponse Change tier, interval or quantity
+	//
+	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+	UpdateSubscriptionWithResponse(ctx context.Context, params *UpdateSubscriptionParams, body UpdateSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSubscriptionResponse, error)
+
+	// CancelSubscriptionWithBodyWithResponse End the subscription
+	//
+	// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+	// dropped.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+	CancelSubscriptionWithBodyWithResponse(ctx context.Context, params *CancelSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelSubscriptionResponse, error)
+
+	// CancelSubscriptionWithResponse End the subscription
+	//
+	// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+	// dropped.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+	CancelSubscriptionWithResponse(ctx context.Context, params *CancelSubscriptionParams, body CancelSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelSubscriptionResponse, error)
+
+	// PreviewSubscriptionWithBodyWithResponse What a change would charge
+	//
+	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+	// charged is this to the cent.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+	PreviewSubscriptionWithBodyWithResponse(ctx context.Context, params *PreviewSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewSubscriptionResponse, error)
+
+	// PreviewSubscriptionWithResponse What a change would charge
+	//
+	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+	// charged is this to the cent.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+	PreviewSubscriptionWithResponse(ctx context.Context, params *PreviewSubscriptionParams, body PreviewSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewSubscriptionResponse, error)
+
+	// ResumeSubscriptionWithResponse Take a cancellation back
+	//
+	// As long as it has not taken effect. A subscription that is not to end stays as it is.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/subscription/resume (the `ResumeSubscription` operationId).
+	ResumeSubscriptionWithResponse(ctx context.Context, params *ResumeSubscriptionParams, reqEditors ...RequestEditorFn) (*ResumeSubscriptionResponse, error)
 
 	// TestAPIKeyWithResponse Answers a program with a key
 	//
@@ -5333,6 +6845,233 @@ func (r GetAccountResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetAccountResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAuditLogResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuditLog
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAuditLogResponse) GetJSON200() *AuditLog {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r ListAuditLogResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAuditLogResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAuditLogResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAuditLogResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAuditLogResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAuditLogResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListStripeEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StripeEventList
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListStripeEventsResponse) GetJSON200() *StripeEventList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r ListStripeEventsResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListStripeEventsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListStripeEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListStripeEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListStripeEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListStripeEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetStripeEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StripeEvent
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetStripeEventResponse) GetJSON200() *StripeEvent {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r GetStripeEventResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetStripeEventResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetStripeEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetStripeEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetStripeEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetStripeEventResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReplayStripeEventResponse200Headers the declared response headers of an HTTP 200 response for ReplayStripeEvent
+type ReplayStripeEventResponse200Headers struct {
+	IdempotentReplayed *string
+}
+
+type ReplayStripeEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StripeEvent
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReplayStripeEventResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReplayStripeEventResponse) GetJSON200() *StripeEvent {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r ReplayStripeEventResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReplayStripeEventResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReplayStripeEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReplayStripeEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReplayStripeEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReplayStripeEventResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6226,6 +7965,61 @@ func (r CreateCheckoutSessionResponse) ContentType() string {
 	return ""
 }
 
+type CreatePortalSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PortalSession
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreatePortalSessionResponse) GetJSON201() *PortalSession {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r CreatePortalSessionResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreatePortalSessionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreatePortalSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreatePortalSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreatePortalSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreatePortalSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListCreditPacksResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6557,6 +8351,247 @@ func (r GetSubscriptionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for UpdateSubscription
+type UpdateSubscriptionResponse200Headers struct {
+	IdempotentReplayed *string
+}
+
+type UpdateSubscriptionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Subscription
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateSubscriptionResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateSubscriptionResponse) GetJSON200() *Subscription {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r UpdateSubscriptionResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateSubscriptionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateSubscriptionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateSubscriptionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateSubscriptionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CancelSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for CancelSubscription
+type CancelSubscriptionResponse200Headers struct {
+	IdempotentReplayed *string
+}
+
+type CancelSubscriptionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Subscription
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CancelSubscriptionResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelSubscriptionResponse) GetJSON200() *Subscription {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r CancelSubscriptionResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelSubscriptionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelSubscriptionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelSubscriptionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelSubscriptionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PreviewSubscriptionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SubscriptionPreview
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PreviewSubscriptionResponse) GetJSON200() *SubscriptionPreview {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r PreviewSubscriptionResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PreviewSubscriptionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PreviewSubscriptionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PreviewSubscriptionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PreviewSubscriptionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PreviewSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ResumeSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for ResumeSubscription
+type ResumeSubscriptionResponse200Headers struct {
+	IdempotentReplayed *string
+}
+
+type ResumeSubscriptionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Subscription
+	// ApplicationProblemJSON4XX the response for an HTTP 4XX `application/problem+json` response
+	ApplicationProblemJSON4XX *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ResumeSubscriptionResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResumeSubscriptionResponse) GetJSON200() *Subscription {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON4XX returns the response for an HTTP 4XX `application/problem+json` response
+func (r ResumeSubscriptionResponse) GetApplicationProblemJSON4XX() *Problem {
+	return r.ApplicationProblemJSON4XX
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResumeSubscriptionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResumeSubscriptionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResumeSubscriptionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResumeSubscriptionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResumeSubscriptionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7470,6 +9505,60 @@ func (c *ClientWithResponses) GetAccountWithResponse(ctx context.Context, params
 	return ParseGetAccountResponse(rsp)
 }
 
+// ListAuditLogWithResponse Who changed what
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/audit-log (the `ListAuditLog` operationId).
+func (c *ClientWithResponses) ListAuditLogWithResponse(ctx context.Context, params *ListAuditLogParams, reqEditors ...RequestEditorFn) (*ListAuditLogResponse, error) {
+	rsp, err := c.ListAuditLog(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAuditLogResponse(rsp)
+}
+
+// ListStripeEventsWithResponse Stripe's events as they came in
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/stripe-events (the `ListStripeEvents` operationId).
+func (c *ClientWithResponses) ListStripeEventsWithResponse(ctx context.Context, params *ListStripeEventsParams, reqEditors ...RequestEditorFn) (*ListStripeEventsResponse, error) {
+	rsp, err := c.ListStripeEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListStripeEventsResponse(rsp)
+}
+
+// GetStripeEventWithResponse One event, with its content as long as that is kept
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/stripe-events/{event_id} (the `GetStripeEvent` operationId).
+func (c *ClientWithResponses) GetStripeEventWithResponse(ctx context.Context, eventID string, reqEditors ...RequestEditorFn) (*GetStripeEventResponse, error) {
+	rsp, err := c.GetStripeEvent(ctx, eventID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetStripeEventResponse(rsp)
+}
+
+// ReplayStripeEventWithResponse Work on an event again
+//
+// Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/stripe-events/{event_id}/replay (the `ReplayStripeEvent` operationId).
+func (c *ClientWithResponses) ReplayStripeEventWithResponse(ctx context.Context, eventID string, params *ReplayStripeEventParams, reqEditors ...RequestEditorFn) (*ReplayStripeEventResponse, error) {
+	rsp, err := c.ReplayStripeEvent(ctx, eventID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReplayStripeEventResponse(rsp)
+}
+
 // ListAPIKeysWithResponse The account's keys
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7872,6 +9961,38 @@ func (c *ClientWithResponses) CreateCheckoutSessionWithResponse(ctx context.Cont
 	return ParseCreateCheckoutSessionResponse(rsp)
 }
 
+// CreatePortalSessionWithBodyWithResponse Open Stripe's customer portal
+//
+// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+// request makes another one.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+func (c *ClientWithResponses) CreatePortalSessionWithBodyWithResponse(ctx context.Context, params *CreatePortalSessionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePortalSessionResponse, error) {
+	rsp, err := c.CreatePortalSessionWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreatePortalSessionResponse(rsp)
+}
+
+// CreatePortalSessionWithResponse Open Stripe's customer portal
+//
+// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+// request makes another one.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/billing/portal-sessions (the `CreatePortalSession` operationId).
+func (c *ClientWithResponses) CreatePortalSessionWithResponse(ctx context.Context, params *CreatePortalSessionParams, body CreatePortalSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatePortalSessionResponse, error) {
+	rsp, err := c.CreatePortalSession(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreatePortalSessionResponse(rsp)
+}
+
 // ListCreditPacksWithResponse Credit packs on sale
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7969,6 +10090,121 @@ func (c *ClientWithResponses) GetSubscriptionWithResponse(ctx context.Context, p
 		return nil, err
 	}
 	return ParseGetSubscriptionResponse(rsp)
+}
+
+// UpdateSubscriptionWithBodyWithResponse Change tier, interval or quantity
+//
+// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+func (c *ClientWithResponses) UpdateSubscriptionWithBodyWithResponse(ctx context.Context, params *UpdateSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateSubscriptionResponse, error) {
+	rsp, err := c.UpdateSubscriptionWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSubscriptionResponse(rsp)
+}
+
+// UpdateSubscriptionWithResponse Change tier, interval or quantity
+//
+// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/subscription (the `UpdateSubscription` operationId).
+func (c *ClientWithResponses) UpdateSubscriptionWithResponse(ctx context.Context, params *UpdateSubscriptionParams, body UpdateSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSubscriptionResponse, error) {
+	rsp, err := c.UpdateSubscription(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateSubscriptionResponse(rsp)
+}
+
+// CancelSubscriptionWithBodyWithResponse End the subscription
+//
+// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+// dropped.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+func (c *ClientWithResponses) CancelSubscriptionWithBodyWithResponse(ctx context.Context, params *CancelSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelSubscriptionResponse, error) {
+	rsp, err := c.CancelSubscriptionWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelSubscriptionResponse(rsp)
+}
+
+// CancelSubscriptionWithResponse End the subscription
+//
+// At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+// dropped.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/subscription/cancel (the `CancelSubscription` operationId).
+func (c *ClientWithResponses) CancelSubscriptionWithResponse(ctx context.Context, params *CancelSubscriptionParams, body CancelSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelSubscriptionResponse, error) {
+	rsp, err := c.CancelSubscription(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelSubscriptionResponse(rsp)
+}
+
+// PreviewSubscriptionWithBodyWithResponse What a change would charge
+//
+// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+// charged is this to the cent.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+func (c *ClientWithResponses) PreviewSubscriptionWithBodyWithResponse(ctx context.Context, params *PreviewSubscriptionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewSubscriptionResponse, error) {
+	rsp, err := c.PreviewSubscriptionWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewSubscriptionResponse(rsp)
+}
+
+// PreviewSubscriptionWithResponse What a change would charge
+//
+// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+// charged is this to the cent.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
+func (c *ClientWithResponses) PreviewSubscriptionWithResponse(ctx context.Context, params *PreviewSubscriptionParams, body PreviewSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewSubscriptionResponse, error) {
+	rsp, err := c.PreviewSubscription(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewSubscriptionResponse(rsp)
+}
+
+// ResumeSubscriptionWithResponse Take a cancellation back
+//
+// As long as it has not taken effect. A subscription that is not to end stays as it is.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/subscription/resume (the `ResumeSubscription` operationId).
+func (c *ClientWithResponses) ResumeSubscriptionWithResponse(ctx context.Context, params *ResumeSubscriptionParams, reqEditors ...RequestEditorFn) (*ResumeSubscriptionResponse, error) {
+	rsp, err := c.ResumeSubscription(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResumeSubscriptionResponse(rsp)
 }
 
 // TestAPIKeyWithResponse Answers a program with a key
@@ -8295,6 +10531,179 @@ func ParseGetAccountResponse(rsp *http.Response) (*GetAccountResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListAuditLogResponse parses an HTTP response from a ListAuditLogWithResponse call
+func ParseListAuditLogResponse(rsp *http.Response) (*ListAuditLogResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAuditLogResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuditLog
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListStripeEventsResponse parses an HTTP response from a ListStripeEventsWithResponse call
+func ParseListStripeEventsResponse(rsp *http.Response) (*ListStripeEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListStripeEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StripeEventList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetStripeEventResponse parses an HTTP response from a GetStripeEventWithResponse call
+func ParseGetStripeEventResponse(rsp *http.Response) (*GetStripeEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetStripeEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StripeEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReplayStripeEventResponse parses an HTTP response from a ReplayStripeEventWithResponse call
+func ParseReplayStripeEventResponse(rsp *http.Response) (*ReplayStripeEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReplayStripeEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StripeEvent
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReplayStripeEventResponse200Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -8983,6 +11392,46 @@ func ParseCreateCheckoutSessionResponse(rsp *http.Response) (*CreateCheckoutSess
 	return response, nil
 }
 
+// ParseCreatePortalSessionResponse parses an HTTP response from a CreatePortalSessionWithResponse call
+func ParseCreatePortalSessionResponse(rsp *http.Response) (*CreatePortalSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreatePortalSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PortalSession
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListCreditPacksResponse parses an HTTP response from a ListCreditPacksWithResponse call
 func ParseListCreditPacksResponse(rsp *http.Response) (*ListCreditPacksResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9231,6 +11680,205 @@ func ParseGetSubscriptionResponse(rsp *http.Response) (*GetSubscriptionResponse,
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseUpdateSubscriptionResponse parses an HTTP response from a UpdateSubscriptionWithResponse call
+func ParseUpdateSubscriptionResponse(rsp *http.Response) (*UpdateSubscriptionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateSubscriptionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Subscription
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateSubscriptionResponse200Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCancelSubscriptionResponse parses an HTTP response from a CancelSubscriptionWithResponse call
+func ParseCancelSubscriptionResponse(rsp *http.Response) (*CancelSubscriptionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelSubscriptionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Subscription
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CancelSubscriptionResponse200Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePreviewSubscriptionResponse parses an HTTP response from a PreviewSubscriptionWithResponse call
+func ParsePreviewSubscriptionResponse(rsp *http.Response) (*PreviewSubscriptionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PreviewSubscriptionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SubscriptionPreview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResumeSubscriptionResponse parses an HTTP response from a ResumeSubscriptionWithResponse call
+func ParseResumeSubscriptionResponse(rsp *http.Response) (*ResumeSubscriptionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResumeSubscriptionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Subscription
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode/100 == 4:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON4XX = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ResumeSubscriptionResponse200Headers
+		if values := rsp.Header.Values("Idempotent-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotent-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotentReplayed = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

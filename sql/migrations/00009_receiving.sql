@@ -15,11 +15,6 @@ CREATE TABLE stripe_sweeps (
     updated_at timestamptz NOT NULL
 );
 
-ALTER TABLE subscriptions
-    ADD COLUMN schedule_id        text,
-    -- A change that waits for its payment, and until when; NULL where none does.
-    ADD COLUMN pending_price_id   text,
-    ADD COLUMN pending_expires_at timestamptz;
 ALTER TABLE invoices ADD COLUMN finalization_error text;
 -- When a dispute of theirs was first lost.
 ALTER TABLE stripe_customers ADD COLUMN dispute_lost_at timestamptz;
@@ -122,7 +117,6 @@ DROP TABLE credit_clawbacks, payment_methods, checkout_sessions, disputes, refun
 ALTER TABLE transactions DROP COLUMN fee;
 ALTER TABLE stripe_customers DROP COLUMN dispute_lost_at;
 ALTER TABLE invoices DROP COLUMN finalization_error;
-ALTER TABLE subscriptions DROP COLUMN pending_expires_at, DROP COLUMN pending_price_id, DROP COLUMN schedule_id;
 DROP INDEX stripe_events_received_idx, stripe_events_root_idx;
 ALTER TABLE stripe_events DROP COLUMN replays, DROP COLUMN root_id;
 CREATE INDEX stripe_events_object_idx ON stripe_events (object_id, id) WHERE status = 'pending';

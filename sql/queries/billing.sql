@@ -86,3 +86,44 @@ ORDER BY created_at DESC, id DESC LIMIT @max_rows;
 SELECT * FROM transactions
 WHERE account_id = @account_id AND (occurred_at, id) < (@before_time::timestamptz, @before_id::uuid)
 ORDER BY occurred_at DESC, id DESC LIMIT @max_rows;
+
+-- name: GetLiveSubscription :one
+-- GetLiveSubscription returns the newest that has not ended. An incomplete one was never paid: its checkout decides.
+SELECT * FROM subscriptions
+WHERE account_id = @account_id AND ended_at IS NULL AND status NOT IN ('canceled', 'incomplete', 'incomplete_expired')
+ORDER BY created_at DESC, id DESC LIMIT 1;
+
+-- name: GetRunningChange :one
+-- GetRunningChange is called under the lock of the account.
+SELECT * FROM subscription_changes WHERE account_id = @account_id AND status = 'running';
+
+-- name: InsertChange :exec
+INSERT INTO subscription_changes (id, account_id, subscription_id, kind, wish, status, lease_until, created_by, created_at, updated_at)
+VALUES (@id, @account_id, @subscription_id, @kind, @wish, 'running', @lease_until, @created_by, @created_at, @created_at);
+
+-- name: LeaseChange :exec
+-- LeaseChange is called under the lock of the account.
+UPDATE subscription_changes SET lease_until = @lease_until, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND status = 'running';
+
+-- name: PlanChange :execrows
+-- PlanChange changes no row that another one has taken over.
+UPDATE subscription_changes SET plan = @plan, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND status = 'running' AND lease_until = @lease_until;
+
+-- name: YieldChange :exec
+-- YieldChange lets the next one resume at once. It changes no row that another one has taken over.
+UPDATE subscription_changes SET lease_until = NULL, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND status = 'running' AND lease_until = @lease_until;
+
+-- name: EndChange :execrows
+-- EndChange changes no row that another one has taken over.
+UPDATE subscription_changes SET status = @status, lease_until = NULL, updated_at = @now::timestamptz
+WHERE id = @id AND account_id = @account_id AND status = 'running' AND lease_until IS NOT DISTINCT FROM @lease_until;
+
+-- name: GetOpenInvoice :one
+-- GetOpenInvoice returns the newest invoice of a subscription that is still to be paid, and how its payment stands.
+SELECT sqlc.embed(i), p.status AS payment_status
+FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
+WHERE i.account_id = @account_id AND i.subscription_id = @subscription_id::text AND i.status = 'open' AND i.amount_remaining > 0
+ORDER BY i.created_at DESC, i.id DESC LIMIT 1;

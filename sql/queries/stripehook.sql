@@ -108,9 +108,8 @@ UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, @now::timestamptz) W
 -- name: StripeInboxState :one
 SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), @now::timestamptz)::timestamptz AS oldest_pending,
     count(*) FILTER (WHERE status = 'pending') AS pending,
-    count(*) FILTER (WHERE status = 'dead') AS dead,
-    count(*) FILTER (WHERE status = 'quarantined') AS quarantined
-FROM stripe_events WHERE status IN ('pending', 'dead', 'quarantined');
+    count(*) FILTER (WHERE status = 'dead') AS dead
+FROM stripe_events WHERE status IN ('pending', 'dead');
 
 -- name: IsStripeCustomerKnown :one
 SELECT EXISTS (SELECT 1 FROM stripe_customers WHERE stripe_id = @stripe_id::text);
@@ -169,13 +168,15 @@ SELECT EXISTS (SELECT 1 FROM stripe_objects WHERE id = @id AND applied_seq > 0);
 -- not give is unknown and leaves the last one that is known.
 INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_id, interval, currency, quantity,
     current_period_start, current_period_end, access_end, cancel_at, cancel_at_period_end, canceled_at, ended_at,
-    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, schedule_id, pending_price_id, pending_expires_at,
-    livemode, access_known, created_at, updated_at)
+    trial_start, trial_end, past_due_since, pause_behavior, paused_since, latest_invoice_id, livemode, access_known,
+    pending_price_id, pending_quantity, pending_expires_at, schedule_id, scheduled_price_id, scheduled_quantity, scheduled_at,
+    created_at, updated_at)
 VALUES (@id, @account_id, @customer_id, @status, @tier_id, @price_id, @interval, @currency, @quantity,
     @current_period_start, @current_period_end, @access_end, @cancel_at, @cancel_at_period_end, @canceled_at, @ended_at,
     @trial_start, @trial_end, @past_due_since, sqlc.narg(pause_behavior)::text,
-    CASE WHEN sqlc.narg(pause_behavior)::text IS NOT NULL THEN @now::timestamptz END, @latest_invoice_id, @schedule_id,
-    @pending_price_id, @pending_expires_at, @livemode, @access_known, @created_at, @now::timestamptz)
+    CASE WHEN sqlc.narg(pause_behavior)::text IS NOT NULL THEN @now::timestamptz END, @latest_invoice_id, @livemode, @access_known,
+    @pending_price_id, @pending_quantity, @pending_expires_at, @schedule_id, @scheduled_price_id, @scheduled_quantity, @scheduled_at,
+    @created_at, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -186,8 +187,11 @@ ON CONFLICT (id) DO UPDATE SET
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
     paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
-    latest_invoice_id = EXCLUDED.latest_invoice_id, schedule_id = EXCLUDED.schedule_id, pending_price_id = EXCLUDED.pending_price_id,
-    pending_expires_at = EXCLUDED.pending_expires_at, access_known = EXCLUDED.access_known, updated_at = EXCLUDED.updated_at
+    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
+    pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
+    pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
+    scheduled_price_id = EXCLUDED.scheduled_price_id, scheduled_quantity = EXCLUDED.scheduled_quantity,
+    scheduled_at = EXCLUDED.scheduled_at, updated_at = EXCLUDED.updated_at
 WHERE subscriptions.account_id = EXCLUDED.account_id;
 
 -- name: DeleteOtherSubscriptionItems :exec
@@ -206,10 +210,12 @@ WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscrip
 -- UpsertInvoice changes no row where the invoice is another account's: it never moves.
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
     amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
-    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, updated_at)
+    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
+    updated_at)
 VALUES (@id, @account_id, @customer_id, @subscription_id, @number, @status, @billing_reason, @currency, @subtotal, @total,
     @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
-    @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @finalization_error, @period_start, @period_end, @created_at, @finalized_at, @paid_at, @now::timestamptz)
+    @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @finalization_error, @period_start, @period_end, @created_at, @finalized_at, @paid_at,
+    @next_payment_attempt, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
@@ -219,7 +225,8 @@ ON CONFLICT (id) DO UPDATE SET
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
     paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
     invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
-    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at, updated_at = EXCLUDED.updated_at
+    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
+    next_payment_attempt = EXCLUDED.next_payment_attempt, updated_at = EXCLUDED.updated_at
 WHERE invoices.account_id = EXCLUDED.account_id;
 
 -- name: GetMirroredInvoice :one
@@ -328,6 +335,19 @@ LIMIT 1;
 SELECT * FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND amount > 0
 ORDER BY id;
 
+-- name: GetUpgradeBounds :one
+-- GetUpgradeBounds tells what other paid changes of an item in the same period went from and to at the least and at the most, and
+-- what they have granted.
+SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
+    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
+    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+FROM invoice_lines l
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
+LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
+WHERE l.account_id = @account_id AND l.subscription_item_id = @subscription_item_id::text AND l.period_end = @period_end::timestamptz
+    AND l.invoice_id <> @invoice_id;
+
 -- name: ListReversals :many
 -- ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
 -- cause that has ended is listed with nothing, so that it is given back.
@@ -385,3 +405,104 @@ UNION ALL
 SELECT id, (archived_at IS NULL)::boolean AS on_sale FROM credit_packs WHERE stripe_product_id = @stripe_product_id::text
 ORDER BY id
 LIMIT 1;
+
+-- name: ListStripeEvents :many
+-- ListStripeEvents returns the newest first, without their bytes. An empty filter is none.
+SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
+    status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
+FROM stripe_events
+WHERE (@status::text = '' OR status = @status) AND (@reason::text = '' OR reason = @reason) AND (@type::text = '' OR type = @type)
+    AND (@object_id::text = '' OR object_id = @object_id OR root_id = @object_id)
+    AND (sqlc.narg(before)::timestamptz IS NULL OR (received_at, id) < (sqlc.narg(before)::timestamptz, @before_id::text))
+ORDER BY received_at DESC, id DESC
+LIMIT @max_rows;
+
+-- name: LockStripeEvent :one
+SELECT * FROM stripe_events WHERE id = @id FOR UPDATE;
+
+-- name: ResetStripeEvent :exec
+-- ResetStripeEvent begins anew with an event, whatever came of it. The caller has it locked.
+UPDATE stripe_events SET status = @status, reason = @reason, root_id = @root_id, attempts = 0, parks = 0, last_error = '',
+    done_at = sqlc.narg(done_at), replays = replays + 1
+WHERE id = @id;
+
+-- name: ListKnownStripeEvents :many
+SELECT id FROM stripe_events WHERE id = ANY (@ids::text[]) ORDER BY id;
+
+-- name: GetStripeSweep :one
+SELECT watermark FROM stripe_sweeps WHERE id;
+
+-- name: SetStripeSweep :exec
+-- SetStripeSweep never moves back: of two sweeps at once the later one counts.
+INSERT INTO stripe_sweeps (id, watermark, updated_at) VALUES (true, @watermark, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at;
+
+-- name: ListRootsToReconcile :many
+-- ListRootsToReconcile lists what may change at Stripe without a word: subscriptions that are not over, invoices that are to be
+-- paid, and payments that were refunded or disputed lately; those first that were looked at longest ago.
+SELECT r.kind::text AS kind, r.id::text AS id FROM (
+    SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
+    UNION ALL
+    SELECT 'invoice', i.id FROM invoices i WHERE i.status IN ('draft', 'open') OR i.status = 'uncollectible' AND i.created_at > @since::timestamptz
+    UNION ALL
+    SELECT 'charge', d.charge_id FROM disputes d WHERE d.status NOT IN ('won', 'lost', 'warning_closed', 'prevented')
+    UNION
+    SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > @since::timestamptz
+) r LEFT JOIN stripe_objects o ON o.id = r.id
+WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < @before::timestamptz
+ORDER BY o.last_fetch_at NULLS FIRST, r.id
+LIMIT @max_rows;
+
+-- name: ListMirroredStates :many
+-- ListMirroredStates tells of objects what their mirror says of them, as [census] compares it.
+SELECT m.id::text AS id, m.state::text AS state FROM (
+    SELECT s.id, s.status AS state FROM subscriptions s WHERE s.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT i.id, i.status FROM invoices i WHERE i.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY (@ids::text[])
+) m
+ORDER BY m.id;
+
+-- name: ListKnownStripeCustomers :many
+SELECT c.stripe_id::text AS stripe_id FROM stripe_customers c WHERE c.stripe_id = ANY (@ids::text[]) ORDER BY c.stripe_id;
+
+-- name: GetMirrorDigest :one
+-- GetMirrorDigest is different once anything differs that the mirror keeps of an object and what belongs to it.
+SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS digest FROM (
+    SELECT (to_jsonb(s) - 'updated_at')::text AS state FROM subscriptions s WHERE s.id = @id AND s.account_id = @account_id
+    UNION ALL
+    SELECT to_jsonb(si)::text FROM subscription_items si WHERE si.subscription_id = @id AND si.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(i) - 'updated_at')::text FROM invoices i WHERE i.id = @id AND i.account_id = @account_id
+    UNION ALL
+    SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = @id AND l.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = @id AND c.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = @id AND r.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(d) - 'updated_at')::text FROM disputes d WHERE d.charge_id = @id AND d.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(p) - 'updated_at')::text FROM payment_intents p WHERE p.id = @id AND p.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(k) - 'updated_at')::text FROM checkout_sessions k WHERE k.id = @id AND k.account_id = @account_id
+    UNION ALL
+    SELECT (to_jsonb(u) - 'updated_at')::text FROM stripe_customers u WHERE u.stripe_id = @id AND u.account_id = @account_id
+) x;
+
+-- name: OwnsCheckoutSession :one
+SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = @stripe_session_id::text AND account_id = @account_id);
+
+-- name: AccountExists :one
+SELECT EXISTS (SELECT 1 FROM accounts WHERE id = @id);
+
+-- name: ListQuarantineReasons :many
+SELECT reason, count(*) AS events FROM stripe_events WHERE status = 'quarantined' GROUP BY reason ORDER BY reason;
+
+-- name: CountSeatsTaken :one
+SELECT count(*) FROM memberships WHERE account_id = @account_id;

@@ -2,7 +2,7 @@
 
 import { client } from './client.gen.js';
 import type { Client, ClientMeta, Options as Options2, RequestResult, TDataShape } from './client/index.js';
-import type { ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MoveClockData, MoveClockErrors, MoveClockResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
+import type { CancelSubscriptionData, CancelSubscriptionErrors, CancelSubscriptionResponses, ConsumeCreditsData, ConsumeCreditsErrors, ConsumeCreditsResponses, CreateApiKeyData, CreateApiKeyErrors, CreateApiKeyResponses, CreateCheckoutSessionData, CreateCheckoutSessionErrors, CreateCheckoutSessionResponses, CreatePortalSessionData, CreatePortalSessionErrors, CreatePortalSessionResponses, DeleteMeData, DeleteMeErrors, DeleteMeResponses, ExportMeData, ExportMeErrors, ExportMeResponses, GetAccountData, GetAccountErrors, GetAccountResponses, GetApiKeyData, GetApiKeyErrors, GetApiKeyResponses, GetCreditsData, GetCreditsErrors, GetCreditsResponses, GetMeData, GetMeErrors, GetMeResponses, GetStripeEventData, GetStripeEventErrors, GetStripeEventResponses, GetSubscriptionData, GetSubscriptionErrors, GetSubscriptionResponses, GetTierData, GetTierErrors, GetTierResponses, GetUsageData, GetUsageErrors, GetUsageResponses, GetUserData, GetUserErrors, GetUserResponses, ListApiKeysData, ListApiKeysErrors, ListApiKeysResponses, ListAuditLogData, ListAuditLogErrors, ListAuditLogResponses, ListCreditPacksData, ListCreditPacksErrors, ListCreditPacksResponses, ListCreditTransactionsData, ListCreditTransactionsErrors, ListCreditTransactionsResponses, ListInvoicesData, ListInvoicesErrors, ListInvoicesResponses, ListStripeEventsData, ListStripeEventsErrors, ListStripeEventsResponses, ListTiersData, ListTiersErrors, ListTiersResponses, ListTransactionsData, ListTransactionsErrors, ListTransactionsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, LogInData, LogInErrors, LogInResponses, LogOutData, LogOutErrors, LogOutResponses, MoveClockData, MoveClockErrors, MoveClockResponses, PreviewSubscriptionData, PreviewSubscriptionErrors, PreviewSubscriptionResponses, RecordUsageData, RecordUsageErrors, RecordUsageResponses, RefreshSessionData, RefreshSessionErrors, RefreshSessionResponses, ReplayStripeEventData, ReplayStripeEventErrors, ReplayStripeEventResponses, RequestPasswordResetData, RequestPasswordResetErrors, RequestPasswordResetResponses, ResendEmailData, ResendEmailErrors, ResendEmailResponses, ResumeSubscriptionData, ResumeSubscriptionErrors, ResumeSubscriptionResponses, RevokeApiKeyData, RevokeApiKeyErrors, RevokeApiKeyResponses, RotateApiKeyData, RotateApiKeyErrors, RotateApiKeyResponses, SignUpData, SignUpErrors, SignUpResponses, TestApiKeyData, TestApiKeyErrors, TestApiKeyResponses, TestAuthenticatedData, TestAuthenticatedErrors, TestAuthenticatedResponses, TestPublicData, TestPublicErrors, TestPublicResponses, UpdateApiKeyData, UpdateApiKeyErrors, UpdateApiKeyResponses, UpdateAuthUserData, UpdateAuthUserErrors, UpdateAuthUserResponses, UpdateMeData, UpdateMeErrors, UpdateMeResponses, UpdateSubscriptionData, UpdateSubscriptionErrors, UpdateSubscriptionResponses, UpdateUserData, UpdateUserErrors, UpdateUserResponses, VerifyEmailData, VerifyEmailErrors, VerifyEmailResponses, WhoAmIData, WhoAmIErrors, WhoAmIResponses } from './types.gen.js';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -366,6 +366,23 @@ export const createCheckoutSession = <ThrowOnError extends boolean = false>(opti
 });
 
 /**
+ * Open Stripe's customer portal
+ *
+ * Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
+ * request makes another one.
+ *
+ */
+export const createPortalSession = <ThrowOnError extends boolean = false>(options: Options<CreatePortalSessionData, ThrowOnError>): RequestResult<CreatePortalSessionResponses, CreatePortalSessionErrors, ThrowOnError> => (options.client ?? client).post<CreatePortalSessionResponses, CreatePortalSessionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/billing/portal-sessions',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
  * The account's subscription
  *
  * Where there is none, `status` is `none` and `tier` the free one.
@@ -385,6 +402,70 @@ export const getSubscription = <ThrowOnError extends boolean = false>(options?: 
         }
     ],
     url: '/v1/subscription',
+    ...options
+});
+
+/**
+ * Change tier, interval or quantity
+ *
+ * What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
+ * charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
+ * the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
+ * (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+ *
+ */
+export const updateSubscription = <ThrowOnError extends boolean = false>(options: Options<UpdateSubscriptionData, ThrowOnError>): RequestResult<UpdateSubscriptionResponses, UpdateSubscriptionErrors, ThrowOnError> => (options.client ?? client).patch<UpdateSubscriptionResponses, UpdateSubscriptionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/subscription',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * What a change would charge
+ *
+ * Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
+ * charged is this to the cent.
+ *
+ */
+export const previewSubscription = <ThrowOnError extends boolean = false>(options: Options<PreviewSubscriptionData, ThrowOnError>): RequestResult<PreviewSubscriptionResponses, PreviewSubscriptionErrors, ThrowOnError> => (options.client ?? client).post<PreviewSubscriptionResponses, PreviewSubscriptionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/subscription/preview',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * End the subscription
+ *
+ * At the end of the period that is paid, unless `when` is `now`; nothing is paid back either way. A change that was scheduled is
+ * dropped.
+ *
+ */
+export const cancelSubscription = <ThrowOnError extends boolean = false>(options: Options<CancelSubscriptionData, ThrowOnError>): RequestResult<CancelSubscriptionResponses, CancelSubscriptionErrors, ThrowOnError> => (options.client ?? client).post<CancelSubscriptionResponses, CancelSubscriptionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/subscription/cancel',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Take a cancellation back
+ *
+ * As long as it has not taken effect. A subscription that is not to end stays as it is.
+ */
+export const resumeSubscription = <ThrowOnError extends boolean = false>(options?: Options<ResumeSubscriptionData, ThrowOnError>): RequestResult<ResumeSubscriptionResponses, ResumeSubscriptionErrors, ThrowOnError> => (options?.client ?? client).post<ResumeSubscriptionResponses, ResumeSubscriptionErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }],
+    url: '/v1/subscription/resume',
     ...options
 });
 
@@ -517,6 +598,61 @@ export const getUsage = <ThrowOnError extends boolean = false>(options: Options<
         }
     ],
     url: '/v1/usage',
+    ...options
+});
+
+/**
+ * Stripe's events as they came in
+ */
+export const listStripeEvents = <ThrowOnError extends boolean = false>(options?: Options<ListStripeEventsData, ThrowOnError>): RequestResult<ListStripeEventsResponses, ListStripeEventsErrors, ThrowOnError> => (options?.client ?? client).get<ListStripeEventsResponses, ListStripeEventsErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/stripe-events',
+    ...options
+});
+
+/**
+ * One event, with its content as long as that is kept
+ */
+export const getStripeEvent = <ThrowOnError extends boolean = false>(options: Options<GetStripeEventData, ThrowOnError>): RequestResult<GetStripeEventResponses, GetStripeEventErrors, ThrowOnError> => (options.client ?? client).get<GetStripeEventResponses, GetStripeEventErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/stripe-events/{event_id}',
+    ...options
+});
+
+/**
+ * Work on an event again
+ *
+ * Whatever came of it before, the object is looked at as it is now. No effect happens twice, so this is always safe.
+ *
+ */
+export const replayStripeEvent = <ThrowOnError extends boolean = false>(options: Options<ReplayStripeEventData, ThrowOnError>): RequestResult<ReplayStripeEventResponses, ReplayStripeEventErrors, ThrowOnError> => (options.client ?? client).post<ReplayStripeEventResponses, ReplayStripeEventErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/stripe-events/{event_id}/replay',
+    ...options
+});
+
+/**
+ * Who changed what
+ */
+export const listAuditLog = <ThrowOnError extends boolean = false>(options?: Options<ListAuditLogData, ThrowOnError>): RequestResult<ListAuditLogResponses, ListAuditLogErrors, ThrowOnError> => (options?.client ?? client).get<ListAuditLogResponses, ListAuditLogErrors, ThrowOnError>({
+    security: [{ scheme: 'bearer', type: 'http' }, {
+            key: 'service_key',
+            name: 'X-API-Key',
+            type: 'apiKey'
+        }],
+    url: '/v1/admin/audit-log',
     ...options
 });
 

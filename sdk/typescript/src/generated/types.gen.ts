@@ -267,6 +267,74 @@ export type AuditEntry = {
     created_at: string;
 };
 
+export type StripeEventList = {
+    data: Array<StripeEvent>;
+    next_cursor?: string;
+};
+
+export type StripeEvent = {
+    id: string;
+    type: string;
+    api_version?: string;
+    livemode: boolean;
+    object_kind?: string;
+    object_id?: string;
+    /**
+     * What is looked at: of a refund its charge, of a schedule its subscription.
+     */
+    root_id?: string;
+    customer_id?: string;
+    source: 'webhook' | 'sweep' | 'replay';
+    status: 'pending' | 'done' | 'ignored' | 'quarantined' | 'dead';
+    /**
+     * Why it is ignored or in quarantine.
+     */
+    reason?: string;
+    delivery_count: number;
+    replays: number;
+    /**
+     * That have failed.
+     */
+    attempts: number;
+    last_error?: string;
+    /**
+     * As Stripe says.
+     */
+    created_at?: string;
+    received_at: string;
+    done_at?: string;
+    /**
+     * What came, of one event and as long as it is kept.
+     */
+    payload?: {
+        [key: string]: unknown;
+    };
+};
+
+export type AuditLog = {
+    data: Array<AuditLogEntry>;
+    next_cursor?: string;
+};
+
+export type AuditLogEntry = {
+    id: string;
+    account_id?: string;
+    action: string;
+    actor_kind: string;
+    actor_id: string;
+    target_kind: string;
+    target_id: string;
+    before?: {
+        [key: string]: unknown;
+    };
+    after?: {
+        [key: string]: unknown;
+    };
+    request_id?: string;
+    ip?: string;
+    created_at: string;
+};
+
 export type Account = {
     id: string;
     kind: 'personal' | 'team';
@@ -471,6 +539,121 @@ export type Subscription = {
      * End of the grace while a payment is overdue.
      */
     access_until?: string;
+    /**
+     * How Stripe treats invoices while collection is paused.
+     */
+    collection_paused?: string;
+    pending_change?: PendingChange;
+    scheduled_change?: ScheduledChange;
+    payment_due?: PaymentDue;
+};
+
+/**
+ * A change that waits for its payment. Until then the subscription goes on as it is.
+ */
+export type PendingChange = {
+    tier: string;
+    interval?: Interval;
+    quantity: number;
+    /**
+     * When it is given up.
+     */
+    expires_at?: string;
+    /**
+     * Where it can be paid or confirmed.
+     */
+    hosted_invoice_url?: string;
+};
+
+/**
+ * A change that takes effect by itself.
+ */
+export type ScheduledChange = {
+    tier: string;
+    interval?: Interval;
+    quantity: number;
+    effective_at?: string;
+};
+
+/**
+ * A payment that has not come in. `access_until` of the subscription tells how long it gives access without.
+ */
+export type PaymentDue = {
+    invoice_id: string;
+    amount: Money;
+    attempts: number;
+    /**
+     * When Stripe tries again by itself; absent where it does not.
+     */
+    next_payment_attempt?: string;
+    /**
+     * Where it can be paid by hand.
+     */
+    hosted_invoice_url?: string;
+    /**
+     * What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+     */
+    todo: 'confirm_payment' | 'update_payment_method';
+};
+
+export type SubscriptionChange = {
+    tier?: Slug;
+    interval?: Interval;
+    quantity?: number;
+    /**
+     * Of a preview of the last quarter of an hour.
+     */
+    prorated_at?: string;
+};
+
+export type SubscriptionCancel = {
+    when?: 'period_end' | 'now';
+};
+
+export type SubscriptionPreview = {
+    effective: 'now' | 'period_end' | 'nothing';
+    effective_at: string;
+    tier: string;
+    interval: Interval;
+    quantity: number;
+    prorated_at?: string;
+    due_now: Money;
+    charge?: PreviewedCharge;
+};
+
+/**
+ * The next invoice that the change leads to.
+ */
+export type PreviewedCharge = {
+    charged_at: string;
+    subtotal: Money;
+    discount: Money;
+    tax: Money;
+    total: Money;
+    applied_balance: Money;
+    amount_due: Money;
+    lines: Array<InvoiceLine>;
+};
+
+export type InvoiceLine = {
+    id?: string;
+    description: string;
+    amount: Money;
+    quantity: number;
+    /**
+     * Whether it settles a part of a period.
+     */
+    proration: boolean;
+    period_start?: string;
+    period_end?: string;
+};
+
+export type NewPortalSession = {
+    return_url: RedirectUrl;
+};
+
+export type PortalSession = {
+    url: string;
 };
 
 export type InvoiceList = {
@@ -1575,6 +1758,43 @@ export type CreateCheckoutSessionResponses = {
 
 export type CreateCheckoutSessionResponse = CreateCheckoutSessionResponses[keyof CreateCheckoutSessionResponses];
 
+export type CreatePortalSessionData = {
+    body: NewPortalSession;
+    headers?: {
+        /**
+         * The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+         * has to name one.
+         *
+         */
+        'Saaskit-Account'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/billing/portal-sessions';
+};
+
+export type CreatePortalSessionErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type CreatePortalSessionError = CreatePortalSessionErrors[keyof CreatePortalSessionErrors];
+
+export type CreatePortalSessionResponses = {
+    /**
+     * Send the customer to `url`.
+     */
+    201: PortalSession;
+};
+
+export type CreatePortalSessionResponse = CreatePortalSessionResponses[keyof CreatePortalSessionResponses];
+
 export type GetSubscriptionData = {
     body?: never;
     headers?: {
@@ -1611,6 +1831,166 @@ export type GetSubscriptionResponses = {
 };
 
 export type GetSubscriptionResponse = GetSubscriptionResponses[keyof GetSubscriptionResponses];
+
+export type UpdateSubscriptionData = {
+    body: SubscriptionChange;
+    headers?: {
+        /**
+         * The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+         * has to name one.
+         *
+         */
+        'Saaskit-Account'?: string;
+        /**
+         * Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/subscription';
+};
+
+export type UpdateSubscriptionErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type UpdateSubscriptionError = UpdateSubscriptionErrors[keyof UpdateSubscriptionErrors];
+
+export type UpdateSubscriptionResponses = {
+    /**
+     * The subscription after it.
+     */
+    200: Subscription;
+};
+
+export type UpdateSubscriptionResponse = UpdateSubscriptionResponses[keyof UpdateSubscriptionResponses];
+
+export type PreviewSubscriptionData = {
+    body: SubscriptionChange;
+    headers?: {
+        /**
+         * The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+         * has to name one.
+         *
+         */
+        'Saaskit-Account'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/subscription/preview';
+};
+
+export type PreviewSubscriptionErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type PreviewSubscriptionError = PreviewSubscriptionErrors[keyof PreviewSubscriptionErrors];
+
+export type PreviewSubscriptionResponses = {
+    /**
+     * When the change takes effect, and the invoice that it leads to.
+     */
+    200: SubscriptionPreview;
+};
+
+export type PreviewSubscriptionResponse = PreviewSubscriptionResponses[keyof PreviewSubscriptionResponses];
+
+export type CancelSubscriptionData = {
+    body: SubscriptionCancel;
+    headers?: {
+        /**
+         * The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+         * has to name one.
+         *
+         */
+        'Saaskit-Account'?: string;
+        /**
+         * Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/subscription/cancel';
+};
+
+export type CancelSubscriptionErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type CancelSubscriptionError = CancelSubscriptionErrors[keyof CancelSubscriptionErrors];
+
+export type CancelSubscriptionResponses = {
+    /**
+     * The subscription after it.
+     */
+    200: Subscription;
+};
+
+export type CancelSubscriptionResponse = CancelSubscriptionResponses[keyof CancelSubscriptionResponses];
+
+export type ResumeSubscriptionData = {
+    body?: never;
+    headers?: {
+        /**
+         * The account to act for. A user's personal account where it is left out; a key is bound to its own account; a service key
+         * has to name one.
+         *
+         */
+        'Saaskit-Account'?: string;
+        /**
+         * Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/subscription/resume';
+};
+
+export type ResumeSubscriptionErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type ResumeSubscriptionError = ResumeSubscriptionErrors[keyof ResumeSubscriptionErrors];
+
+export type ResumeSubscriptionResponses = {
+    /**
+     * The subscription after it.
+     */
+    200: Subscription;
+};
+
+export type ResumeSubscriptionResponse = ResumeSubscriptionResponses[keyof ResumeSubscriptionResponses];
 
 export type ListInvoicesData = {
     body?: never;
@@ -1904,6 +2284,157 @@ export type GetUsageResponses = {
 };
 
 export type GetUsageResponse = GetUsageResponses[keyof GetUsageResponses];
+
+export type ListStripeEventsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        status?: 'pending' | 'done' | 'ignored' | 'quarantined' | 'dead';
+        reason?: string;
+        type?: string;
+        /**
+         * Id at Stripe of what the events are about, or of what was looked at for them.
+         */
+        object?: string;
+        limit?: number;
+        /**
+         * `next_cursor` of the page before.
+         */
+        cursor?: string;
+    };
+    url: '/v1/admin/stripe-events';
+};
+
+export type ListStripeEventsErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type ListStripeEventsError = ListStripeEventsErrors[keyof ListStripeEventsErrors];
+
+export type ListStripeEventsResponses = {
+    /**
+     * Newest first.
+     */
+    200: StripeEventList;
+};
+
+export type ListStripeEventsResponse = ListStripeEventsResponses[keyof ListStripeEventsResponses];
+
+export type GetStripeEventData = {
+    body?: never;
+    path: {
+        event_id: string;
+    };
+    query?: never;
+    url: '/v1/admin/stripe-events/{event_id}';
+};
+
+export type GetStripeEventErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type GetStripeEventError = GetStripeEventErrors[keyof GetStripeEventErrors];
+
+export type GetStripeEventResponses = {
+    /**
+     * The event.
+     */
+    200: StripeEvent;
+};
+
+export type GetStripeEventResponse = GetStripeEventResponses[keyof GetStripeEventResponses];
+
+export type ReplayStripeEventData = {
+    body?: never;
+    headers?: {
+        /**
+         * Makes a retry safe. Up to 255 printable ASCII characters, best a random UUID.
+         */
+        'Idempotency-Key'?: string;
+    };
+    path: {
+        event_id: string;
+    };
+    query?: never;
+    url: '/v1/admin/stripe-events/{event_id}/replay';
+};
+
+export type ReplayStripeEventErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type ReplayStripeEventError = ReplayStripeEventErrors[keyof ReplayStripeEventErrors];
+
+export type ReplayStripeEventResponses = {
+    /**
+     * The event; `pending` where it waits to be worked on.
+     */
+    200: StripeEvent;
+};
+
+export type ReplayStripeEventResponse = ReplayStripeEventResponses[keyof ReplayStripeEventResponses];
+
+export type ListAuditLogData = {
+    body?: never;
+    path?: never;
+    query?: {
+        account_id?: string;
+        action?: string;
+        /**
+         * Id of what was changed.
+         */
+        target?: string;
+        limit?: number;
+        /**
+         * `next_cursor` of the page before.
+         */
+        cursor?: string;
+    };
+    url: '/v1/admin/audit-log';
+};
+
+export type ListAuditLogErrors = {
+    /**
+     * A refusal (RFC 9457).
+     */
+    '4XX': Problem;
+    /**
+     * A refusal (RFC 9457).
+     */
+    default: Problem;
+};
+
+export type ListAuditLogError = ListAuditLogErrors[keyof ListAuditLogErrors];
+
+export type ListAuditLogResponses = {
+    /**
+     * Newest first.
+     */
+    200: AuditLog;
+};
+
+export type ListAuditLogResponse = ListAuditLogResponses[keyof ListAuditLogResponses];
 
 export type TestPublicData = {
     body?: never;

@@ -1,0 +1,192 @@
+package billing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/stripe/stripe-go/v76"
+
+	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/problem"
+)
+
+// carryOut tells Stripe what a plan says. Each call has a key of its own that follows from the change, so all of them may be made
+// again.
+func (s *Service) carryOut(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	switch p.Action {
+	case actNow:
+		return s.moveNow(ctx, row, p)
+	case actPeriodEnd:
+		return s.moveLater(ctx, row, p)
+	case actRelease:
+		return s.release(ctx, row, p)
+	case actCancelNow:
+		params := &stripe.SubscriptionCancelParams{}
+		params.Context = ctx
+		if _, err := s.Stripe.Subscriptions.Cancel(row.SubscriptionID, params); err != nil && !isMissing(err) {
+			return refusal("cancel subscription", err)
+		}
+		return nil
+	case actCancel:
+		// A schedule stands in the way of an end, and has nothing more to say.
+		if err := s.release(ctx, row, p); err != nil {
+			return err
+		}
+		params := &stripe.SubscriptionParams{CancelAtPeriodEnd: stripe.Bool(true)}
+		return s.update(ctx, row, params, "cancel")
+	case actResume:
+		if err := s.release(ctx, row, p); err != nil {
+			return err
+		}
+		return s.update(ctx, row, &stripe.SubscriptionParams{CancelAtPeriodEnd: stripe.Bool(false)}, "resume")
+	}
+	return nil
+}
+
+func stripeKey(row db.SubscriptionChange, step string) string {
+	return "change:" + row.ID.String() + ":" + step
+}
+
+func (s *Service) update(ctx context.Context, row db.SubscriptionChange, params *stripe.SubscriptionParams, step string) error {
+	params.Context = ctx
+	params.SetIdempotencyKey(stripeKey(row, step))
+	_, err := s.Stripe.Subscriptions.Update(row.SubscriptionID, params)
+	return refusal(step+" subscription", err)
+}
+
+func (p *plan) params() *stripe.SubscriptionParams {
+	params := &stripe.SubscriptionParams{
+		Items: []*stripe.SubscriptionItemsParams{{
+			ID: stripe.String(p.Item), Price: stripe.String(p.Price), Quantity: stripe.Int64(p.Quantity),
+		}},
+		ProrationBehavior: stripe.String(p.Proration),
+	}
+	if p.ProratedAt > 0 {
+		params.ProrationDate = stripe.Int64(p.ProratedAt)
+	}
+	return params
+}
+
+// moveNow changes price or quantity at once. A card that is declined leaves everything as it was. One that wants its owner's
+// confirmation leaves a change that waits for the payment, while the subscription goes on as it is.
+func (s *Service) moveNow(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	params := p.params()
+	params.Context = ctx
+	params.PaymentBehavior = stripe.String("error_if_incomplete")
+	params.SetIdempotencyKey(stripeKey(row, "update"))
+	sub, err := s.Stripe.Subscriptions.Update(row.SubscriptionID, params)
+	if needsAction(err) {
+		if err := s.release(ctx, row, p); err != nil {
+			return err
+		}
+		waiting := p.params()
+		waiting.Context = ctx
+		waiting.PaymentBehavior = stripe.String("pending_if_incomplete")
+		waiting.SetIdempotencyKey(stripeKey(row, "wait"))
+		sub, err = s.Stripe.Subscriptions.Update(row.SubscriptionID, waiting)
+	}
+	if err != nil {
+		return s.notMoved(ctx, row, err)
+	}
+	if sub.LatestInvoice != nil && p.Proration == prorateNow {
+		p.invoice = sub.LatestInvoice.ID
+	}
+	return s.release(ctx, row, p)
+}
+
+// notMoved explains why a move was refused.
+func (s *Service) notMoved(ctx context.Context, row db.SubscriptionChange, err error) error {
+	var e *stripe.Error
+	if !settled(err) || !errors.As(err, &e) {
+		return refusal("change subscription", err)
+	}
+	told := refusal("change subscription", err)
+	switch {
+	case e.HTTPStatusCode == http.StatusPaymentRequired:
+		reason := string(e.DeclineCode)
+		if reason == "" {
+			reason = string(e.Code)
+		}
+		return problem.PaymentFailed.Errorf("the payment was declined (%s) and nothing has changed; use another payment method", reason).Because(told)
+	case e.Param == "proration_date" || e.Param == "subscription_proration_date":
+		// The period ended while the change was interrupted: plan it anew.
+		if err := s.endChange(ctx, s.queries(), row, changeFailed); err != nil {
+			return err
+		}
+		return errAgain
+	case e.Param == "items[0][price]":
+		return problem.PriceNotFound.Errorf("the price is not on sale any more").Because(told)
+	case e.Code == stripe.ErrorCodeResourceMissing && e.Param == "":
+		return problem.PaymentFailed.Errorf("there is no payment method to pay with and nothing has changed; add one").Because(told)
+	}
+	return told
+}
+
+// codeActionOfSubscription is missing in the library.
+const codeActionOfSubscription stripe.ErrorCode = "subscription_payment_intent_requires_action"
+
+// needsAction tells whether a payment waits for its owner's confirmation.
+func needsAction(err error) bool {
+	var e *stripe.Error
+	return errors.As(err, &e) && e.HTTPStatusCode == http.StatusPaymentRequired &&
+		(e.Code == codeActionOfSubscription || e.Code == stripe.ErrorCodeInvoicePaymentIntentRequiresAction)
+}
+
+// moveLater lets a schedule change the subscription when the period that is paid is over.
+func (s *Service) moveLater(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	schedule, start := p.Schedule, p.PhaseStart
+	if schedule == "" {
+		params := &stripe.SubscriptionScheduleParams{FromSubscription: stripe.String(row.SubscriptionID)}
+		params.Context = ctx
+		params.SetIdempotencyKey(stripeKey(row, "schedule"))
+		made, err := s.Stripe.SubscriptionSchedules.New(params)
+		if err != nil {
+			return refusal("make schedule", err)
+		}
+		if made.CurrentPhase == nil {
+			return fmt.Errorf("make schedule: %s has no current phase", made.ID)
+		}
+		schedule, start = made.ID, made.CurrentPhase.StartDate
+	}
+	phase := func(price string, quantity int64) *stripe.SubscriptionSchedulePhaseParams {
+		return &stripe.SubscriptionSchedulePhaseParams{
+			Items:             []*stripe.SubscriptionSchedulePhaseItemParams{{Price: stripe.String(price), Quantity: stripe.Int64(quantity)}},
+			ProrationBehavior: stripe.String(prorateNone),
+		}
+	}
+	now, then := phase(p.FromPrice, p.FromQuantity), phase(p.Price, p.Quantity)
+	now.StartDate, now.EndDate = stripe.Int64(start), stripe.Int64(p.PeriodEnd)
+	then.Iterations = stripe.Int64(1)
+	params := &stripe.SubscriptionScheduleParams{
+		Phases: []*stripe.SubscriptionSchedulePhaseParams{now, then}, EndBehavior: stripe.String("release"),
+		ProrationBehavior: stripe.String(prorateNone),
+		Metadata:          map[string]string{metaEnv: s.AppEnv, metaAccount: row.AccountID.String()},
+	}
+	params.Context = ctx
+	params.SetIdempotencyKey(stripeKey(row, "phases"))
+	_, err := s.Stripe.SubscriptionSchedules.Update(schedule, params)
+	return refusal("set schedule", err)
+}
+
+// release lets the subscription go on without the schedule that it follows.
+func (s *Service) release(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	if p.Schedule == "" {
+		return nil
+	}
+	params := &stripe.SubscriptionScheduleReleaseParams{}
+	params.Context = ctx
+	params.SetIdempotencyKey(stripeKey(row, "release"))
+	_, err := s.Stripe.SubscriptionSchedules.Release(p.Schedule, params)
+	if settled(err) {
+		// It is over already, where it was released by other hands meanwhile.
+		look := &stripe.SubscriptionScheduleParams{}
+		look.Context = ctx
+		if found, failed := s.Stripe.SubscriptionSchedules.Get(p.Schedule, look); failed == nil &&
+			found.Status != stripe.SubscriptionScheduleStatusActive && found.Status != stripe.SubscriptionScheduleStatusNotStarted {
+			return nil
+		}
+	}
+	return refusal("release schedule", err)
+}

@@ -1,0 +1,293 @@
+package billing
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/stripe/stripe-go/v76"
+
+	"example.com/saaskit/internal/catalog"
+	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/problem"
+)
+
+// What a plan does.
+const (
+	actNothing   = "nothing"    // the subscription is as it is wished
+	actNow       = "now"        // change at once
+	actPeriodEnd = "period_end" // change when the paid period is over, by a schedule
+	actRelease   = "release"    // drop the change that was scheduled
+	actCancel    = "cancel"     // end when the paid period is over
+	actCancelNow = "cancel_now"
+	actResume    = "resume" // take a cancellation back
+)
+
+const (
+	prorateNow  = "always_invoice" // bill the difference at once
+	prorateNone = "none"
+	// previewLife is how long the second of a preview may be used.
+	previewLife = 15 * time.Minute
+)
+
+// A plan is what Stripe is told. It is written down before the first call, so that whoever resumes it tells the same.
+type plan struct {
+	Action       string `json:"action"`
+	Item         string `json:"item,omitempty"`
+	Price        string `json:"price,omitempty"`
+	Quantity     int64  `json:"quantity,omitempty"`
+	FromPrice    string `json:"from_price,omitempty"`
+	FromQuantity int64  `json:"from_quantity,omitempty"`
+	Proration    string `json:"proration,omitempty"`
+	ProratedAt   int64  `json:"prorated_at,omitempty"`
+	PeriodEnd    int64  `json:"period_end,omitempty"`
+	// The schedule that the subscription follows already, and when its current phase began.
+	Schedule   string `json:"schedule,omitempty"`
+	PhaseStart int64  `json:"phase_start,omitempty"`
+
+	invoice string        // what the change was billed by
+	to      catalog.Price // not kept: for previews
+}
+
+func (p plan) before() any {
+	return map[string]any{"price": p.FromPrice, "quantity": p.FromQuantity}
+}
+
+func (p plan) after() any {
+	after := map[string]any{"action": p.Action}
+	if p.Price != "" {
+		after["price"], after["quantity"] = p.Price, p.Quantity
+	}
+	return after
+}
+
+// planOf reads the plan of a change, or makes it by what Stripe says of the subscription now.
+func (s *Service) planOf(ctx context.Context, c Change, row db.SubscriptionChange) (plan, error) {
+	var p plan
+	if row.Plan != nil {
+		if err := json.Unmarshal(row.Plan, &p); err != nil {
+			return p, fmt.Errorf("read plan: %w", err)
+		}
+		return p, nil
+	}
+	sub, err := s.subscriptionAtStripe(ctx, row.SubscriptionID)
+	if err != nil {
+		return p, err
+	}
+	if p, err = s.makePlan(ctx, row.Kind, c, sub); err != nil {
+		return p, err
+	}
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return p, fmt.Errorf("encode plan: %w", err)
+	}
+	planned, err := s.queries().PlanChange(ctx, db.PlanChangeParams{
+		Plan: raw, Now: s.now(), ID: row.ID, AccountID: row.AccountID, LeaseUntil: row.LeaseUntil,
+	})
+	if err != nil {
+		return p, fmt.Errorf("write plan: %w", err)
+	}
+	if planned == 0 {
+		return p, errTakenOver
+	}
+	return p, nil
+}
+
+// subscriptionAtStripe fetches a living subscription. Where it has ended our mirror learns of it, and the caller is told.
+func (s *Service) subscriptionAtStripe(ctx context.Context, id string) (*stripe.Subscription, error) {
+	params := &stripe.SubscriptionParams{}
+	params.Context = ctx
+	params.AddExpand("schedule")
+	sub, err := s.Stripe.Subscriptions.Get(id, params)
+	if err != nil {
+		return nil, refusal("look at subscription", err)
+	}
+	if sub.Status == stripe.SubscriptionStatusCanceled || sub.Status == stripe.SubscriptionStatusIncompleteExpired {
+		if err := s.sync(ctx, "subscription", id); err != nil {
+			return nil, err
+		}
+		return nil, errNoSubscription()
+	}
+	return sub, nil
+}
+
+func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stripe.Subscription) (plan, error) {
+	p := plan{Action: actNothing, PeriodEnd: sub.CurrentPeriodEnd}
+	if sub.Schedule != nil {
+		p.Schedule, p.PhaseStart = sub.Schedule.ID, sub.CurrentPeriodStart
+		if current := sub.Schedule.CurrentPhase; current != nil {
+			p.PhaseStart = current.StartDate
+		}
+	}
+	ending := sub.CancelAtPeriodEnd || sub.CancelAt > 0
+	switch kind {
+	case changeCancel:
+		if !ending {
+			p.Action = actCancel
+		}
+		return p, nil
+	case changeCancelNow:
+		p.Action = actCancelNow
+		return p, nil
+	case changeResume:
+		if ending {
+			p.Action = actResume
+		}
+		return p, nil
+	}
+	switch sub.Status {
+	case stripe.SubscriptionStatusActive, stripe.SubscriptionStatusTrialing:
+	default:
+		return p, problem.PaymentOverdue.Errorf("the subscription is %s: pay what is due before changing it", sub.Status)
+	}
+	if ending {
+		return p, problem.SubscriptionEnding.Errorf("the subscription is to end: resume it before changing it")
+	}
+	return s.planMove(ctx, c, sub, p)
+}
+
+// planMove decides when a move to another price or quantity takes effect.
+func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscription, p plan) (plan, error) {
+	item, from, err := s.soldItem(ctx, sub)
+	if err != nil {
+		return p, err
+	}
+	p.Item, p.FromPrice, p.FromQuantity, p.Quantity = item.ID, item.Price.ID, item.Quantity, item.Quantity
+	if c.Quantity > 0 {
+		p.Quantity = c.Quantity
+	}
+	if p.to, err = s.target(ctx, c, from, string(sub.Currency)); err != nil {
+		return p, err
+	}
+	p.Price = p.to.StripePriceID
+	rise, err := s.rise(ctx, from, p)
+	if err != nil {
+		return p, err
+	}
+	trial := sub.Status == stripe.SubscriptionStatusTrialing
+	switch {
+	case rise == 0 && sub.Schedule != nil && upcomingPhase(sub.Schedule):
+		p.Action = actRelease
+		return p, nil
+	case rise == 0:
+		return p, nil
+	case rise < 0 && !trial:
+		p.Action = actPeriodEnd
+		if sub.PendingUpdate != nil {
+			return p, problem.ChangePending.Errorf("an earlier change waits for its payment: pay its invoice, or wait until it has expired")
+		}
+		if sub.Schedule != nil && sub.Schedule.Metadata[metaEnv] != s.AppEnv && len(sub.Schedule.Phases) > 1 {
+			return p, problem.Conflict.Errorf("the subscription follows a schedule that was made elsewhere; ask support to change it")
+		}
+		return p, nil
+	}
+	p.Action, p.Proration = actNow, prorateNow
+	if trial {
+		p.Proration = prorateNone // nothing of a trial was paid
+		return p, nil
+	}
+	p.ProratedAt, err = s.prorationDate(c, sub)
+	return p, err
+}
+
+// soldItem finds the item of the subscription that is a tier of ours.
+func (s *Service) soldItem(ctx context.Context, sub *stripe.Subscription) (*stripe.SubscriptionItem, catalog.Price, error) {
+	for _, item := range sub.Items.Data {
+		price, known, err := catalog.PriceByStripeID(ctx, s.queries(), item.Price.ID)
+		if err != nil {
+			return nil, price, err
+		}
+		if known && price.TierID != "" {
+			return item, price, nil
+		}
+	}
+	return nil, catalog.Price{}, problem.Conflict.Errorf("the price of the subscription is not in the catalogue; ask support to change it")
+}
+
+// target is the price to move to. Who stays at tier and interval keeps the price that was sold, on sale or not.
+func (s *Service) target(ctx context.Context, c Change, from catalog.Price, currency string) (catalog.Price, error) {
+	tier, interval := c.Tier, c.Interval
+	if tier == "" {
+		tier = from.TierID
+	}
+	if interval == "" {
+		interval = from.Interval
+	}
+	offer, err := s.Catalog.Tier(ctx, tier)
+	if err != nil {
+		return catalog.Price{}, problem.PriceNotFound.Errorf("there is no tier %q", tier)
+	}
+	if c.Quantity > 0 {
+		if err := withinQuantity(offer.Tier, c.Quantity); err != nil {
+			return catalog.Price{}, err
+		}
+	}
+	if tier == from.TierID && interval == from.Interval {
+		return from, nil
+	}
+	return s.Catalog.TierPrice(ctx, tier, interval, currency)
+}
+
+func withinQuantity(t catalog.Tier, quantity int64) error {
+	if limit := max(t.MaxQuantity, 1); quantity > limit {
+		return problem.InvalidRequest.Errorf("the tier %s is sold up to %d times", t.ID, limit).In("body.quantity", fmt.Sprintf("is above %d", limit))
+	}
+	return nil
+}
+
+// rise tells whether a move is up (1), down (-1) or none (0): by the rank of the tier first, then by the length of the interval,
+// then by the quantity.
+func (s *Service) rise(ctx context.Context, from catalog.Price, p plan) (int, error) {
+	if p.to.TierID != from.TierID {
+		old, err := s.Catalog.Tier(ctx, from.TierID)
+		if err != nil {
+			return 0, err
+		}
+		next, err := s.Catalog.Tier(ctx, p.to.TierID)
+		if err != nil {
+			return 0, err
+		}
+		if next.Rank > old.Rank {
+			return 1, nil
+		}
+		return -1, nil
+	}
+	switch {
+	case p.to.Interval != from.Interval && p.to.Interval == catalog.Year:
+		return 1, nil
+	case p.to.Interval != from.Interval:
+		return -1, nil
+	case p.Quantity > p.FromQuantity:
+		return 1, nil
+	case p.Quantity < p.FromQuantity:
+		return -1, nil
+	}
+	return 0, nil
+}
+
+func upcomingPhase(schedule *stripe.SubscriptionSchedule) bool {
+	if schedule.CurrentPhase == nil {
+		return false
+	}
+	for _, phase := range schedule.Phases {
+		if phase.StartDate >= schedule.CurrentPhase.EndDate {
+			return true
+		}
+	}
+	return false
+}
+
+// prorationDate is the second from which the new price counts. A preview's may be used for a while: what it said is charged then.
+func (s *Service) prorationDate(c Change, sub *stripe.Subscription) (int64, error) {
+	now := s.now()
+	if c.ProratedAt == nil {
+		return min(max(now.Unix(), sub.CurrentPeriodStart), sub.CurrentPeriodEnd), nil
+	}
+	at := *c.ProratedAt
+	if at.After(now.Add(time.Second)) || at.Before(now.Add(-previewLife)) || at.Unix() < sub.CurrentPeriodStart {
+		return 0, problem.InvalidRequest.Errorf("the preview is too old: ask for another one").
+			In("body.prorated_at", "is not the time of a preview of the last minutes")
+	}
+	return at.Unix(), nil
+}

@@ -1,0 +1,157 @@
+package billing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stripe/stripe-go/v76"
+)
+
+// A Preview is what a change would come to: when it takes effect, and the next invoice that it leads to, line by line.
+type Preview struct {
+	Effective  string // now, period_end or nothing
+	At         time.Time
+	Tier       string
+	Interval   string
+	Quantity   int64
+	ProratedAt *time.Time // hand it in with the change to be charged exactly this
+	Currency   string
+	DueNow     int64
+	Charge     *Charge // nil where nothing changes
+}
+
+// A Charge is an invoice to come.
+type Charge struct {
+	At             time.Time
+	Subtotal       int64
+	Discount       int64
+	Tax            int64
+	Total          int64 // negative where it is credited to the customer's balance
+	AppliedBalance int64 // of the customer's balance; negative lessens what is due
+	AmountDue      int64
+	Lines          []ChargeLine
+}
+
+// A ChargeLine is one line of an invoice to come.
+type ChargeLine struct {
+	Description string
+	Amount      int64
+	Quantity    int64
+	Proration   bool
+	From, To    time.Time
+}
+
+// PreviewChange tells what [Service.ChangeSubscription] would do and charge, and changes nothing. The lines are Stripe's own: what
+// it would bill at this moment.
+func (s *Service) PreviewChange(ctx context.Context, c Change) (Preview, error) {
+	row, err := s.queries().GetLiveSubscription(ctx, c.AccountID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Preview{}, errNoSubscription()
+	}
+	if err != nil {
+		return Preview{}, fmt.Errorf("read subscription: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, stripeBudget)
+	defer cancel()
+	sub, err := s.subscriptionAtStripe(ctx, row.ID)
+	if err != nil {
+		return Preview{}, fmt.Errorf("preview: %w", err)
+	}
+	p, err := s.makePlan(ctx, changePlan, c, sub)
+	if err != nil {
+		return Preview{}, err
+	}
+	return s.preview(ctx, sub, p)
+}
+
+func (s *Service) preview(ctx context.Context, sub *stripe.Subscription, p plan) (Preview, error) {
+	shown := Preview{
+		Effective: p.Action, At: s.now(), Tier: p.to.TierID, Interval: p.to.Interval, Quantity: p.Quantity, Currency: string(sub.Currency),
+	}
+	end := time.Unix(sub.CurrentPeriodEnd, 0).UTC()
+	params := upcomingParams(sub, p)
+	switch p.Action {
+	case actNothing, actRelease:
+		shown.Effective = actNothing
+		return shown, nil
+	case actPeriodEnd:
+		shown.At = end
+	case actNow:
+		if p.ProratedAt > 0 {
+			shown.ProratedAt = new(time.Unix(p.ProratedAt, 0).UTC())
+		}
+	}
+	params.Context = ctx
+	next, err := s.Stripe.Invoices.Upcoming(params)
+	if err != nil {
+		return shown, refusal("preview", err)
+	}
+	charged := shown.At
+	if p.Proration != prorateNow {
+		charged = end // a trial, or a period that is paid: nothing is charged before
+	}
+	shown.Charge = chargeOf(next, charged)
+	if p.Proration == prorateNow {
+		shown.DueNow = shown.Charge.AmountDue
+	} else {
+		shown.Charge.moveTo(end)
+	}
+	return shown, nil
+}
+
+func upcomingParams(sub *stripe.Subscription, p plan) *stripe.InvoiceUpcomingParams {
+	params := &stripe.InvoiceUpcomingParams{
+		Subscription: stripe.String(sub.ID),
+		SubscriptionItems: []*stripe.SubscriptionItemsParams{{
+			ID: stripe.String(p.Item), Price: stripe.String(p.Price), Quantity: stripe.Int64(p.Quantity),
+		}},
+		SubscriptionProrationBehavior: stripe.String(p.Proration),
+	}
+	if p.Action == actPeriodEnd {
+		// Shown as a period that begins now, whatever a schedule has planned; preview moves it to where it begins.
+		params.SubscriptionProrationBehavior = stripe.String(prorateNone)
+		params.SubscriptionBillingCycleAnchorNow = stripe.Bool(true)
+	}
+	if p.ProratedAt > 0 {
+		params.SubscriptionProrationDate = stripe.Int64(p.ProratedAt)
+	}
+	return params
+}
+
+func chargeOf(in *stripe.Invoice, at time.Time) *Charge {
+	c := &Charge{
+		At: at, Subtotal: in.Subtotal, Tax: in.Tax, Total: in.Total, AppliedBalance: in.StartingBalance, AmountDue: in.AmountDue,
+	}
+	for _, d := range in.TotalDiscountAmounts {
+		c.Discount += d.Amount
+	}
+	for _, line := range in.Lines.Data {
+		l := ChargeLine{Description: line.Description, Amount: line.Amount, Quantity: line.Quantity, Proration: line.Proration}
+		if line.Period != nil {
+			l.From, l.To = time.Unix(line.Period.Start, 0).UTC(), time.Unix(line.Period.End, 0).UTC()
+		}
+		c.Lines = append(c.Lines, l)
+	}
+	return c
+}
+
+// moveTo shifts lines that Stripe shows as of now to when they are billed: it previews another interval only as if it began at
+// once.
+func (c *Charge) moveTo(at time.Time) {
+	for i := range c.Lines {
+		l := &c.Lines[i]
+		if l.Proration || !l.From.Before(at) || l.To.IsZero() {
+			continue
+		}
+		days := l.To.Sub(l.From)
+		l.From, l.To = at, at.Add(days)
+		if days > 300*24*time.Hour {
+			l.To = at.AddDate(1, 0, 0)
+		} else if days >= 28*24*time.Hour {
+			l.To = at.AddDate(0, 1, 0)
+		}
+	}
+}

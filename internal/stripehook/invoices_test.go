@@ -1,0 +1,258 @@
+package stripehook_test
+
+import (
+	"fmt"
+	"testing"
+
+	"example.com/saaskit/internal/catalog/catalogtest"
+	"example.com/saaskit/internal/postgres"
+	"example.com/saaskit/internal/stripehook"
+)
+
+// upgrade stores a paid invoice of a change from one price to another in the middle of the period.
+func (w *world) upgrade(id string, from, to object, credited, charged int64) {
+	w.t.Helper()
+	lines := []any{
+		w.line(id+"_off", from, -credited, object{"proration": true, "subscription_item": "si_sub_1"}),
+		w.line(id+"_on", to, charged, object{"proration": true, "subscription_item": "si_sub_1"}),
+	}
+	for _, l := range lines {
+		l.(object)["subscription_item"] = "si_sub_1"
+	}
+	w.invoice(id, "sub_1", object{"billing_reason": "subscription_update", "subtotal": charged - credited, "total": charged - credited,
+		"amount_due": max(0, charged-credited), "amount_paid": max(0, charged-credited), "lines": list("/v1/invoices/"+id+"/lines", lines...)})
+}
+
+func TestC72UpgradeMidCycle(t *testing.T) {
+	t.Parallel()
+	for _, none := range []bool{false, true} {
+		w := newWorld(t, with(func(c *stripehook.Config) { c.NoUpgradeCredits = none }))
+		w.signup()
+		w.settled(w.about("invoice.paid", "in_1"))
+		basic, pro := w.basic(), w.price(catalogtest.PricePro, "month", 3000, "usd")
+		w.upgrade("in_2", basic, pro, 500, 1500)
+		w.shuffled(w.about("invoice.paid", "in_2"), w.about("invoice.payment_succeeded", "in_2"))
+		if none {
+			w.want("10", `SELECT balance FROM credit_accounts`)
+			continue
+		}
+		w.want("invoice:in_2:in_2_on 20", `SELECT natural_key || ' ' || granted FROM credit_lots WHERE natural_key LIKE 'invoice:in_2%'`)
+		w.want("30", `SELECT balance FROM credit_accounts`)
+		// Down and up again in the same period: the way up was granted already.
+		w.upgrade("in_3", pro, basic, 1400, 450)
+		w.upgrade("in_4", basic, pro, 400, 1300)
+		w.shuffled(w.about("invoice.paid", "in_3"), w.about("invoice.paid", "in_4"))
+		w.want("30", `SELECT balance FROM credit_accounts`)
+		w.proven()
+	}
+}
+
+func TestC73CreditLargerThanCharge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signup()
+	w.settled(w.about("invoice.paid", "in_1"))
+	w.upgrade("in_2", w.price(catalogtest.PricePro, "month", 3000, "usd"), w.basic(), 1500, 500)
+	w.patch("in_2", object{"starting_balance": 0, "ending_balance": -1000})
+	w.patch("cus_1", object{"balance": -1000})
+	w.settled(w.about("invoice.paid", "in_2"), w.about("customer.updated", "cus_1"))
+	w.want("10", `SELECT balance FROM credit_accounts`)
+	w.want("-1000", `SELECT balance FROM stripe_customers WHERE stripe_id = 'cus_1'`)
+	w.want("-1000 -1000", `SELECT total || ' ' || ending_balance FROM invoices WHERE id = 'in_2'`)
+}
+
+func TestC74OutOfBand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.subscription("sub_1")
+	w.invoice("in_1", "sub_1", object{"paid_out_of_band": true, "charge": nil, "payment_intent": nil})
+	w.shuffled(w.about("invoice.paid", "in_1"), w.about("invoice.updated", "in_1"))
+	w.want("invoice:in_1 1000 succeeded", `SELECT string_agg(natural_key || ' ' || amount || ' ' || status, ',') FROM transactions`)
+	w.want("true", `SELECT payload->>'out_of_band' FROM outbox`)
+	w.want("10", `SELECT balance FROM credit_accounts`)
+}
+
+func TestC75UncollectibleThenPaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signup()
+	w.patch("in_1", object{"status": "uncollectible", "paid": false})
+	w.settled(w.about("invoice.marked_uncollectible", "in_1"))
+	w.want("0", `SELECT count(*) FROM credit_lots`)
+	w.patch("in_1", object{"status": "paid", "paid": true})
+	w.settled(w.about("invoice.paid", "in_1"))
+	w.want("10", `SELECT balance FROM credit_accounts`)
+
+	w.invoice("in_2", "sub_1", object{"status": "void", "paid": false, "billing_reason": "subscription_cycle"})
+	w.shuffled(w.about("invoice.voided", "in_2"), w.about("invoice.payment_failed", "in_2"))
+	w.want("10", `SELECT balance FROM credit_accounts`)
+	w.want("void", `SELECT status FROM invoices WHERE id = 'in_2'`)
+	w.want("0", `SELECT count(*) FROM outbox WHERE kind = 'payment_failed'`)
+}
+
+func TestC76ManualInvoice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	pack, other := w.price(catalogtest.PricePack, "", 500, "usd"), w.price("price_consulting", "", 9000, "usd")
+	w.invoice("in_1", "", object{"billing_reason": "manual", "total": 9500,
+		"lines": list("/v1/invoices/in_1/lines", w.line("il_pack", pack, 500), w.line("il_other", other, 9000))})
+	w.settled(w.about("invoice.paid", "in_1"))
+	w.want("invoice:in_1:il_pack 50", `SELECT string_agg(natural_key || ' ' || granted, ',') FROM credit_lots`)
+	w.want("2", `SELECT count(*) FROM invoice_lines`)
+}
+
+func TestC77UpcomingInvoice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.subscribed()
+	old := object{"object": "invoice", "subscription": "sub_1", "customer": "cus_1"}
+	basil := object{"object": "invoice", "id": nil, "customer": "cus_1", "parent": object{"type": "subscription_details",
+		"subscription_details": object{"subscription": "sub_1"}}}
+	placeholder := object{"object": "invoice", "id": "upcoming_in_1", "subscription": "sub_1", "customer": "cus_1"}
+	w.settled(w.event("invoice.upcoming", old), w.event("invoice.upcoming", basil), w.event("invoice.upcoming", placeholder))
+	w.wantAllDone(4)
+	w.want("1", `SELECT count(*) FROM outbox WHERE kind = 'renewal_upcoming'`)
+	w.want("0", `SELECT count(*) FROM invoices`)
+	for _, r := range w.emu.Requests() {
+		if r.Path == "/v1/invoices" || r.Path == "/v1/invoices/" || r.Path == "/v1/invoices/upcoming_in_1" {
+			t.Errorf("asked for %s", r.Path)
+		}
+	}
+	// Nothing is announced of what will end.
+	w.exec(`DELETE FROM outbox`)
+	w.patch("sub_1", object{"cancel_at_period_end": true})
+	w.settled(w.event("invoice.upcoming", old))
+	w.want("0", `SELECT count(*) FROM outbox WHERE kind = 'renewal_upcoming'`)
+}
+
+func TestC78FinalizationFailed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signup()
+	w.settled(w.about("customer.subscription.created", "sub_1"))
+	w.invoice("in_2", "sub_1", object{"status": "draft", "paid": false, "billing_reason": "subscription_cycle"})
+	whole, _ := w.emu.Get("in_2")
+	whole["last_finalization_error"] = object{"code": "customer_tax_location_invalid", "type": "invalid_request_error"}
+	remove := w.emu.Inject(faultBody("/v1/invoices/in_2", 200, whole))
+	event := w.event("invoice.finalization_failed", whole)
+	w.settled(event, event, w.event("invoice.finalization_failed", whole))
+	remove()
+	w.want("customer_tax_location_invalid", `SELECT payload->>'code' FROM outbox WHERE kind = 'operator_alarm'`)
+	w.want("active", `SELECT status FROM subscriptions`)
+	if w.alarms("finalization_failed") != 1 {
+		t.Errorf("%v alarms", w.alarms("finalization_failed"))
+	}
+}
+
+func TestC79Renewal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signup()
+	w.settled(w.about("customer.subscription.created", "sub_1"), w.about("invoice.paid", "in_1"))
+	w.spend(4)
+	start := w.clock.Now().AddDate(0, 1, 0)
+	w.clock.Add(start.Sub(w.clock.Now()))
+	w.invoice("in_2", "sub_1", object{"billing_reason": "subscription_cycle", "status": "draft", "paid": false})
+	events := []object{w.about("invoice.created", "in_2"), w.about("invoice.finalized", "in_2")}
+	w.patch("in_2", object{"status": "paid", "paid": true})
+	w.patch("sub_1", object{"current_period_start": start.Unix(), "current_period_end": start.AddDate(0, 1, 0).Unix(), "latest_invoice": "in_2"})
+	w.shuffled(append(events, w.about("invoice.paid", "in_2"), w.about("invoice.payment_succeeded", "in_2"), w.about(updated, "sub_1"))...)
+	w.want("true", `SELECT current_period_end = $1::timestamptz FROM subscriptions`, start.AddDate(0, 1, 0))
+	w.want("10", `SELECT balance FROM credit_accounts`) // the six of the old month are gone with it
+	w.want("grant consume expire grant", `SELECT string_agg(kind, ' ' ORDER BY seq) FROM credit_entries`)
+	w.proven()
+}
+
+func TestC80DelayedPayment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	pack := w.price(catalogtest.PricePack, "", 500, "usd")
+	w.attempt("cs_pack", "credit_pack")
+	w.session("cs_pack", object{"mode": "payment", "payment_status": "unpaid", "line_items": w.sessionLines(pack, 1)})
+	w.settled(w.about("checkout.session.completed", "cs_pack"))
+	w.want("0", `SELECT count(*) FROM credit_lots`)
+	w.patch("cs_pack", object{"payment_status": "paid"})
+	w.settled(w.about("checkout.session.async_payment_succeeded", "cs_pack"), w.about("checkout.session.async_payment_succeeded", "cs_pack"))
+	w.want("50 1", `SELECT balance || ' ' || (SELECT count(*) FROM credit_entries) FROM credit_accounts`)
+}
+
+func TestC81DelayedPaymentFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.attempt("cs_pack", "credit_pack")
+	w.session("cs_pack", object{"mode": "payment", "payment_status": "unpaid", "line_items": w.sessionLines(w.price(catalogtest.PricePack, "", 500, "usd"), 1)})
+	failed := "checkout.session.async_payment_failed"
+	w.settled(w.about("checkout.session.completed", "cs_pack"), w.about(failed, "cs_pack"), w.about(failed, "cs_pack"))
+	w.settled(w.about("checkout.session.completed", "cs_pack"))
+	w.want("failed", `SELECT status FROM checkout_attempts`)
+	w.want("0", `SELECT count(*) FROM credit_lots`)
+	w.want("1", `SELECT count(*) FROM outbox WHERE kind = 'checkout_payment_failed'`)
+}
+
+func TestC82Expired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	open := w.attempt("cs_open", "subscription")
+	w.session("cs_open", object{"status": "expired", "payment_status": "unpaid"})
+	w.settled(w.about("checkout.session.expired", "cs_open"))
+	w.want("expired", `SELECT status FROM checkout_attempts WHERE id = $1`, open)
+	paid := w.attempt("cs_paid", "credit_pack")
+	w.session("cs_paid", object{"mode": "payment", "line_items": w.sessionLines(w.price(catalogtest.PricePack, "", 500, "usd"), 1)})
+	w.settled(w.about("checkout.session.expired", "cs_paid"))
+	w.want("complete", `SELECT status FROM checkout_attempts WHERE id = $1`, paid)
+	w.want("50", `SELECT balance FROM credit_accounts`)
+}
+
+func TestC83SetupMode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.put("payment_method", object{"id": "pm_1", "type": "card", "customer": "cus_1", "metadata": object{}, "created": w.clock.Now().Unix()})
+	w.put("setup_intent", object{"id": "seti_1", "customer": "cus_1", "status": "succeeded", "payment_method": "pm_1", "metadata": object{}, "created": w.clock.Now().Unix()})
+	w.session("cs_1", object{"mode": "setup", "payment_status": "no_payment_required", "setup_intent": "seti_1", "currency": nil, "amount_total": nil})
+	w.shuffled(w.about("checkout.session.completed", "cs_1"), w.about("setup_intent.succeeded", "seti_1"), w.about("payment_method.attached", "pm_1"))
+	w.want("cus_1 card", `SELECT customer_id || ' ' || type FROM payment_methods WHERE account_id = $1`, w.t1)
+	w.want("pm_1", `SELECT default_payment_method FROM stripe_customers WHERE stripe_id = 'cus_1'`)
+	w.want("0 0", `SELECT (SELECT count(*) FROM credit_lots) || ' ' || (SELECT count(*) FROM transactions)`)
+	// Once it is detached it names nobody; it stays whose it was.
+	w.patch("pm_1", object{"customer": nil})
+	stored, _ := w.emu.Get("pm_1")
+	gone := w.event("payment_method.detached", stored)
+	gone["data"].(object)["previous_attributes"] = object{"customer": "cus_1"}
+	w.settled(gone)
+	w.want("true", `SELECT detached_at IS NOT NULL FROM payment_methods WHERE account_id = $1`, w.t1)
+}
+
+func TestC84ClientReferenceTampering(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	pack := w.price(catalogtest.PricePack, "", 500, "usd")
+	w.session("cs_1", object{"mode": "payment", "client_reference_id": w.t2.String(), "line_items": w.sessionLines(pack, 1)})
+	w.settled(w.about("checkout.session.completed", "cs_1"))
+	w.want("50", `SELECT balance FROM credit_accounts WHERE account_id = $1`, w.t1)
+
+	w.customer("cus_link", object{"metadata": object{}})
+	for i, customer := range []any{"cus_link", nil} {
+		id := fmt.Sprintf("cs_link_%d", i)
+		w.session(id, object{"mode": "payment", "customer": customer, "client_reference_id": w.t2.String(), "line_items": w.sessionLines(pack, 1)})
+		event := w.about("checkout.session.completed", id)
+		w.settled(event)
+		w.wantEvent(event["id"].(string), "quarantined:claim")
+	}
+	w.want("0", `SELECT count(*) FROM credit_accounts WHERE account_id = $1`, w.t2)
+	w.want("0", `SELECT count(*) FROM stripe_customers WHERE account_id = $1`, w.t2)
+	if w.alarms("claim") != 2 {
+		t.Errorf("%v alarms", w.alarms("claim"))
+	}
+	// Names of another environment's accounts are no claims.
+	w.session("cs_foreign", object{"mode": "payment", "customer": nil, "client_reference_id": postgres.NewID().String(), "line_items": w.sessionLines(pack, 1)})
+	event := w.about("checkout.session.completed", "cs_foreign")
+	w.settled(event)
+	w.wantEvent(event["id"].(string), "ignored:unowned")
+}
