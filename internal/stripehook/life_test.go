@@ -44,6 +44,7 @@ type life struct {
 	// come when their time is over: what depends on the day on which one comes may differ then, and nothing else.
 	prompt  bool
 	waiting []object // made by Stripe and not yet here
+	lost    []object // never delivered
 	calm    bool     // nothing dies or stalls
 	stalled []*attempt
 	running *attempt
@@ -180,12 +181,16 @@ func (l *life) work() bool {
 }
 
 // happened takes what Stripe has made since the last call, and lets some of it arrive and be worked on. Sometimes a letter is lost:
-// it comes with the sweep, at the end.
+// it comes with a sweep.
 func (l *life) happened() {
 	l.t.Helper()
 	l.emu.Advance(0)
 	for _, event := range l.sent() {
 		l.order[event["id"].(string)] = len(l.order)
+		if !l.prompt && l.random.IntN(8) == 0 {
+			l.lost = append(l.lost, event)
+			continue
+		}
 		l.waiting = append(l.waiting, event)
 	}
 	l.random.Shuffle(len(l.waiting), func(i, j int) { l.waiting[i], l.waiting[j] = l.waiting[j], l.waiting[i] })
@@ -202,9 +207,23 @@ func (l *life) happened() {
 			l.wake()
 		}
 	}
-	if l.prompt {
+	switch {
+	case l.prompt:
 		l.settle()
+	case l.random.IntN(6) == 0:
+		l.sweep()
 	}
+}
+
+// sweep takes in what Stripe lists and no delivery has brought, unless the server dies in it.
+func (l *life) sweep() (done bool) {
+	l.live(func() {
+		if _, err := l.service.Sweep(context.Background(), false); err != nil {
+			l.t.Errorf("sweep: %v", err)
+		}
+		done = true
+	})
+	return done
 }
 
 func (l *life) take(n int) []object {
@@ -358,7 +377,14 @@ func (l *life) play() {
 		step()
 		l.happened()
 	}
-	// What never came is found in Stripe's list.
+	// What never came is found in Stripe's list, and what is not listed any more somebody has sent again.
+	for !l.sweep() { //nolint:revive // until nobody dies in it
+	}
+	for _, event := range l.lost {
+		if l.text(`SELECT id FROM stripe_events WHERE id = $1`, event["id"]) == "" {
+			l.waiting = append(l.waiting, event)
+		}
+	}
 	l.settle()
 	l.must(l.credits.Sweep(ctx))
 }
