@@ -84,8 +84,9 @@ psql: ## open psql on the database of `make dev`
 
 .PHONY: reset
 reset: ## delete the data of `make dev`
-	@read -r -p "Delete the development data in .saaskit? [y/N] " answer && [ "$$answer" = y ]
-	@mkdir -p .saaskit/bin && go build -o $(DEV) ./cmd/saaskit-dev && $(DEV) -reset
+	@read -r -p "Delete the development data in .saaskit? [y/N] " answer; \
+	if [ "$$answer" = y ]; then mkdir -p .saaskit/bin && go build -o $(DEV) ./cmd/saaskit-dev && $(DEV) -reset; \
+	else echo "Nothing was deleted."; fi
 
 .PHONY: rename
 rename: ## move the module to another path: make rename MODULE=github.com/you/yours

@@ -19,6 +19,7 @@ func main() {
 	reset := flag.Bool("reset", false, "delete the development data and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := run(ctx, *reset)
 	stop()
 	if err != nil && !errors.Is(err, context.Canceled) {

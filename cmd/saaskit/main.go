@@ -42,6 +42,7 @@ var errUsage = errors.New("wrong usage")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := run(ctx, process{getenv: os.Getenv, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
 	stop()
 	switch {

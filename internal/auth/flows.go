@@ -34,8 +34,7 @@ func (s *Service) SignUp(ctx context.Context, ip string, in NewUser) (*Session, 
 	if session.AccessToken == "" {
 		return nil, nil
 	}
-	s.welcome(ctx, &session)
-	return &session, nil
+	return &session, s.welcome(ctx, &session)
 }
 
 // LogIn exchanges e-mail and password for a session.
@@ -110,11 +109,7 @@ func (s *Service) redirect(to string) (url.Values, error) {
 	if to == "" {
 		return nil, nil
 	}
-	if err := s.cfg.Origins.Allows(to); err != nil {
-		var p *problem.Error
-		if errors.As(err, &p) {
-			return nil, p.In("body.redirect_to", "is not of an allowed origin")
-		}
+	if err := s.cfg.Origins.Allows("redirect_to", to); err != nil {
 		return nil, err
 	}
 	return url.Values{"redirect_to": {to}}, nil
@@ -133,17 +128,22 @@ func (s *Service) sessionOrNone(ctx context.Context, in call) (*Session, error) 
 	if err := s.supabase.do(ctx, in, &session); err != nil {
 		return nil, err
 	}
-	s.welcome(ctx, &session)
-	return &session, nil
+	return &session, s.welcome(ctx, &session)
 }
 
 // welcome makes user and account of a new session here and now, so that an operator sees who has signed up before they call
-// anything else. Signing in does not depend on it: the first request would do the same.
-func (s *Service) welcome(ctx context.Context, session *Session) {
+// anything else, and who is disabled or deleted here is told so. Otherwise signing in does not depend on it: the first request
+// would do the same.
+func (s *Service) welcome(ctx context.Context, session *Session) error {
 	if session.AccessToken != "" {
-		if _, err := s.admit(ctx, session.AccessToken); err != nil {
+		_, err := s.admit(ctx, session.AccessToken)
+		if errors.Is(err, problem.UserDisabled) || errors.Is(err, problem.UserDeleted) {
+			return err
+		}
+		if err != nil {
 			s.cfg.Log.WarnContext(ctx, "a new session is not admitted", "subject", session.User.ID, "error", reason(err))
 		}
 	}
 	s.recordEmail(ctx, session.User)
+	return nil
 }

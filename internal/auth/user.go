@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -17,8 +18,13 @@ type UserChange struct {
 }
 
 // UpdateUser changes e-mail, password or user_metadata. A new address counts once it is confirmed. A new password signs out
-// every other session, as it does at Supabase.
+// every other session, as it does at Supabase; also where Supabase's answer was lost, for the password may be another by now.
 func (s *Service) UpdateUser(ctx context.Context, p account.Principal, ip string, in UserChange, actor audit.Actor) (User, error) {
+	// First, for the token may run out while Supabase is asked.
+	c, err := s.verifier.verify(ctx, string(p.Token))
+	if err != nil {
+		return User{}, err
+	}
 	body := map[string]any{}
 	if in.Email != "" {
 		body["email"] = in.Email
@@ -30,20 +36,16 @@ func (s *Service) UpdateUser(ctx context.Context, p account.Principal, ip string
 		body["data"] = in.Data
 	}
 	var u User
-	if err := s.supabase.do(ctx, call{method: http.MethodPut, path: "/user", token: string(p.Token), clientIP: ip, body: body}, &u); err != nil {
-		return User{}, err
+	err = s.supabase.do(ctx, call{method: http.MethodPut, path: "/user", token: string(p.Token), clientIP: ip, body: body}, &u)
+	if err == nil {
+		s.recordEmail(ctx, u)
 	}
-	s.recordEmail(ctx, u)
-	if in.Password == "" {
-		return u, nil
-	}
-	c, err := s.verifier.verify(ctx, string(p.Token))
-	if err != nil {
-		return User{}, err
+	if in.Password == "" || err != nil && !errors.Is(err, problem.SupabaseFailed) {
+		return u, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), denyPatience)
 	defer cancel()
-	return u, s.denyIssued(ctx, c, c.session, actor)
+	return u, errors.Join(s.denyIssued(ctx, c, c.session, actor), err)
 }
 
 // ConfirmAdmin asks Supabase whether a user is an administrator still: a token says so until it expires. It fails with

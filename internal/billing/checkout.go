@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,10 +128,8 @@ type order struct {
 }
 
 func (s *Service) order(ctx context.Context, w Wish) (order, error) {
-	for _, target := range []string{w.SuccessURL, w.CancelURL} {
-		if err := s.Origins.Allows(target); err != nil {
-			return order{}, err
-		}
+	if err := cmp.Or(s.Origins.Allows("success_url", w.SuccessURL), s.Origins.Allows("cancel_url", w.CancelURL)); err != nil {
+		return order{}, err
 	}
 	tier, pack := w.Tier != "" && w.Interval != "", w.CreditPack != ""
 	var err error

@@ -13,7 +13,7 @@ import (
 // portal for whoever has it, so it is made anew each time and kept nowhere. It fails with [problem.RedirectNotAllowed] and
 // [problem.StripeFailed].
 func (s *Service) OpenPortal(ctx context.Context, accountID uuid.UUID, returnURL string) (string, error) {
-	if err := s.Origins.Allows(returnURL); err != nil {
+	if err := s.Origins.Allows("return_url", returnURL); err != nil {
 		return "", err
 	}
 	for range 2 {

@@ -73,9 +73,9 @@ func Load(getenv func(string) string) (Config, error) {
 		AppEnv:          r.text("APP_ENV", "production", "name of this environment, stamped on Stripe customers so that environments on one Stripe account keep apart"),
 		DevMode:         r.flag("DEV_MODE", "test routes and lax origins; never in production"),
 
-		DatabaseURL:      r.required("DATABASE_URL", "postgres://user:password@host/database"),
+		DatabaseURL:      r.parsed("DATABASE_URL", "postgres://user:password@host/database", readsDatabase),
 		DatabaseMaxConns: r.number("DATABASE_MAX_CONNS", 16, 4, 1000, "connections that the server opens at the most"),
-		RedisURL:         r.required("REDIS_URL", "redis://host:6379/0"),
+		RedisURL:         r.parsed("REDIS_URL", "redis://host:6379/0", readsRedis),
 		RedisPrefix:      r.text("REDIS_PREFIX", "saaskit:", "beginning of every key in Redis"),
 
 		SupabaseURL:            r.requiredURL("SUPABASE_URL", "https://<ref>.supabase.co"),
@@ -85,7 +85,7 @@ func Load(getenv func(string) string) (Config, error) {
 		SupabaseAnonKey:        r.secret("SUPABASE_ANON_KEY", "publishable key, sent as apikey with sign-in flows"),
 		SupabaseServiceRoleKey: r.secret("SUPABASE_SERVICE_ROLE_KEY", "lets a deleted user be deleted at Supabase too"),
 		AllowAnonymous:         r.flag("ALLOW_ANONYMOUS", "admit Supabase's anonymous users"),
-		AdminClaim:             r.text("ADMIN_CLAIM", "saaskit_role", "field of app_metadata that makes an administrator"),
+		AdminClaim:             strings.TrimPrefix(r.text("ADMIN_CLAIM", "saaskit_role", "field of app_metadata that makes an administrator"), "app_metadata."),
 		AdminClaimValue:        r.text("ADMIN_CLAIM_VALUE", "admin", "its value"),
 		RequireAAL2:            r.flag("REQUIRE_AAL2", "ask a second factor for keys, plans and deletion"),
 
@@ -102,7 +102,7 @@ func Load(getenv func(string) string) (Config, error) {
 		RedirectOrigins: r.origins("REDIRECT_ORIGINS", "origins that success_url, cancel_url and redirect_to may have, by comma"),
 		TrustedProxies:  r.networks("TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, by comma"),
 		APIKeyPrefix:    r.text("API_KEY_PREFIX", "sk", "beginning of every API key"),
-		AuthPerMinute:   r.number("AUTH_PER_MINUTE", 30, 1, 100000, "sign-in requests a minute, per address and per e-mail address"),
+		AuthPerMinute:   r.number("AUTH_PER_MINUTE", 30, 1, 100000, "sign-in requests a minute per address; three times as many per e-mail address"),
 		PublicPerMinute: r.number("PUBLIC_PER_MINUTE", 600, 1, 10000000, "requests a minute of operations without sign-in, per address"),
 	}
 	for _, s := range split(r.raw("STRIPE_WEBHOOK_SECRET", "", "whsec_…; several by comma while one is replaced", true)) {

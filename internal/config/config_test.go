@@ -65,6 +65,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"duration without unit", map[string]string{"PAST_DUE_GRACE": "7"}, "PAST_DUE_GRACE is"},
 		{"proxy that is no network", map[string]string{"TRUSTED_PROXIES": "10.0.0.1"}, "TRUSTED_PROXIES has"},
 		{"origin with a path", map[string]string{"CORS_ORIGINS": "https://a.example/x"}, "CORS_ORIGINS has"},
+		{"origin that is a pattern", map[string]string{"CORS_ORIGINS": "https://*"}, "CORS_ORIGINS has"},
+		{"origin with a password", map[string]string{"REDIRECT_ORIGINS": "https://u:hunter2@a.example"}, "REDIRECT_ORIGINS has"},
+		{"database that cannot be read", map[string]string{"DATABASE_URL": "postgres://u:hunter2%zz@h/d"}, "DATABASE_URL cannot be read"},
+		{"Redis that cannot be read", map[string]string{"REDIS_URL": "http://:hunter2@h"}, "REDIS_URL cannot be read"},
 		{"key prefix", map[string]string{"API_KEY_PREFIX": "Sk-"}, "API_KEY_PREFIX is"},
 	}
 	for _, tt := range tests {

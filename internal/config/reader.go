@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/rueidis"
 )
 
 // A reader reads settings and remembers every mistake, so that an operator sees all of them at once.
@@ -61,6 +64,25 @@ func (r *reader) required(name, help string) Secret {
 		r.fail(name, "is required: %s", help)
 	}
 	return s
+}
+
+// parsed reads a required secret of a form. What is wrong with it is not said: an error of a parser repeats a part of the value.
+func (r *reader) parsed(name, help string, reads func(string) bool) Secret {
+	s := r.required(name, help)
+	if s != "" && !reads(s.Reveal()) {
+		r.fail(name, "cannot be read: write %s, with special characters of a password as %%40 and the like", help)
+	}
+	return s
+}
+
+func readsDatabase(v string) bool {
+	_, err := pgx.ParseConfig(v)
+	return err == nil
+}
+
+func readsRedis(v string) bool {
+	_, err := rueidis.ParseURL(v)
+	return err == nil
 }
 
 func (r *reader) list(name, fallback, help string) []string {
@@ -173,8 +195,10 @@ func (r *reader) origins(name, help string) []string {
 			continue
 		}
 		u, err := url.Parse(text)
-		if err != nil || u.Host == "" || u.Path != "" || (u.Scheme != "https" && u.Scheme != "http") {
-			r.fail(name, "has %q, which is not an origin such as https://app.example.com", text)
+		// A * within an origin would be a pattern for Echo's CORS middleware, and admit more than it says.
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) || strings.ContainsAny(text, "*?") {
+			r.rows[len(r.rows)-1].Value = stars // it may have a password in it
+			r.fail(name, "has a value that is not an origin such as https://app.example.com: no path, pattern or password")
 		}
 	}
 	return list

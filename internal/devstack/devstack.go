@@ -78,9 +78,11 @@ func (s *Stack) Stop() {
 // Down is closed when a part has ended by itself; the server cannot go on without it.
 func (s *Stack) Down() <-chan struct{} { return s.down }
 
-// Getenv reads the environment with the embedded parts in it.
+// Getenv reads the environment with the embedded parts in it. What belongs to an embedded part is as that part has it: a lone
+// key of another Supabase in the shell would refuse every request.
 func (s *Stack) Getenv(name string) string {
-	if v := s.getenv(name); v != "" {
+	part := strings.HasPrefix(name, "STRIPE_") || strings.HasPrefix(name, "SUPABASE_")
+	if v := s.getenv(name); v != "" && (!part || s.Env[name] == "") {
 		return v
 	}
 	return s.Env[name]
@@ -90,7 +92,7 @@ func (s *Stack) given(name string) bool { return s.getenv(name) != "" }
 
 // Clock is the time of the whole stack, which can be moved; nil where a part is not embedded, for its time stays real.
 func (s *Stack) Clock() *stripeemu.Emulator {
-	for _, name := range []string{"DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "STRIPE_API_KEY"} {
+	for _, name := range []string{"DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "STRIPE_API_KEY", "STRIPE_API_BASE"} {
 		if s.given(name) {
 			return nil
 		}
@@ -181,13 +183,14 @@ func (s *Stack) startSupabase(ctx context.Context, _ checkout.Checkout) error {
 	}
 	s.secrets.SupabasePort = portOf(l)
 	// The issuer is part of every token: without a port in it, tokens survive a change of the port.
-	issuer := "http://localhost/auth/v1"
+	issuer := cmp.Or(s.getenv("SUPABASE_JWT_ISSUER"), "http://localhost/auth/v1")
+	secret := cmp.Or(s.getenv("SUPABASE_JWT_SECRET"), s.secrets.JWTSecret)
 	now := time.Now
 	if clock := s.Clock(); clock != nil {
 		now = clock.Time
 	}
 	standIn, err := supabase.New(supabase.Config{
-		Issuer: issuer, JWTSecret: s.secrets.JWTSecret, AutoConfirm: s.getenv("SAASKIT_CONFIRM_EMAIL") == "",
+		Issuer: issuer, JWTSecret: secret, AutoConfirm: s.getenv("SAASKIT_CONFIRM_EMAIL") == "",
 		SiteURL: s.BaseURL, RedirectURLs: []string{"http://localhost", "http://127.0.0.1"},
 		Path: s.dir + "/supabase.json", Log: s.log, Now: now,
 	})
@@ -197,16 +200,17 @@ func (s *Stack) startSupabase(ctx context.Context, _ checkout.Checkout) error {
 	}
 	s.stops = append(s.stops, serve(l, standIn, s.log))
 	s.Env["SUPABASE_URL"] = urlOf(l)
-	s.Env["SUPABASE_JWT_SECRET"] = s.secrets.JWTSecret
+	s.Env["SUPABASE_JWT_SECRET"] = secret
 	s.Env["SUPABASE_JWT_ISSUER"] = issuer
 	s.Env["SUPABASE_SERVICE_ROLE_KEY"] = standIn.ServiceRoleKey()
 	return nil
 }
 
 func (s *Stack) startStripe(ctx context.Context, _ checkout.Checkout) error {
-	if s.given("STRIPE_API_KEY") {
+	if s.given("STRIPE_API_KEY") || s.given("STRIPE_API_BASE") {
 		return nil
 	}
+	secret := cmp.Or(s.getenv("STRIPE_WEBHOOK_SECRET"), s.secrets.WebhookSecret)
 	l, err := listen(ctx, s.secrets.StripePort)
 	if err != nil {
 		return err
@@ -219,10 +223,10 @@ func (s *Stack) startStripe(ctx context.Context, _ checkout.Checkout) error {
 	}
 	s.stripe = emulator
 	s.stops = append(s.stops, emulator.Close, serve(l, emulator.Handler(), s.log))
-	sendTo(emulator, s.BaseURL+"/v1/webhooks/stripe", s.secrets.WebhookSecret)
+	sendTo(emulator, s.BaseURL+"/v1/webhooks/stripe", secret)
 	s.Env["STRIPE_API_KEY"] = s.secrets.StripeKey
 	s.Env["STRIPE_API_BASE"] = urlOf(l)
-	s.Env["STRIPE_WEBHOOK_SECRET"] = s.secrets.WebhookSecret
+	s.Env["STRIPE_WEBHOOK_SECRET"] = secret
 	return nil
 }
 

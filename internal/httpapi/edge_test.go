@@ -109,7 +109,6 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// Test routes are for development: elsewhere they are not there, whoever asks.
 // The type of a problem leads to what docs/problems.md says of it, and only that.
 func TestTheTypeOfAProblemLeadsToItsParagraph(t *testing.T) {
 	t.Parallel()
@@ -127,6 +126,7 @@ func TestTheTypeOfAProblemLeadsToItsParagraph(t *testing.T) {
 	w.Do(t, servetest.Request{Method: http.MethodGet, Path: "/problems/nonsense"}).WantProblem(http.StatusNotFound, "not_found")
 }
 
+// Test routes are for development: elsewhere they are not there, whoever asks.
 func TestRoutesForDevelopmentAreHidden(t *testing.T) {
 	t.Parallel()
 	w := servetest.Start(t, servetest.Options{Env: map[string]string{"DEV_MODE": "false"}})
@@ -134,6 +134,8 @@ func TestRoutesForDevelopmentAreHidden(t *testing.T) {
 	for _, path := range []string{"/v1/test/public", "/v1/test/authenticated", "/v1/test/api-key"} {
 		w.Do(t, servetest.Request{Method: http.MethodGet, Path: path, Token: p.Token}).WantProblem(404, "not_found")
 	}
+	move := servetest.Request{Method: http.MethodPost, Path: "/v1/test/clock", Key: w.ServiceKey(t, "admin"), Body: map[string]any{"seconds": 1}}
+	w.Do(t, move).WantProblem(404, "not_found")
 }
 
 // No secret of a request or an answer may be in the log, whatever the level.

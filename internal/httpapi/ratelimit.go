@@ -12,13 +12,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/problem"
 	"example.com/saaskit/internal/ratelimit"
 )
 
 const tagAuth = "auth"
 
-// operatorLimit is for a service key that works for no account at the moment.
+// operatorLimit is for a service key, whichever account it works for: the limits of tiers are for customers.
 var operatorLimit = ratelimit.Limit{PerMinute: 6000, Burst: 1000}
 
 // limitRate counts requests: sign-in flows and public operations per address, everything else per account by its tier.
@@ -51,8 +52,11 @@ func (r *router) limitOf(o *operation, c echo.Context) (string, ratelimit.Limit,
 		return "public:ip:" + addressOf(c), r.publicLimit, nil
 	}
 	p := callerOf(c.Request().Context()).Principal
-	if p.AccountID == nil {
+	if p.Kind == account.KindService {
 		return p.String(), operatorLimit, nil
+	}
+	if p.AccountID == nil {
+		return p.String(), r.publicLimit, nil
 	}
 	limit, err := r.tierLimit(c.Request().Context(), *p.AccountID)
 	return "account:" + p.AccountID.String(), limit, err
@@ -94,8 +98,9 @@ func (r *router) limitEmail(o *operation) echo.MiddlewareFunc {
 			if email == "" {
 				return next(c)
 			}
-			d := r.limiter.Take(c.Request().Context(), "auth:email:"+email, r.authLimit)
+			d := r.limiter.Take(c.Request().Context(), "auth:email:"+email, r.emailLimit)
 			if !d.Allowed {
+				setLimitHeaders(c, d)
 				return problem.RateLimited.Errorf("too many tries for this e-mail address; wait and try again").After(d.RetryAfter)
 			}
 			return next(c)

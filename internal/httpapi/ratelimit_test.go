@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"time"
 
 	"example.com/saaskit/internal/serve/servetest"
 )
@@ -70,10 +71,10 @@ func TestSignInsAreLimited(t *testing.T) {
 	}{
 		{"one address, many users", behindAProxy, fixed("203.0.113.7"), many("p%d@example.com"), 1},
 		{"one IPv6 network, many users", behindAProxy, many("2001:db8:1:2::%d"), many("p%d@example.com"), 1},
-		{"many addresses, one user", behindAProxy, many("203.0.113.%d"), fixed("ana@example.com"), 1},
+		{"many addresses, one user", behindAProxy, many("203.0.113.%d"), fixed("ana@example.com"), 3},
 		{"many addresses, one user in many spellings", behindAProxy, many("203.0.113.%d"), func(i int) string {
 			return []string{"ana@example.com", "Ana@example.com", "ANA@EXAMPLE.COM"}[i%3]
-		}, 1},
+		}, 3},
 		{"many addresses, many users", behindAProxy, many("203.0.113.%d"), many("p%d@example.com"), 10},
 		{"addresses that the caller made up", map[string]string{"AUTH_PER_MINUTE": "3"}, many("203.0.113.%d"), many("p%d@example.com"), 1},
 	}
@@ -81,8 +82,11 @@ func TestSignInsAreLimited(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := servetest.Start(t, servetest.Options{Env: tt.env})
-			if got := logIns(t, w, tt.forwarded, tt.email); got != tt.want {
-				t.Errorf("%d sign-ins were let through, want %d", got, tt.want)
+			began := time.Now()
+			got := logIns(t, w, tt.forwarded, tt.email)
+			// On a slow machine tokens come back meanwhile: nine a minute at the most, those of an e-mail address.
+			if most := tt.want + int(9*time.Since(began).Minutes()); got < tt.want || got > most {
+				t.Errorf("%d sign-ins were let through, want %d to %d", got, tt.want, most)
 			}
 		})
 	}

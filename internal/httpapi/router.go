@@ -27,7 +27,7 @@ type Config struct {
 	Ready          func(context.Context) Readiness
 	CORSOrigins    []string        // "*" only in dev mode
 	TrustedProxies []string        // CIDRs whose X-Forwarded-For is believed
-	AuthLimit      ratelimit.Limit // per address and per e-mail address
+	AuthLimit      ratelimit.Limit // per address, and three times as much per e-mail address
 	PublicLimit    ratelimit.Limit // per address
 	RequireAAL2    bool
 	DevMode        bool
@@ -39,6 +39,7 @@ type router struct {
 	log         *slog.Logger
 	limiter     *ratelimit.Limiter
 	authLimit   ratelimit.Limit
+	emailLimit  ratelimit.Limit // above what one address may: nobody locks another out alone
 	publicLimit ratelimit.Limit
 	requireAAL2 bool
 	devMode     bool
@@ -59,7 +60,7 @@ func New(cfg Config) (*echo.Echo, error) {
 		return nil, err
 	}
 	r := &router{
-		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit, publicLimit: cfg.PublicLimit,
+		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit, emailLimit: ratelimit.Limit{PerMinute: 3 * cfg.AuthLimit.PerMinute, Burst: 3 * cfg.AuthLimit.Burst}, publicLimit: cfg.PublicLimit,
 		requireAAL2: cfg.RequireAAL2, devMode: cfg.DevMode,
 	}
 	handler := api.NewStrictHandler(&Server{Services: cfg.Services}, nil)
@@ -126,7 +127,7 @@ func (r *router) chains(ops []*operation) map[string][]echo.MiddlewareFunc {
 	return chains
 }
 
-// hidden answers as if the operation were not there.
+// hidden answers whoever asks, with or without a credential, that the operation is not there.
 func hidden(echo.HandlerFunc) echo.HandlerFunc {
 	return func(echo.Context) error {
 		return problem.NotFound.Errorf("the operation exists in development mode only")

@@ -223,7 +223,8 @@ func refusals(t *testing.T, w *servetest.World) []refusal {
 			return withHeader(withKey(full)(r), "Saaskit-Account", other.AccountID.String())
 		}, map[string]int{"account_forbidden": 403}),
 		refuse("somebody who is no administrator", func(o operation) bool { return o.admin }, withToken(good.Token), map[string]int{"admin_required": 403}),
-		refuse("a disabled user", forUsers, withToken(disabled(t, w)), map[string]int{"user_disabled": 403}),
+		refuse("a disabled user", forUsers, withToken(disabled(t, w).Token), map[string]int{"user_disabled": 403}),
+		refuse("a disabled user's key", func(o operation) bool { return o.takes["api_key"] }, withKey(keyOfDisabled(t, w)), map[string]int{"account_closed": 403, "user_disabled": 403, "invalid_api_key": 401}),
 		refuse("a deleted user", forUsers, withToken(deleted(t, w)), map[string]int{"user_deleted": 403}),
 		refuse("a session that was signed out", forUsers, withToken(signedOut(t, w)), map[string]int{"session_revoked": 401}),
 	}
@@ -265,12 +266,26 @@ func mistyped(key string) string {
 	return key[:i] + string(c) + key[i+1:]
 }
 
-func disabled(t *testing.T, w *servetest.World) string {
+func disabled(t *testing.T, w *servetest.World) servetest.Person {
 	t.Helper()
-	admin, p := w.Admin(t), w.Person(t)
+	p := w.Person(t)
+	disable(t, w, p)
+	return p
+}
+
+func keyOfDisabled(t *testing.T, w *servetest.World) string {
+	t.Helper()
+	p := w.Person(t)
+	_, key := w.Key(t, p, "account:read", "credits:read", "credits:write", "usage:read", "usage:write")
+	disable(t, w, p)
+	return key
+}
+
+func disable(t *testing.T, w *servetest.World, p servetest.Person) {
+	t.Helper()
+	admin := w.Admin(t)
 	w.Do(t, servetest.Request{Method: http.MethodPatch, Path: "/v1/users/" + p.ID.String(), Token: admin.Token, Body: map[string]any{"status": "disabled"}}).
 		Want(http.StatusOK, nil)
-	return p.Token
 }
 
 func deleted(t *testing.T, w *servetest.World) string {
@@ -329,8 +344,10 @@ func TestEveryOperationValidates(t *testing.T) {
 			continue
 		case forUsers(o):
 			r.Token = admin.Token
-		case forKeys(o):
+		case o.takes["api_key"]:
 			r.Key = key
+		default:
+			r.Key = w.ServiceKey(t, "account", "admin", "authorize", "credits", "usage", "worker")
 		}
 		if o.op.RequestBody == nil {
 			r.Path += "?no_such_parameter=1"

@@ -35,18 +35,20 @@ func Parse(origins []string) (List, error) {
 }
 
 // Allows refuses a target that is not an absolute http or https address of an allowed origin, with
-// [problem.RedirectNotAllowed]. User names are refused as well: browsers and people read https://good.example@bad.example
-// differently.
-func (l List) Allows(target string) error {
+// [problem.RedirectNotAllowed] about the field that it stands in. User names are refused as well: browsers and people read
+// https://good.example@bad.example differently.
+func (l List) Allows(field, target string) error {
 	u, err := url.Parse(target)
 	if err != nil || !web(u) || u.User != nil || strings.ContainsAny(target, "\\\t\r\n ") {
-		return problem.RedirectNotAllowed.Errorf("the address to return to has to be absolute, with http or https")
+		return problem.RedirectNotAllowed.Errorf("the address to return to has to be absolute, with http or https").
+			In("body."+field, "is not an absolute http or https address")
 	}
 	if l.any {
 		return nil
 	}
 	if _, ok := l.origins[of(u)]; !ok {
-		return problem.RedirectNotAllowed.Errorf("the origin %s is not allowed here", of(u))
+		return problem.RedirectNotAllowed.Errorf("the origin %s is not allowed here", of(u)).
+			In("body."+field, "is not of an allowed origin")
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func TestAllows(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.target, func(t *testing.T) {
 			t.Parallel()
-			err := list.Allows(tt.target)
+			err := list.Allows("success_url", tt.target)
 			if tt.ok != (err == nil) || (err != nil && !errors.Is(err, problem.RedirectNotAllowed)) {
 				t.Errorf("Allows(%q): got %v, want ok %t", tt.target, err, tt.ok)
 			}
@@ -53,7 +53,7 @@ func TestAllows(t *testing.T) {
 
 func TestZeroListAllowsNothing(t *testing.T) {
 	t.Parallel()
-	if err := (origin.List{}).Allows("https://app.example.com"); !errors.Is(err, problem.RedirectNotAllowed) {
+	if err := (origin.List{}).Allows("success_url", "https://app.example.com"); !errors.Is(err, problem.RedirectNotAllowed) {
 		t.Errorf("got %v, want %v", err, problem.RedirectNotAllowed)
 	}
 }
@@ -64,10 +64,10 @@ func TestAnyOrigin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := list.Allows("http://anything.example:1234/x"); err != nil {
+	if err := list.Allows("success_url", "http://anything.example:1234/x"); err != nil {
 		t.Errorf("got %v, want nil", err)
 	}
-	if err := list.Allows("javascript:alert(1)"); !errors.Is(err, problem.RedirectNotAllowed) {
+	if err := list.Allows("success_url", "javascript:alert(1)"); !errors.Is(err, problem.RedirectNotAllowed) {
 		t.Errorf("got %v, want %v", err, problem.RedirectNotAllowed)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -155,7 +156,7 @@ func (d *domains) services() httpapi.Services {
 		Credits: d.credits, Usage: d.usage, Audit: d.audit,
 	}
 	if d.clock != nil {
-		s.Clock = worldClock{d.clock, d.credits}
+		s.Clock = worldClock{d.clock, d.credits, &sync.Mutex{}}
 	}
 	return s
 }

@@ -77,7 +77,11 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, o Options) er
 		log.InfoContext(ctx, "stopping", "delay", cfg.ShutdownDelay.String(), "timeout", cfg.ShutdownTimeout.String())
 		a.draining.Store(true)
 		// Requests are still answered while load balancers find out that no more should come here.
-		time.Sleep(cfg.ShutdownDelay)
+		select {
+		case err = <-failed:
+			err = fmt.Errorf("serve: %w", err)
+		case <-time.After(cfg.ShutdownDelay):
+		}
 	}
 	return errors.Join(err, a.shutdown(cfg.ShutdownTimeout, server, metrics))
 }

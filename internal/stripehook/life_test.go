@@ -378,7 +378,7 @@ func (l *life) play() {
 		l.happened()
 	}
 	// What never came is found in Stripe's list, and what is not listed any more somebody has sent again.
-	for !l.sweep() { //nolint:revive // until nobody dies in it
+	for !l.sweep() { // until nobody dies in it
 	}
 	for _, event := range l.lost {
 		if l.text(`SELECT id FROM stripe_events WHERE id = $1`, event["id"]) == "" {

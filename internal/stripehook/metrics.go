@@ -31,8 +31,10 @@ type metrics struct {
 
 // alarmReasons are there from the beginning: a counter that appears with its first event has no rise that an alert could see.
 var alarmReasons = []string{
-	"api_version", "catalog_drift", "claim", "credit_shortfall", "dead", "dispute", "finalization_failed", "fraud_warning", "grant_quarantined",
-	"key_refused", "no_event", "no_period", "over_seats", "ownership_claim", "refund_failed", "sweep_gap", "unknown_billing_reason", "unknown_price", "unknown_status",
+	reasonThin, reasonMalformed, reasonLivemode, reasonGone, reasonObject, reasonDecode, reasonEnvironment, reasonClaim,
+	"api_version", "catalog_drift", "credit_shortfall", "dead", "dispute", "finalization_failed", "fraud_warning", "grant_quarantined",
+	"key_refused", "no_event", "no_period", "over_seats", "ownership_claim", "refund_failed", "sweep_gap", "unknown_billing_reason",
+	"unknown_price", "unknown_status",
 }
 
 // quarantineReasons are shown with 0, too.

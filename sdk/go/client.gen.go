@@ -498,7 +498,7 @@ type APIKey struct {
 
 	// Start Beginning of the secret
 	//
-	// Example: sk_live_3fGh
+	// Example: sk_3fGh
 	Start string `json:"start"`
 }
 
@@ -690,7 +690,7 @@ type CreatedAPIKey struct {
 
 	// Start Beginning of the secret
 	//
-	// Example: sk_live_3fGh
+	// Example: sk_3fGh
 	Start string `json:"start"`
 }
 
@@ -2263,7 +2263,7 @@ type ClientInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2275,7 +2275,7 @@ type ClientInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3310,7 +3310,7 @@ func (c *RawClient) TestAuthenticated(ctx context.Context, reqEditors ...Request
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3332,7 +3332,7 @@ func (c *RawClient) MoveClockWithBody(ctx context.Context, contentType string, b
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6649,7 +6649,7 @@ type ClientWithResponsesInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6661,7 +6661,7 @@ type ClientWithResponsesInterface interface {
 	// Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 	// and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 	// from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-	// 409 `conflict` where one is not.
+	// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10242,7 +10242,7 @@ func (c *ClientWithResponses) TestAuthenticatedWithResponse(ctx context.Context,
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10260,7 +10260,7 @@ func (c *ClientWithResponses) MoveClockWithBodyWithResponse(ctx context.Context,
 // Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
 // and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
 // from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
-// 409 `conflict` where one is not.
+// 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

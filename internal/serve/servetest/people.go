@@ -57,7 +57,22 @@ func (w *World) person(t testing.TB, o supabase.SignUpOptions) Person {
 	}
 	w.Do(t, Request{Method: http.MethodGet, Path: "/v1/users/me", Token: p.Token}).Want(http.StatusOK, &me)
 	p.ID, p.AccountID = me.ID, me.AccountID
+	if !w.manualMail {
+		w.awaitConfirmed(t, p)
+	}
 	return p
+}
+
+// awaitConfirmed waits until the server knows that the address is confirmed, which it asks on the side: free credits wait for it.
+func (w *World) awaitConfirmed(t testing.TB, p Person) {
+	t.Helper()
+	Eventually(t, requestTimeout, func() (confirmed bool) {
+		err := w.Pool.QueryRow(t.Context(), "SELECT email_confirmed_at IS NOT NULL FROM users WHERE id = $1", p.ID).Scan(&confirmed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return confirmed
+	}, "the address of %s is not known to be confirmed", p.Email)
 }
 
 // ServiceKey makes a service key, as `saaskit keys create` does.

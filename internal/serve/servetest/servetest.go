@@ -43,10 +43,11 @@ type World struct {
 	Pool     *pgxpool.Pool
 	Log      *LogBuffer
 
-	t      testing.TB
-	env    map[string]string
-	binary string
-	clock  serve.Clock
+	t          testing.TB
+	env        map[string]string
+	binary     string
+	manualMail bool
+	clock      serve.Clock
 }
 
 // Options change a world.
@@ -61,7 +62,7 @@ type Options struct {
 // Start runs a server until the test ends. catalog.yaml is on sale, and Stripe's events come in.
 func Start(t testing.TB, o Options) *World {
 	t.Helper()
-	w := &World{t: t, Log: &LogBuffer{}, Redis: redistest.Start(t)}
+	w := &World{t: t, Log: &LogBuffer{}, Redis: redistest.Start(t), manualMail: o.ManualMail}
 	databaseURL := pgtest.NewURL(t)
 	stripeURL := w.startStripe()
 	if o.Clock {

@@ -699,7 +699,7 @@ export const testApiKey = <ThrowOnError extends boolean = false>(options?: Optio
  * Development mode only, 404 elsewhere. Moves the clock of the server, of the sign-in and of the Stripe emulator together,
  * and brings about all that falls due on the way: renewals, retries of payments, ends, expiries, allowances. Time runs on
  * from there and never back. Access tokens age with it: sign in again after a long move. Only while every part is embedded;
- * 409 `conflict` where one is not.
+ * 409 `conflict` where one is not. There is no `Idempotency-Key`: send `to`, which moves time once, where you would retry.
  *
  */
 export const moveClock = <ThrowOnError extends boolean = false>(options: Options<MoveClockData, ThrowOnError>): RequestResult<MoveClockResponses, MoveClockErrors, ThrowOnError> => (options.client ?? client).post<MoveClockResponses, MoveClockErrors, ThrowOnError>({
