@@ -185,7 +185,6 @@ var forAllAccounts = map[string]string{
 	"ListKnownStripeCustomers": "asks which customers are ours",
 	"ListMirroredStates":       "compares Stripe's lists, which are of all accounts",
 	"ListRootsToReconcile":     "a job for all",
-	"ListAuditLog":             "the operator's view of all accounts; names one where it is asked for",
 }
 
 var (
