@@ -203,7 +203,7 @@ func (l *life) happened() {
 		for range l.random.IntN(3) {
 			l.work()
 		}
-		if len(l.stalled) > 0 && l.random.IntN(4) == 0 {
+		if len(l.stalled) > 0 && l.random.IntN(40) == 0 { // long enough for Stripe to have moved on
 			l.wake()
 		}
 	}
