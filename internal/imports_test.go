@@ -176,8 +176,10 @@ var forAllAccounts = map[string]string{
 	"TouchAPIKeys":           "written in batches after each key was found by its hash",
 	"CountCredits":           "the proof over all ledgers",
 	"FindBrokenCreditChains": "the proof over all ledgers",
-	"TakeUnsentOutbox":       "a job for all",
-	"MarkOutboxSent":         "after a query that locked the rows",
+	"LeaseOutbox":            "a job for all",
+	"MarkOutboxSent":         "after a query that leased the rows",
+	"PostponeOutbox":         "after a query that leased the row",
+	"GiveUpOutbox":           "after a query that leased the row",
 	"IsStripeCustomerKnown":  "asks whose a customer is",
 
 	"ListKnownStripeCustomers": "asks which customers are ours",

@@ -48,6 +48,10 @@ type Config struct {
 	AutomaticTax         bool
 	UpgradeCredits       string
 
+	SMTPURL       Secret
+	MailFrom      string
+	MailTemplates string
+
 	CORSOrigins     []string
 	RedirectOrigins []string
 	TrustedProxies  []string
@@ -94,6 +98,9 @@ func Load(getenv func(string) string) (Config, error) {
 
 		PauseEndsAccess: r.list("PAUSE_ENDS_ACCESS", "void", "ways of pausing collection (void, keep_as_draft, mark_uncollectible) under which access ends with the paid period, by comma"),
 		AutomaticTax:    r.flag("AUTOMATIC_TAX", "let Stripe add the tax in Checkout, and ask for tax ids; Stripe Tax has to be set up"),
+		SMTPURL:         r.secret("SMTP_URL", "mail server, smtp://user:password@host:port (STARTTLS where offered) or smtps://…; left out: what would be mailed is logged"),
+		MailFrom:        r.text("MAIL_FROM", "", "sender of mails: Example <billing@example.com>"),
+		MailTemplates:   r.text("MAIL_TEMPLATES", "", "directory whose files replace the texts of mails: receipt.txt and so on"),
 
 		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
 		RedirectOrigins: r.origins("REDIRECT_ORIGINS", "origins that success_url, cancel_url and redirect_to may have, by comma"),
@@ -124,6 +131,7 @@ func (c Config) Live() bool { return strings.Contains(c.StripeAPIKey.Reveal(), "
 func (c Config) refuseUnsafe(r *reader) {
 	c.refuseUnsafeStripe(r)
 	c.refuseUnsafeSupabase(r)
+	c.refuseHalfMail(r)
 	if !c.DevMode {
 		for _, list := range [][]string{c.CORSOrigins, c.RedirectOrigins} {
 			for _, origin := range list {
@@ -183,6 +191,18 @@ func (c Config) refuseUnsafeSupabase(r *reader) {
 	}
 	if known := "super-secret-jwt-token-with-at-least-32-characters-long"; secret == known && !c.DevMode {
 		r.fail("SUPABASE_JWT_SECRET", "is the default that everybody knows")
+	}
+}
+
+func (c Config) refuseHalfMail(r *reader) {
+	if c.SMTPURL == "" {
+		return
+	}
+	if !hasAnyPrefix(c.SMTPURL.Reveal(), "smtp://", "smtps://") {
+		r.fail("SMTP_URL", "does not begin with smtp:// or smtps://")
+	}
+	if c.MailFrom == "" {
+		r.fail("MAIL_FROM", "is required with SMTP_URL")
 	}
 }
 

@@ -13,6 +13,42 @@ import (
 	"github.com/google/uuid"
 )
 
+const getOutboxAddress = `-- name: GetOutboxAddress :one
+SELECT u.email FROM accounts a
+JOIN users u ON u.id = a.personal_of
+    OR a.personal_of IS NULL AND u.id IN (SELECT m.user_id FROM memberships m WHERE m.account_id = a.id AND m.role = 'owner')
+WHERE a.id = $1::uuid AND a.status <> 'deleted' AND u.status NOT IN ('deleting', 'deleted') AND u.email <> ''
+ORDER BY u.created_at, u.id
+LIMIT 1
+`
+
+// GetOutboxAddress is the address of the account's owner: of the user whose personal account it is, else of the first owner.
+//
+//	SELECT u.email FROM accounts a
+//	JOIN users u ON u.id = a.personal_of
+//	    OR a.personal_of IS NULL AND u.id IN (SELECT m.user_id FROM memberships m WHERE m.account_id = a.id AND m.role = 'owner')
+//	WHERE a.id = $1::uuid AND a.status <> 'deleted' AND u.status NOT IN ('deleting', 'deleted') AND u.email <> ''
+//	ORDER BY u.created_at, u.id
+//	LIMIT 1
+func (q *Queries) GetOutboxAddress(ctx context.Context, accountID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, getOutboxAddress, accountID)
+	var email string
+	err := row.Scan(&email)
+	return email, err
+}
+
+const giveUpOutbox = `-- name: GiveUpOutbox :exec
+UPDATE outbox SET failed_at = $1::timestamptz WHERE id = $2 AND attempts = $3 AND sent_at IS NULL
+`
+
+// GiveUpOutbox
+//
+//	UPDATE outbox SET failed_at = $1::timestamptz WHERE id = $2 AND attempts = $3 AND sent_at IS NULL
+func (q *Queries) GiveUpOutbox(ctx context.Context, now time.Time, iD uuid.UUID, attempts int32) error {
+	_, err := q.db.Exec(ctx, giveUpOutbox, now, iD, attempts)
+	return err
+}
+
 const insertOutbox = `-- name: InsertOutbox :execrows
 
 INSERT INTO outbox (id, account_id, kind, natural_key, payload, created_at)
@@ -50,52 +86,49 @@ func (q *Queries) InsertOutbox(ctx context.Context, arg InsertOutboxParams) (int
 	return result.RowsAffected(), nil
 }
 
-const markOutboxSent = `-- name: MarkOutboxSent :exec
-UPDATE outbox SET sent_at = $1::timestamptz WHERE id = ANY ($2::uuid[])
+const leaseOutbox = `-- name: LeaseOutbox :many
+UPDATE outbox SET next_at = $1::timestamptz, attempts = attempts + 1
+WHERE id IN (
+    SELECT o.id FROM outbox o
+    WHERE o.sent_at IS NULL AND o.failed_at IS NULL AND (o.next_at IS NULL OR o.next_at <= $2::timestamptz)
+    ORDER BY o.created_at, o.id
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING id, account_id, kind, natural_key, payload, created_at, attempts
 `
 
-// MarkOutboxSent
-//
-//	UPDATE outbox SET sent_at = $1::timestamptz WHERE id = ANY ($2::uuid[])
-func (q *Queries) MarkOutboxSent(ctx context.Context, sentAt time.Time, ids []uuid.UUID) error {
-	_, err := q.db.Exec(ctx, markOutboxSent, sentAt, ids)
-	return err
-}
-
-const takeUnsentOutbox = `-- name: TakeUnsentOutbox :many
-SELECT id, account_id, kind, natural_key, payload, created_at FROM outbox
-WHERE sent_at IS NULL
-ORDER BY created_at, id
-LIMIT $1
-FOR UPDATE SKIP LOCKED
-`
-
-type TakeUnsentOutboxRow struct {
+type LeaseOutboxRow struct {
 	ID         uuid.UUID
 	AccountID  *uuid.UUID
 	Kind       string
 	NaturalKey string
 	Payload    json.RawMessage
 	CreatedAt  time.Time
+	Attempts   int32
 }
 
-// TakeUnsentOutbox locks the oldest messages that wait, for the transaction that sends them; those that another delivery holds
-// are left to it.
+// LeaseOutbox takes the oldest messages that are due, for the delivery that asks, until its lease ends; those that another
+// delivery holds are left to it.
 //
-//	SELECT id, account_id, kind, natural_key, payload, created_at FROM outbox
-//	WHERE sent_at IS NULL
-//	ORDER BY created_at, id
-//	LIMIT $1
-//	FOR UPDATE SKIP LOCKED
-func (q *Queries) TakeUnsentOutbox(ctx context.Context, maxRows int32) ([]TakeUnsentOutboxRow, error) {
-	rows, err := q.db.Query(ctx, takeUnsentOutbox, maxRows)
+//	UPDATE outbox SET next_at = $1::timestamptz, attempts = attempts + 1
+//	WHERE id IN (
+//	    SELECT o.id FROM outbox o
+//	    WHERE o.sent_at IS NULL AND o.failed_at IS NULL AND (o.next_at IS NULL OR o.next_at <= $2::timestamptz)
+//	    ORDER BY o.created_at, o.id
+//	    LIMIT $3
+//	    FOR UPDATE SKIP LOCKED
+//	)
+//	RETURNING id, account_id, kind, natural_key, payload, created_at, attempts
+func (q *Queries) LeaseOutbox(ctx context.Context, leaseUntil time.Time, now time.Time, maxRows int32) ([]LeaseOutboxRow, error) {
+	rows, err := q.db.Query(ctx, leaseOutbox, leaseUntil, now, maxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []TakeUnsentOutboxRow{}
+	items := []LeaseOutboxRow{}
 	for rows.Next() {
-		var i TakeUnsentOutboxRow
+		var i LeaseOutboxRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.AccountID,
@@ -103,6 +136,7 @@ func (q *Queries) TakeUnsentOutbox(ctx context.Context, maxRows int32) ([]TakeUn
 			&i.NaturalKey,
 			&i.Payload,
 			&i.CreatedAt,
+			&i.Attempts,
 		); err != nil {
 			return nil, err
 		}
@@ -112,4 +146,28 @@ func (q *Queries) TakeUnsentOutbox(ctx context.Context, maxRows int32) ([]TakeUn
 		return nil, err
 	}
 	return items, nil
+}
+
+const markOutboxSent = `-- name: MarkOutboxSent :exec
+UPDATE outbox SET sent_at = $1::timestamptz WHERE id = ANY ($2::uuid[]) AND sent_at IS NULL
+`
+
+// MarkOutboxSent
+//
+//	UPDATE outbox SET sent_at = $1::timestamptz WHERE id = ANY ($2::uuid[]) AND sent_at IS NULL
+func (q *Queries) MarkOutboxSent(ctx context.Context, sentAt time.Time, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, markOutboxSent, sentAt, ids)
+	return err
+}
+
+const postponeOutbox = `-- name: PostponeOutbox :exec
+UPDATE outbox SET next_at = $1::timestamptz WHERE id = $2 AND attempts = $3 AND sent_at IS NULL
+`
+
+// PostponeOutbox changes nothing where another delivery has taken the message since.
+//
+//	UPDATE outbox SET next_at = $1::timestamptz WHERE id = $2 AND attempts = $3 AND sent_at IS NULL
+func (q *Queries) PostponeOutbox(ctx context.Context, nextAt time.Time, iD uuid.UUID, attempts int32) error {
+	_, err := q.db.Exec(ctx, postponeOutbox, nextAt, iD, attempts)
+	return err
 }

@@ -19,7 +19,7 @@ func TestJob(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	add(t, pool, outbox.Message{Kind: "receipt", NaturalKey: "a"})
-	d := outbox.NewDelivery(pool, func() time.Time { return noon }, slog.New(slog.NewJSONHandler(&bytes.Buffer{}, nil)))
+	d := outbox.NewDelivery(pool, func() time.Time { return noon }, slog.New(slog.NewJSONHandler(&bytes.Buffer{}, nil)), nil)
 	workers := river.NewWorkers()
 	d.AddWorkers(workers)
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{

@@ -44,7 +44,7 @@ type line struct {
 func deliver(t *testing.T, pool *pgxpool.Pool) []line {
 	t.Helper()
 	var out bytes.Buffer
-	d := outbox.NewDelivery(pool, func() time.Time { return noon }, slog.New(slog.NewJSONHandler(&out, nil)))
+	d := outbox.NewDelivery(pool, func() time.Time { return noon }, slog.New(slog.NewJSONHandler(&out, nil)), nil)
 	told, err := d.Deliver(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestDeliverAtLeastOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Rollback(context.Background()) // ended below
-	held, err := db.New(other).TakeUnsentOutbox(t.Context(), 10)
+	held, err := db.New(other).LeaseOutbox(t.Context(), noon.Add(time.Minute), noon, 10)
 	if err != nil || len(held) != 1 {
 		t.Fatalf("took %d, %v", len(held), err)
 	}

@@ -91,7 +91,11 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	d.keys = apikey.New(apikey.Config{Pool: pool, Cache: c, Log: log, Now: d.now, Policy: policy(cfg), Prefix: cfg.APIKeyPrefix})
 	d.credits = credit.New(credit.Config{Pool: pool, Now: d.now, Policy: policy(cfg)})
 	d.usage = usage.New(pool, d.now)
-	d.outbox = outbox.NewDelivery(pool, d.now, log)
+	mailer, err := newMailer(cfg)
+	if err != nil {
+		return err
+	}
+	d.outbox = outbox.NewDelivery(pool, d.now, log, mailer)
 	d.billing = billing.New(billing.Config{
 		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: d.now, Log: log,
 		AutomaticTax: cfg.AutomaticTax,
@@ -110,6 +114,22 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 		return fmt.Errorf("webhooks: %w", err)
 	}
 	return nil
+}
+
+// newMailer returns nothing where no mail server is set: then the log is told.
+func newMailer(cfg config.Config) (*outbox.Mailer, error) {
+	if cfg.SMTPURL == "" {
+		return nil, nil
+	}
+	templates, err := outbox.LoadTemplates(cfg.MailTemplates)
+	if err != nil {
+		return nil, fmt.Errorf("MAIL_TEMPLATES: %w", err)
+	}
+	mailer, err := outbox.NewMailer(cfg.SMTPURL.Reveal(), cfg.MailFrom, templates)
+	if err != nil {
+		return nil, fmt.Errorf("SMTP_URL, MAIL_FROM: %w", err)
+	}
+	return mailer, nil
 }
 
 // policy says what a subscription's status is worth.

@@ -45,7 +45,7 @@ func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine,
 	key := lineKey(in.ID, line.ID)
 	switch {
 	case sold.PackID != "":
-		return t.grantPack(ctx, sold, line.count(), key)
+		return t.grantPack(ctx, sold, line.count(), key, in.StatusTransitions.PaidAt)
 	case allowances:
 		return t.grantAllowance(ctx, line, sold, key)
 	}
@@ -68,7 +68,7 @@ func (t *settling) grantUpgrade(ctx context.Context, in *invoice) error {
 		case !ok:
 			continue
 		case sold.PackID != "":
-			if err := t.grantPack(ctx, sold, line.count(), lineKey(in.ID, line.ID)); err != nil {
+			if err := t.grantPack(ctx, sold, line.count(), lineKey(in.ID, line.ID), in.StatusTransitions.PaidAt); err != nil {
 				return err
 			}
 			continue
@@ -163,8 +163,9 @@ func (t *settling) grantAllowance(ctx context.Context, line invoiceLine, sold ca
 	return err
 }
 
-// grantPack gives the credits of a pack. What counts is what was sold under the price, whatever the pack contains today.
-func (t *settling) grantPack(ctx context.Context, sold catalog.Price, quantity int64, key string) error {
+// grantPack gives the credits of a pack. What counts is what was sold under the price, whatever the pack contains today; its life
+// begins with the payment, whenever we hear of it.
+func (t *settling) grantPack(ctx context.Context, sold catalog.Price, quantity int64, key string, paid stamp) error {
 	if quantity <= 0 {
 		return nil
 	}
@@ -173,7 +174,7 @@ func (t *settling) grantPack(ctx context.Context, sold catalog.Price, quantity i
 		Amount: sold.Credits * quantity, Description: "Credit pack " + sold.PackID, Actor: t.actor,
 	}
 	if sold.ExpiresAfterDays > 0 {
-		expires := t.now.AddDate(0, 0, sold.ExpiresAfterDays)
+		expires := paid.orElse(t.now).AddDate(0, 0, sold.ExpiresAfterDays)
 		lot.ExpiresAt = &expires
 	}
 	_, err := credit.Grant(ctx, t.q, t.now, lot)

@@ -2,6 +2,7 @@ package stripehook
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,6 +41,27 @@ type session struct {
 		Data    []sessionLine `json:"data"`
 		HasMore bool          `json:"has_more"`
 	} `json:"line_items"`
+
+	paid stamp // when the payment was made
+}
+
+// A birth is when an object was created, where it is expanded.
+type birth struct{ stamp }
+
+// UnmarshalJSON takes an id for an object of unknown age.
+func (b *birth) UnmarshalJSON(raw []byte) error {
+	var id string
+	if json.Unmarshal(raw, &id) == nil {
+		return nil
+	}
+	var expanded struct {
+		Created stamp `json:"created"`
+	}
+	if err := json.Unmarshal(raw, &expanded); err != nil {
+		return fmt.Errorf("read age: %w", err)
+	}
+	b.stamp = expanded.Created
+	return nil
 }
 
 type sessionLine struct {
@@ -58,11 +80,19 @@ func (l sessionLine) count() int64 {
 func fetchSession(ctx context.Context, api *client.API, id string) (object, error) {
 	params := &stripe.CheckoutSessionParams{Params: stripe.Params{Context: ctx}}
 	params.AddExpand("line_items")
+	params.AddExpand("payment_intent")
 	got, err := api.CheckoutSessions.Get(id, params)
 	if err != nil {
 		return nil, err
 	}
 	cs := new(session)
+	var payment struct {
+		Intent birth `json:"payment_intent"`
+	}
+	if err := read(got.LastResponse, &payment); err != nil {
+		return nil, err
+	}
+	cs.paid = payment.Intent.stamp
 	if err := read(got.LastResponse, cs); err != nil || !cs.LineItems.HasMore {
 		return cs, err
 	}
@@ -139,7 +169,7 @@ func (t *settling) grantSession(ctx context.Context, cs *session) error {
 		if i > 0 { // ours have one line; those made elsewhere may have more
 			key = sessionKey(cs.ID) + ":" + line.ID
 		}
-		if err := t.grantPack(ctx, sold, line.count(), key); err != nil {
+		if err := t.grantPack(ctx, sold, line.count(), key, cs.paid); err != nil {
 			return fmt.Errorf("grant session %s: %w", cs.ID, err)
 		}
 	}
