@@ -143,8 +143,9 @@ func toCheckoutStatus(a billing.Attempt) api.CheckoutStatus {
 	switch answer.Status {
 	case api.CheckoutStatusStatusOpen:
 		answer.URL = a.URL
-	case "creating", "expiring":
+	case "creating", "expiring": // ours on the way
 		answer.Status = api.CheckoutStatusStatusOpen
+	default:
 	}
 	return answer
 }

@@ -121,8 +121,11 @@ func (s *Service) claimed(ctx context.Context, event db.StripeEvent) (bool, erro
 			} `json:"object"`
 		} `json:"data"`
 	}
-	if event.ObjectKind != kindSession || json.Unmarshal(event.Payload, &payload) != nil {
+	if event.ObjectKind != kindSession {
 		return false, nil
+	}
+	if err := json.Unmarshal(event.Payload, &payload); err != nil {
+		return false, nil //nolint:nilerr // what cannot be read names nobody
 	}
 	for _, name := range []string{payload.Data.Object.ClientReferenceID, payload.Data.Object.Metadata[metadataAccount]} {
 		id, err := uuid.Parse(name)
