@@ -173,7 +173,7 @@ func (m *model) toTheMoment(t *rapid.T) {
 		}
 	}
 	if len(moments) == 0 {
-		t.Skip("nothing expires")
+		return // nothing expires
 	}
 	m.now = rapid.SampledFrom(moments).Draw(t, "moment")
 	m.w.clock.Set(m.now)
