@@ -138,7 +138,7 @@ func TestDunningIsVisible(t *testing.T) {
 		t.Fatalf("state: %+v", s)
 	}
 	if d := s.Due; d.InvoiceID != invoice || d.Amount != 1000 || d.Currency != "usd" || d.Attempts == 0 || d.NextPaymentAttempt == nil ||
-		d.NextPaymentAttempt.Before(w.Now()) || d.HostedInvoiceURL == "" || d.Todo != billing.UpdatePaymentMethod {
+		d.NextPaymentAttempt.Before(w.Now()) || d.HostedInvoiceURL == "" || d.Remedy != billing.UpdatePaymentMethod {
 		t.Errorf("due: %+v", d)
 	}
 	w.changeRefused(w.to("pro", ""), problem.PaymentOverdue)

@@ -65,7 +65,7 @@ type Due struct {
 	Attempts           int64      `json:"attempts"`
 	NextPaymentAttempt *time.Time `json:"next_payment_attempt,omitempty"`
 	HostedInvoiceURL   string     `json:"hosted_invoice_url,omitempty"`
-	Todo               string     `json:"todo"`
+	Remedy             string     `json:"remedy"`
 }
 
 // State returns how the account's subscription stands.
@@ -172,13 +172,13 @@ func (s *Service) due(ctx context.Context, sub db.Subscription) (*Due, string, e
 	in := row.Invoice
 	due := &Due{
 		InvoiceID: in.ID, Amount: in.AmountRemaining, Currency: in.Currency, Attempts: in.AttemptCount,
-		NextPaymentAttempt: in.NextPaymentAttempt, Todo: UpdatePaymentMethod,
+		NextPaymentAttempt: in.NextPaymentAttempt, Remedy: UpdatePaymentMethod,
 	}
 	if in.HostedInvoiceURL != nil {
 		due.HostedInvoiceURL = *in.HostedInvoiceURL
 	}
 	if row.PaymentStatus != nil && *row.PaymentStatus == "requires_action" {
-		due.Todo = ConfirmPayment
+		due.Remedy = ConfirmPayment
 	}
 	return due, due.HostedInvoiceURL, nil
 }

@@ -117,7 +117,7 @@ func toSubscription(s billing.State) api.Subscription {
 	if d := s.Due; d != nil {
 		answer.PaymentDue = &api.PaymentDue{
 			InvoiceID: d.InvoiceID, Amount: api.Money{Amount: d.Amount, Currency: d.Currency}, Attempts: d.Attempts,
-			NextPaymentAttempt: d.NextPaymentAttempt, HostedInvoiceURL: optional(d.HostedInvoiceURL), Todo: api.PaymentDueTodo(d.Todo),
+			NextPaymentAttempt: d.NextPaymentAttempt, HostedInvoiceURL: optional(d.HostedInvoiceURL), Remedy: api.PaymentDueRemedy(d.Remedy),
 		}
 	}
 	return answer

@@ -196,18 +196,18 @@ func (e LogOutRequestScope) Valid() bool {
 	}
 }
 
-// Defines values for PaymentDueTodo.
+// Defines values for PaymentDueRemedy.
 const (
-	PaymentDueTodoConfirmPayment      PaymentDueTodo = "confirm_payment"
-	PaymentDueTodoUpdatePaymentMethod PaymentDueTodo = "update_payment_method"
+	PaymentDueRemedyConfirmPayment      PaymentDueRemedy = "confirm_payment"
+	PaymentDueRemedyUpdatePaymentMethod PaymentDueRemedy = "update_payment_method"
 )
 
-// Valid indicates whether the value is a known member of the PaymentDueTodo enum.
-func (e PaymentDueTodo) Valid() bool {
+// Valid indicates whether the value is a known member of the PaymentDueRemedy enum.
+func (e PaymentDueRemedy) Valid() bool {
 	switch e {
-	case PaymentDueTodoConfirmPayment:
+	case PaymentDueRemedyConfirmPayment:
 		return true
-	case PaymentDueTodoUpdatePaymentMethod:
+	case PaymentDueRemedyUpdatePaymentMethod:
 		return true
 	default:
 		return false
@@ -992,12 +992,12 @@ type PaymentDue struct {
 	// NextPaymentAttempt When Stripe tries again by itself; absent where it does not.
 	NextPaymentAttempt *time.Time `json:"next_payment_attempt,omitempty"`
 
-	// Todo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
-	Todo PaymentDueTodo `json:"todo"`
+	// Remedy What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+	Remedy PaymentDueRemedy `json:"remedy"`
 }
 
-// PaymentDueTodo What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
-type PaymentDueTodo string
+// PaymentDueRemedy What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
+type PaymentDueRemedy string
 
 // PendingChange A change that waits for its payment. Until then the subscription goes on as it is.
 type PendingChange struct {

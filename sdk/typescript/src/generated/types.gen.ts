@@ -618,7 +618,7 @@ export type PaymentDue = {
     /**
      * What the customer can do. Use another card in the portal or pay on `hosted_invoice_url`; or confirm the payment there.
      */
-    todo: 'confirm_payment' | 'update_payment_method';
+    remedy: 'confirm_payment' | 'update_payment_method';
 };
 
 export type SubscriptionChange = {
