@@ -2215,7 +2215,8 @@ type ClientInterface interface {
 	// GetCheckoutSession What has become of a checkout
 	//
 	// For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
-	// are there when it answers `complete`, whether Stripe's event has come or not.
+	// are there when it answers `complete`, whether Stripe's event has come or not. A session that was not opened for the account
+	// changes nothing and answers 403 `account_forbidden`, whether it exists or not: ids cannot be probed.
 	//
 	// Corresponds with GET /v1/billing/checkout-sessions/{session_id} (the `GetCheckoutSession` operationId).
 	GetCheckoutSession(ctx context.Context, sessionID string, params *GetCheckoutSessionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2292,7 +2293,7 @@ type ClientInterface interface {
 	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2304,7 +2305,7 @@ type ClientInterface interface {
 	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2351,9 +2352,11 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
 	PreviewSubscription(ctx context.Context, params *PreviewSubscriptionParams, body PreviewSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ResumeSubscription Take a cancellation back
+	// ResumeSubscription Take a cancellation back, or go on after a pause
 	//
-	// As long as it has not taken effect. A subscription that is not to end stays as it is.
+	// A cancellation as long as it has not taken effect. A subscription that is `paused`, since its trial has ended without a payment
+	// method, begins a period and is active once that is paid: at once where the customer has a payment method by now, else by
+	// `payment_due`. Any other stays as it is.
 	//
 	// Corresponds with POST /v1/subscription/resume (the `ResumeSubscription` operationId).
 	ResumeSubscription(ctx context.Context, params *ResumeSubscriptionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3092,7 +3095,8 @@ func (c *RawClient) CreateCheckoutSession(ctx context.Context, params *CreateChe
 // GetCheckoutSession What has become of a checkout
 //
 // For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
-// are there when it answers `complete`, whether Stripe's event has come or not.
+// are there when it answers `complete`, whether Stripe's event has come or not. A session that was not opened for the account
+// changes nothing and answers 403 `account_forbidden`, whether it exists or not: ids cannot be probed.
 //
 // Corresponds with GET /v1/billing/checkout-sessions/{session_id} (the `GetCheckoutSession` operationId).
 func (c *RawClient) GetCheckoutSession(ctx context.Context, sessionID string, params *GetCheckoutSessionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3269,7 +3273,7 @@ func (c *RawClient) GetSubscription(ctx context.Context, params *GetSubscription
 // What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 // charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 // the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3291,7 +3295,7 @@ func (c *RawClient) UpdateSubscriptionWithBody(ctx context.Context, params *Upda
 // What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 // charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 // the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3388,9 +3392,11 @@ func (c *RawClient) PreviewSubscription(ctx context.Context, params *PreviewSubs
 	return c.Client.Do(req)
 }
 
-// ResumeSubscription Take a cancellation back
+// ResumeSubscription Take a cancellation back, or go on after a pause
 //
-// As long as it has not taken effect. A subscription that is not to end stays as it is.
+// A cancellation as long as it has not taken effect. A subscription that is `paused`, since its trial has ended without a payment
+// method, begins a period and is active once that is paid: at once where the customer has a payment method by now, else by
+// `payment_due`. Any other stays as it is.
 //
 // Corresponds with POST /v1/subscription/resume (the `ResumeSubscription` operationId).
 func (c *RawClient) ResumeSubscription(ctx context.Context, params *ResumeSubscriptionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6664,7 +6670,8 @@ type ClientWithResponsesInterface interface {
 	// GetCheckoutSessionWithResponse What has become of a checkout
 	//
 	// For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
-	// are there when it answers `complete`, whether Stripe's event has come or not.
+	// are there when it answers `complete`, whether Stripe's event has come or not. A session that was not opened for the account
+	// changes nothing and answers 403 `account_forbidden`, whether it exists or not: ids cannot be probed.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6753,7 +6760,7 @@ type ClientWithResponsesInterface interface {
 	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6765,7 +6772,7 @@ type ClientWithResponsesInterface interface {
 	// What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 	// charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 	// the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-	// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+	// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6812,9 +6819,11 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/subscription/preview (the `PreviewSubscription` operationId).
 	PreviewSubscriptionWithResponse(ctx context.Context, params *PreviewSubscriptionParams, body PreviewSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewSubscriptionResponse, error)
 
-	// ResumeSubscriptionWithResponse Take a cancellation back
+	// ResumeSubscriptionWithResponse Take a cancellation back, or go on after a pause
 	//
-	// As long as it has not taken effect. A subscription that is not to end stays as it is.
+	// A cancellation as long as it has not taken effect. A subscription that is `paused`, since its trial has ended without a payment
+	// method, begins a period and is active once that is paid: at once where the customer has a payment method by now, else by
+	// `payment_due`. Any other stays as it is.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10216,7 +10225,8 @@ func (c *ClientWithResponses) CreateCheckoutSessionWithResponse(ctx context.Cont
 // GetCheckoutSessionWithResponse What has become of a checkout
 //
 // For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
-// are there when it answers `complete`, whether Stripe's event has come or not.
+// are there when it answers `complete`, whether Stripe's event has come or not. A session that was not opened for the account
+// changes nothing and answers 403 `account_forbidden`, whether it exists or not: ids cannot be probed.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10365,7 +10375,7 @@ func (c *ClientWithResponses) GetSubscriptionWithResponse(ctx context.Context, p
 // What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 // charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 // the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10383,7 +10393,7 @@ func (c *ClientWithResponses) UpdateSubscriptionWithBodyWithResponse(ctx context
 // What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
 // charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
 // the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
-// (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+// (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10460,9 +10470,11 @@ func (c *ClientWithResponses) PreviewSubscriptionWithResponse(ctx context.Contex
 	return ParsePreviewSubscriptionResponse(rsp)
 }
 
-// ResumeSubscriptionWithResponse Take a cancellation back
+// ResumeSubscriptionWithResponse Take a cancellation back, or go on after a pause
 //
-// As long as it has not taken effect. A subscription that is not to end stays as it is.
+// A cancellation as long as it has not taken effect. A subscription that is `paused`, since its trial has ended without a payment
+// method, begins a period and is active once that is paid: at once where the customer has a payment method by now, else by
+// `payment_due`. Any other stays as it is.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -370,7 +370,8 @@ export const createCheckoutSession = <ThrowOnError extends boolean = false>(opti
  * What has become of a checkout
  *
  * For the page that the customer comes back to. It looks at Stripe and takes in what was bought, so that subscription and credits
- * are there when it answers `complete`, whether Stripe's event has come or not.
+ * are there when it answers `complete`, whether Stripe's event has come or not. A session that was not opened for the account
+ * changes nothing and answers 403 `account_forbidden`, whether it exists or not: ids cannot be probed.
  *
  */
 export const getCheckoutSession = <ThrowOnError extends boolean = false>(options: Options<GetCheckoutSessionData, ThrowOnError>): RequestResult<GetCheckoutSessionResponses, GetCheckoutSessionErrors, ThrowOnError> => (options.client ?? client).get<GetCheckoutSessionResponses, GetCheckoutSessionErrors, ThrowOnError>({
@@ -425,7 +426,7 @@ export const getSubscription = <ThrowOnError extends boolean = false>(options?: 
  * What is left out stays as it is. Up (a higher tier, the year instead of the month, a greater quantity) takes effect at once and
  * charges the difference for the rest of the period; a payment that is declined leaves everything as it was, and one that
  * the bank wants confirmed leaves a `pending_change`. Down takes effect when the period that is paid is over
- * (`scheduled_change`); asking for what there is now takes that back. In a trial every change takes effect at once.
+ * (`scheduled_change`). Asking for what there is now takes either back. In a trial every change takes effect at once.
  *
  */
 export const updateSubscription = <ThrowOnError extends boolean = false>(options: Options<UpdateSubscriptionData, ThrowOnError>): RequestResult<UpdateSubscriptionResponses, UpdateSubscriptionErrors, ThrowOnError> => (options.client ?? client).patch<UpdateSubscriptionResponses, UpdateSubscriptionErrors, ThrowOnError>({
@@ -473,9 +474,12 @@ export const cancelSubscription = <ThrowOnError extends boolean = false>(options
 });
 
 /**
- * Take a cancellation back
+ * Take a cancellation back, or go on after a pause
  *
- * As long as it has not taken effect. A subscription that is not to end stays as it is.
+ * A cancellation as long as it has not taken effect. A subscription that is `paused`, since its trial has ended without a payment
+ * method, begins a period and is active once that is paid: at once where the customer has a payment method by now, else by
+ * `payment_due`. Any other stays as it is.
+ *
  */
 export const resumeSubscription = <ThrowOnError extends boolean = false>(options?: Options<ResumeSubscriptionData, ThrowOnError>): RequestResult<ResumeSubscriptionResponses, ResumeSubscriptionErrors, ThrowOnError> => (options?.client ?? client).post<ResumeSubscriptionResponses, ResumeSubscriptionErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
