@@ -40,12 +40,12 @@ func (q *Queries) AnonymiseAudit(ctx context.Context, accountID uuid.UUID, userI
 }
 
 const anonymiseCustomer = `-- name: AnonymiseCustomer :exec
-UPDATE stripe_customers SET email = '', updated_at = $1 WHERE account_id = $2
+UPDATE stripe_customers SET email = '', told_email = '', updated_at = $1 WHERE account_id = $2
 `
 
 // AnonymiseCustomer
 //
-//	UPDATE stripe_customers SET email = '', updated_at = $1 WHERE account_id = $2
+//	UPDATE stripe_customers SET email = '', told_email = '', updated_at = $1 WHERE account_id = $2
 func (q *Queries) AnonymiseCustomer(ctx context.Context, now time.Time, accountID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, anonymiseCustomer, now, accountID)
 	return err
@@ -65,6 +65,18 @@ WHERE payload IS NOT NULL AND status IN ('done', 'ignored')
 //	  AND customer_id IN (SELECT c.stripe_id FROM stripe_customers c WHERE c.account_id = $1)
 func (q *Queries) AnonymiseEvents(ctx context.Context, accountID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, anonymiseEvents, accountID)
+	return err
+}
+
+const anonymisePaymentMethods = `-- name: AnonymisePaymentMethods :exec
+UPDATE payment_methods SET brand = '', last4 = '', exp_month = 0, exp_year = 0, updated_at = $1 WHERE account_id = $2
+`
+
+// AnonymisePaymentMethods leaves that there was one, and of which type.
+//
+//	UPDATE payment_methods SET brand = '', last4 = '', exp_month = 0, exp_year = 0, updated_at = $1 WHERE account_id = $2
+func (q *Queries) AnonymisePaymentMethods(ctx context.Context, now time.Time, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, anonymisePaymentMethods, now, accountID)
 	return err
 }
 

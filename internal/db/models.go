@@ -135,6 +135,19 @@ type CreditEntry struct {
 	CreatedAt       time.Time
 }
 
+type CreditNote struct {
+	ID        string
+	AccountID uuid.UUID
+	InvoiceID string
+	Status    string
+	Amount    int64
+	Credited  int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
 type CreditPack struct {
 	ID               string
 	Name             string
@@ -209,6 +222,20 @@ type Meter struct {
 	Unit       string
 	ArchivedAt *time.Time
 	UpdatedAt  time.Time
+}
+
+type PaymentMethod struct {
+	ID         string
+	AccountID  uuid.UUID
+	CustomerID string
+	Type       string
+	Brand      string
+	Last4      string
+	ExpMonth   int32
+	ExpYear    int32
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	DetachedAt *time.Time
 }
 
 type StripeCustomer struct {

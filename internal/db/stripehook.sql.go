@@ -153,6 +153,66 @@ func (q *Queries) DeleteStripeCustomer(ctx context.Context, now time.Time, strip
 	return result.RowsAffected(), nil
 }
 
+const endAbandonedPayloads = `-- name: EndAbandonedPayloads :execrows
+UPDATE stripe_events SET payload = NULL WHERE id IN (
+    SELECT e.id FROM stripe_events e
+    WHERE e.payload IS NOT NULL AND e.status IN ('dead', 'quarantined') AND e.received_at <= $1::timestamptz AND e.customer_id IN (
+        SELECT c.stripe_id FROM stripe_customers c JOIN accounts a ON a.id = c.account_id WHERE a.status = 'deleted'
+    )
+    ORDER BY e.id
+    LIMIT $2
+    FOR UPDATE OF e SKIP LOCKED
+)
+`
+
+// EndAbandonedPayloads removes, after their time, the bytes of events that are dead or quarantined and whose account is deleted: nobody
+// is going to ask for their repair any more.
+//
+//	UPDATE stripe_events SET payload = NULL WHERE id IN (
+//	    SELECT e.id FROM stripe_events e
+//	    WHERE e.payload IS NOT NULL AND e.status IN ('dead', 'quarantined') AND e.received_at <= $1::timestamptz AND e.customer_id IN (
+//	        SELECT c.stripe_id FROM stripe_customers c JOIN accounts a ON a.id = c.account_id WHERE a.status = 'deleted'
+//	    )
+//	    ORDER BY e.id
+//	    LIMIT $2
+//	    FOR UPDATE OF e SKIP LOCKED
+//	)
+func (q *Queries) EndAbandonedPayloads(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, endAbandonedPayloads, before, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const endQuarantinedPayloads = `-- name: EndQuarantinedPayloads :execrows
+UPDATE stripe_quarantine SET payload = NULL WHERE id IN (
+    SELECT q.id FROM stripe_quarantine q
+    WHERE q.payload IS NOT NULL AND q.received_at <= $1::timestamptz
+    ORDER BY q.id
+    LIMIT $2
+    FOR UPDATE OF q SKIP LOCKED
+)
+`
+
+// EndQuarantinedPayloads removes signed bytes that were no event, after their time. Nothing can be made of them that their reason
+// and their hash do not tell.
+//
+//	UPDATE stripe_quarantine SET payload = NULL WHERE id IN (
+//	    SELECT q.id FROM stripe_quarantine q
+//	    WHERE q.payload IS NOT NULL AND q.received_at <= $1::timestamptz
+//	    ORDER BY q.id
+//	    LIMIT $2
+//	    FOR UPDATE OF q SKIP LOCKED
+//	)
+func (q *Queries) EndQuarantinedPayloads(ctx context.Context, before time.Time, maxRows int32) (int64, error) {
+	result, err := q.db.Exec(ctx, endQuarantinedPayloads, before, maxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const endStripePayloads = `-- name: EndStripePayloads :execrows
 UPDATE stripe_events SET payload = NULL WHERE id IN (
     SELECT e.id FROM stripe_events e
@@ -490,6 +550,8 @@ SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS dig
     UNION ALL
     SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = $1 AND l.account_id = $2
     UNION ALL
+    SELECT (to_jsonb(n) - 'updated_at')::text FROM credit_notes n WHERE n.invoice_id = $1 AND n.account_id = $2
+    UNION ALL
     SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = $1 AND c.account_id = $2
     UNION ALL
     SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = $1 AND r.account_id = $2
@@ -514,6 +576,8 @@ SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS dig
 //	    SELECT (to_jsonb(i) - 'updated_at')::text FROM invoices i WHERE i.id = $1 AND i.account_id = $2
 //	    UNION ALL
 //	    SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = $1 AND l.account_id = $2
+//	    UNION ALL
+//	    SELECT (to_jsonb(n) - 'updated_at')::text FROM credit_notes n WHERE n.invoice_id = $1 AND n.account_id = $2
 //	    UNION ALL
 //	    SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = $1 AND c.account_id = $2
 //	    UNION ALL
@@ -574,6 +638,57 @@ func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID u
 		&i.UpdatedAt,
 		&i.NextPaymentAttempt,
 		&i.FinalizationError,
+	)
+	return i, err
+}
+
+const getMirroredPaymentMethod = `-- name: GetMirroredPaymentMethod :one
+SELECT id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at FROM payment_methods WHERE id = $1 AND account_id = $2
+`
+
+// GetMirroredPaymentMethod reads the row under the lock of its account.
+//
+//	SELECT id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at FROM payment_methods WHERE id = $1 AND account_id = $2
+func (q *Queries) GetMirroredPaymentMethod(ctx context.Context, iD string, accountID uuid.UUID) (PaymentMethod, error) {
+	row := q.db.QueryRow(ctx, getMirroredPaymentMethod, iD, accountID)
+	var i PaymentMethod
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.CustomerID,
+		&i.Type,
+		&i.Brand,
+		&i.Last4,
+		&i.ExpMonth,
+		&i.ExpYear,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.DetachedAt,
+	)
+	return i, err
+}
+
+const getMirroredSession = `-- name: GetMirroredSession :one
+SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions WHERE id = $1 AND account_id = $2
+`
+
+// GetMirroredSession reads the row under the lock of its account.
+//
+//	SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions WHERE id = $1 AND account_id = $2
+func (q *Queries) GetMirroredSession(ctx context.Context, iD string, accountID uuid.UUID) (CheckoutSession, error) {
+	row := q.db.QueryRow(ctx, getMirroredSession, iD, accountID)
+	var i CheckoutSession
+	err := row.Scan(
+		&i.ID,
+		&i.AccountID,
+		&i.Mode,
+		&i.Status,
+		&i.PaymentStatus,
+		&i.AmountTotal,
+		&i.Currency,
+		&i.PaymentIntentID,
+		&i.CreatedAt,
+		&i.UpdatedAt,
 	)
 	return i, err
 }
@@ -927,6 +1042,20 @@ func (q *Queries) InsertStripeQuarantine(ctx context.Context, arg InsertStripeQu
 	return result.RowsAffected(), nil
 }
 
+const isStripeAccountDeleted = `-- name: IsStripeAccountDeleted :one
+SELECT EXISTS (SELECT 1 FROM accounts WHERE id = $1 AND status = 'deleted')
+`
+
+// IsStripeAccountDeleted
+//
+//	SELECT EXISTS (SELECT 1 FROM accounts WHERE id = $1 AND status = 'deleted')
+func (q *Queries) IsStripeAccountDeleted(ctx context.Context, id uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, isStripeAccountDeleted, id)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const isStripeCustomerKnown = `-- name: IsStripeCustomerKnown :one
 SELECT EXISTS (SELECT 1 FROM stripe_customers WHERE stripe_id = $1::text)
 `
@@ -983,6 +1112,44 @@ func (q *Queries) LinkSessionAttempt(ctx context.Context, arg LinkSessionAttempt
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const listCreditNotes = `-- name: ListCreditNotes :many
+SELECT id, account_id, invoice_id, status, amount, credited, currency, reason, created_at, updated_at FROM credit_notes WHERE account_id = $1 AND invoice_id = $2 ORDER BY id
+`
+
+// ListCreditNotes reads what is mirrored of an invoice's credit notes under the lock of its account.
+//
+//	SELECT id, account_id, invoice_id, status, amount, credited, currency, reason, created_at, updated_at FROM credit_notes WHERE account_id = $1 AND invoice_id = $2 ORDER BY id
+func (q *Queries) ListCreditNotes(ctx context.Context, accountID uuid.UUID, invoiceID string) ([]CreditNote, error) {
+	rows, err := q.db.Query(ctx, listCreditNotes, accountID, invoiceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CreditNote{}
+	for rows.Next() {
+		var i CreditNote
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.InvoiceID,
+			&i.Status,
+			&i.Amount,
+			&i.Credited,
+			&i.Currency,
+			&i.Reason,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listInvoiceLinesPaid = `-- name: ListInvoiceLinesPaid :many
@@ -1257,15 +1424,9 @@ func (q *Queries) ListQuarantineReasons(ctx context.Context) ([]ListQuarantineRe
 }
 
 const listReversals = `-- name: ListReversals :many
-SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
-FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
-WHERE r.account_id = $1
-    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
-UNION ALL
-SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
-FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
-WHERE d.account_id = $1
-    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+SELECT cause, amount FROM reversals
+WHERE account_id = $1
+    AND (charge_id = $2::text OR invoice_id = $3::text OR payment_intent_id = $4::text)
 ORDER BY created_at, cause DESC
 `
 
@@ -1277,24 +1438,16 @@ type ListReversalsParams struct {
 }
 
 type ListReversalsRow struct {
-	Cause     string
-	Amount    int64
-	CreatedAt time.Time
-	ID        string
+	Cause  string
+	Amount int64
 }
 
 // ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
 // cause that has ended is listed with nothing, so that it is given back.
 //
-//	SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
-//	FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
-//	WHERE r.account_id = $1
-//	    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
-//	UNION ALL
-//	SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
-//	FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
-//	WHERE d.account_id = $1
-//	    AND (c.id = $2::text OR c.invoice_id = $3::text OR c.payment_intent_id = $4::text)
+//	SELECT cause, amount FROM reversals
+//	WHERE account_id = $1
+//	    AND (charge_id = $2::text OR invoice_id = $3::text OR payment_intent_id = $4::text)
 //	ORDER BY created_at, cause DESC
 func (q *Queries) ListReversals(ctx context.Context, arg ListReversalsParams) ([]ListReversalsRow, error) {
 	rows, err := q.db.Query(ctx, listReversals,
@@ -1310,12 +1463,7 @@ func (q *Queries) ListReversals(ctx context.Context, arg ListReversalsParams) ([
 	items := []ListReversalsRow{}
 	for rows.Next() {
 		var i ListReversalsRow
-		if err := rows.Scan(
-			&i.Cause,
-			&i.Amount,
-			&i.CreatedAt,
-			&i.ID,
-		); err != nil {
+		if err := rows.Scan(&i.Cause, &i.Amount); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -1595,20 +1743,6 @@ func (q *Queries) MarkStripeObjectDeleted(ctx context.Context, now time.Time, iD
 	return err
 }
 
-const ownsCheckoutSession = `-- name: OwnsCheckoutSession :one
-SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2)
-`
-
-// OwnsCheckoutSession
-//
-//	SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = $1::text AND account_id = $2)
-func (q *Queries) OwnsCheckoutSession(ctx context.Context, stripeSessionID string, accountID uuid.UUID) (bool, error) {
-	row := q.db.QueryRow(ctx, ownsCheckoutSession, stripeSessionID, accountID)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
 const parkStripeEvent = `-- name: ParkStripeEvent :execrows
 UPDATE stripe_events SET parks = parks + 1, last_error = $1 WHERE id = $2 AND status = 'pending'
 `
@@ -1869,6 +2003,55 @@ func (q *Queries) UpsertCheckoutSession(ctx context.Context, arg UpsertCheckoutS
 		arg.AmountTotal,
 		arg.Currency,
 		arg.PaymentIntentID,
+		arg.CreatedAt,
+		arg.Now,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const upsertCreditNote = `-- name: UpsertCreditNote :execrows
+INSERT INTO credit_notes (id, account_id, invoice_id, status, amount, credited, currency, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    status = EXCLUDED.status, amount = EXCLUDED.amount, credited = EXCLUDED.credited, currency = EXCLUDED.currency,
+    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE credit_notes.account_id = EXCLUDED.account_id AND credit_notes.invoice_id = EXCLUDED.invoice_id
+`
+
+type UpsertCreditNoteParams struct {
+	ID        string
+	AccountID uuid.UUID
+	InvoiceID string
+	Status    string
+	Amount    int64
+	Credited  int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	Now       time.Time
+}
+
+// UpsertCreditNote changes no row where the credit note is another account's: it never moves.
+//
+//	INSERT INTO credit_notes (id, account_id, invoice_id, status, amount, credited, currency, reason, created_at, updated_at)
+//	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET
+//	    status = EXCLUDED.status, amount = EXCLUDED.amount, credited = EXCLUDED.credited, currency = EXCLUDED.currency,
+//	    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+//	WHERE credit_notes.account_id = EXCLUDED.account_id AND credit_notes.invoice_id = EXCLUDED.invoice_id
+func (q *Queries) UpsertCreditNote(ctx context.Context, arg UpsertCreditNoteParams) (int64, error) {
+	result, err := q.db.Exec(ctx, upsertCreditNote,
+		arg.ID,
+		arg.AccountID,
+		arg.InvoiceID,
+		arg.Status,
+		arg.Amount,
+		arg.Credited,
+		arg.Currency,
+		arg.Reason,
 		arg.CreatedAt,
 		arg.Now,
 	)
@@ -2174,7 +2357,8 @@ type UpsertPaymentMethodParams struct {
 	DetachedAt *time.Time
 }
 
-// UpsertPaymentMethod changes no row where the payment method is another account's: it never moves.
+// UpsertPaymentMethod changes no row where the payment method is another account's: it never moves. The caller keeps the card of a
+// deleted account out.
 //
 //	INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::timestamptz, $11)

@@ -9,13 +9,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/riverqueue/river"
 	"github.com/stripe/stripe-go/v76"
 
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/postgres"
-	"example.com/saaskit/internal/problem"
 )
 
 const (
@@ -286,28 +284,4 @@ func (s *Service) unlike(ctx context.Context, kind string, page []listing, state
 		}
 	}
 	return roots, nil
-}
-
-// SyncSession looks at a checkout session and what it has led to, as its events do, for those who come back from it before they
-// have arrived. It fails with [problem.NotFound] where the session is not one of the account's.
-func (s *Service) SyncSession(ctx context.Context, accountID uuid.UUID, sessionID string) error {
-	owns := false
-	if validID(sessionID) {
-		var err error
-		if owns, err = s.queries().OwnsCheckoutSession(ctx, sessionID, accountID); err != nil {
-			return fmt.Errorf("look for session: %w", err)
-		}
-	}
-	if !owns {
-		return problem.NotFound.Errorf("the account has no such checkout session")
-	}
-	if s.circuit.pause(s.now()) > 0 {
-		return problem.Unavailable.Errorf("Stripe cannot be asked at the moment")
-	}
-	err := s.settle(ctx, root{kindSession, sessionID}, db.StripeEvent{Source: "checkout_return"}, false, nil)
-	var parked *parking
-	if errors.Is(err, errGone) || errors.As(err, &parked) {
-		return problem.NotFound.Errorf("the account has no such checkout session")
-	}
-	return err
 }

@@ -142,7 +142,11 @@ UPDATE users SET email = '', email_confirmed_at = NULL, display_name = '', statu
 UPDATE accounts SET name = '', status = 'deleted', updated_at = @now WHERE id = @id;
 
 -- name: AnonymiseCustomer :exec
-UPDATE stripe_customers SET email = '', updated_at = @now WHERE account_id = @account_id;
+UPDATE stripe_customers SET email = '', told_email = '', updated_at = @now WHERE account_id = @account_id;
+
+-- name: AnonymisePaymentMethods :exec
+-- AnonymisePaymentMethods leaves that there was one, and of which type.
+UPDATE payment_methods SET brand = '', last4 = '', exp_month = 0, exp_year = 0, updated_at = @now WHERE account_id = @account_id;
 
 -- name: AnonymiseEvents :exec
 -- AnonymiseEvents removes what Stripe sent about the account, of events that are over. The others are still needed; they lose

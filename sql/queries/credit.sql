@@ -141,28 +141,34 @@ ORDER BY a.id;
 -- name: ListAllowanceItems :many
 -- ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid and
 -- whose money has not all gone back, with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
-SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end, p.tier_id
+SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
+    p.tier_id, paid.id AS invoice_id, paid.total AS invoice_total
 FROM (
     SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
         coalesce(x.current_period_start, s.current_period_start) AS period_start,
         coalesce(x.current_period_end, s.current_period_end) AS period_end
     FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
     WHERE x.account_id = ANY (@account_ids::uuid[])
-) i JOIN tier_prices p ON p.stripe_price_id = i.price_id
-WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND EXISTS (
-    SELECT FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+) i
+JOIN tier_prices p ON p.stripe_price_id = i.price_id
+JOIN LATERAL (
+    SELECT v.id, v.total
+    FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
     WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
         AND v.status = 'paid' AND (v.total <= 0 OR v.total > (
-            SELECT coalesce(sum(back.amount), 0) FROM (
-                SELECT r.amount FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
-                WHERE c.invoice_id = v.id AND c.account_id = v.account_id AND r.status = 'succeeded'
-                UNION ALL
-                SELECT d.withdrawn FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
-                WHERE c.invoice_id = v.id AND c.account_id = v.account_id
-            ) back
+            SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
         ))
-)
+    ORDER BY v.created_at DESC, v.id
+    LIMIT 1
+) paid ON true
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL
 ORDER BY i.account_id, i.id;
+
+-- name: ListInvoiceReversals :many
+-- ListInvoiceReversals lists what has gone back of invoices, in the order in which it takes.
+SELECT account_id, invoice_id::text AS invoice_id, cause, amount FROM reversals
+WHERE account_id = ANY (@account_ids::uuid[]) AND invoice_id = ANY (@invoice_ids::text[])
+ORDER BY account_id, invoice_id, created_at, cause DESC;
 
 -- name: SetNextAllowance :exec
 UPDATE credit_accounts SET next_allowance_at = sqlc.narg(next_allowance_at) WHERE account_id = @account_id;

@@ -85,6 +85,33 @@ ORDER BY e.received_at, e.id
 LIMIT @max_rows
 FOR UPDATE OF e SKIP LOCKED;
 
+-- name: EndQuarantinedPayloads :execrows
+-- EndQuarantinedPayloads removes signed bytes that were no event, after their time. Nothing can be made of them that their reason
+-- and their hash do not tell.
+UPDATE stripe_quarantine SET payload = NULL WHERE id IN (
+    SELECT q.id FROM stripe_quarantine q
+    WHERE q.payload IS NOT NULL AND q.received_at <= @before::timestamptz
+    ORDER BY q.id
+    LIMIT @max_rows
+    FOR UPDATE OF q SKIP LOCKED
+);
+
+-- name: EndAbandonedPayloads :execrows
+-- EndAbandonedPayloads removes, after their time, the bytes of events that are dead or quarantined and whose account is deleted: nobody
+-- is going to ask for their repair any more.
+UPDATE stripe_events SET payload = NULL WHERE id IN (
+    SELECT e.id FROM stripe_events e
+    WHERE e.payload IS NOT NULL AND e.status IN ('dead', 'quarantined') AND e.received_at <= @before::timestamptz AND e.customer_id IN (
+        SELECT c.stripe_id FROM stripe_customers c JOIN accounts a ON a.id = c.account_id WHERE a.status = 'deleted'
+    )
+    ORDER BY e.id
+    LIMIT @max_rows
+    FOR UPDATE OF e SKIP LOCKED
+);
+
+-- name: IsStripeAccountDeleted :one
+SELECT EXISTS (SELECT 1 FROM accounts WHERE id = @id AND status = 'deleted');
+
 -- name: EndStripePayloads :execrows
 -- EndStripePayloads removes the bytes of events that are over: after their time, and at once where their account is deleted.
 -- Whatever else is known of an event stays, its id above all. An event that is dead or quarantined has not been handled: it
@@ -325,6 +352,10 @@ ON CONFLICT (id) DO UPDATE SET
     currency = EXCLUDED.currency, payment_intent_id = EXCLUDED.payment_intent_id, updated_at = EXCLUDED.updated_at
 WHERE checkout_sessions.account_id = EXCLUDED.account_id;
 
+-- name: GetMirroredSession :one
+-- GetMirroredSession reads the row under the lock of its account.
+SELECT * FROM checkout_sessions WHERE id = @id AND account_id = @account_id;
+
 -- name: FindInvoiceOfCharge :one
 -- FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
 SELECT * FROM invoices
@@ -359,19 +390,31 @@ WHERE l.account_id = @account_id AND l.subscription_item_id = @subscription_item
 -- name: ListReversals :many
 -- ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
 -- cause that has ended is listed with nothing, so that it is given back.
-SELECT ('refund:' || r.id)::text AS cause, (CASE WHEN r.status = 'succeeded' THEN r.amount ELSE 0 END)::bigint AS amount, r.created_at, r.id
-FROM refunds r JOIN charges c ON c.id = r.charge_id AND c.account_id = r.account_id
-WHERE r.account_id = @account_id
-    AND (c.id = sqlc.narg(charge_id)::text OR c.invoice_id = sqlc.narg(invoice_id)::text OR c.payment_intent_id = sqlc.narg(payment_intent_id)::text)
-UNION ALL
-SELECT ('dispute:' || d.id)::text, d.withdrawn, d.created_at, d.id
-FROM disputes d JOIN charges c ON c.id = d.charge_id AND c.account_id = d.account_id
-WHERE d.account_id = @account_id
-    AND (c.id = sqlc.narg(charge_id)::text OR c.invoice_id = sqlc.narg(invoice_id)::text OR c.payment_intent_id = sqlc.narg(payment_intent_id)::text)
+SELECT cause, amount FROM reversals
+WHERE account_id = @account_id
+    AND (charge_id = sqlc.narg(charge_id)::text OR invoice_id = sqlc.narg(invoice_id)::text OR payment_intent_id = sqlc.narg(payment_intent_id)::text)
 ORDER BY created_at, cause DESC;
 
+-- name: ListCreditNotes :many
+-- ListCreditNotes reads what is mirrored of an invoice's credit notes under the lock of its account.
+SELECT * FROM credit_notes WHERE account_id = @account_id AND invoice_id = @invoice_id ORDER BY id;
+
+-- name: UpsertCreditNote :execrows
+-- UpsertCreditNote changes no row where the credit note is another account's: it never moves.
+INSERT INTO credit_notes (id, account_id, invoice_id, status, amount, credited, currency, reason, created_at, updated_at)
+VALUES (@id, @account_id, @invoice_id, @status, @amount, @credited, @currency, @reason, @created_at, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET
+    status = EXCLUDED.status, amount = EXCLUDED.amount, credited = EXCLUDED.credited, currency = EXCLUDED.currency,
+    reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at
+WHERE credit_notes.account_id = EXCLUDED.account_id AND credit_notes.invoice_id = EXCLUDED.invoice_id;
+
+-- name: GetMirroredPaymentMethod :one
+-- GetMirroredPaymentMethod reads the row under the lock of its account.
+SELECT * FROM payment_methods WHERE id = @id AND account_id = @account_id;
+
 -- name: UpsertPaymentMethod :execrows
--- UpsertPaymentMethod changes no row where the payment method is another account's: it never moves.
+-- UpsertPaymentMethod changes no row where the payment method is another account's: it never moves. The caller keeps the card of a
+-- deleted account out.
 INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at)
 VALUES (@id, @account_id, @customer_id, @type, @brand, @last4, @exp_month, @exp_year, @created_at, @now::timestamptz, @detached_at)
 ON CONFLICT (id) DO UPDATE SET
@@ -490,6 +533,8 @@ SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS dig
     UNION ALL
     SELECT to_jsonb(l)::text FROM invoice_lines l WHERE l.invoice_id = @id AND l.account_id = @account_id
     UNION ALL
+    SELECT (to_jsonb(n) - 'updated_at')::text FROM credit_notes n WHERE n.invoice_id = @id AND n.account_id = @account_id
+    UNION ALL
     SELECT (to_jsonb(c) - 'updated_at')::text FROM charges c WHERE c.id = @id AND c.account_id = @account_id
     UNION ALL
     SELECT (to_jsonb(r) - 'updated_at')::text FROM refunds r WHERE r.charge_id = @id AND r.account_id = @account_id
@@ -502,9 +547,6 @@ SELECT md5(COALESCE(string_agg(x.state, '|' ORDER BY x.state), ''))::text AS dig
     UNION ALL
     SELECT (to_jsonb(u) - 'updated_at')::text FROM stripe_customers u WHERE u.stripe_id = @id AND u.account_id = @account_id
 ) x;
-
--- name: OwnsCheckoutSession :one
-SELECT EXISTS (SELECT 1 FROM checkout_attempts WHERE stripe_session_id = @stripe_session_id::text AND account_id = @account_id);
 
 -- name: AccountExists :one
 SELECT EXISTS (SELECT 1 FROM accounts WHERE id = @id);
