@@ -2,7 +2,9 @@ package stripehook_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"example.com/saaskit/internal/catalog/catalogtest"
 	"example.com/saaskit/internal/postgres"
@@ -226,6 +228,51 @@ func TestC83SetupMode(t *testing.T) {
 	gone["data"].(object)["previous_attributes"] = object{"customer": "cus_1"}
 	w.settled(gone)
 	w.want("true", `SELECT detached_at IS NOT NULL FROM payment_methods WHERE account_id = $1`, w.t1)
+}
+
+// What became of a checkout, and which payment methods there are, is in the audit log: one row for one change, however often it is told.
+func TestSessionsAndPaymentMethodsAreAudited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	audited := func(kind, want string) {
+		t.Helper()
+		w.want(want, `SELECT coalesce(string_agg(concat_ws(' ', action, before->>'status', '→', after->>'status', after->>'payment_status'), ', ' ORDER BY created_at, id), '')
+			FROM audit_log WHERE target_kind = $1 AND account_id = $2 AND actor_kind = 'stripe'`, kind, w.t1)
+	}
+	w.attempt("cs_pack", "credit_pack")
+	w.session("cs_pack", object{"mode": "payment", "status": "open", "payment_status": "unpaid", "line_items": w.sessionLines(w.price(catalogtest.PricePack, "", 500, "usd"), 1)})
+	w.settled(w.about("checkout.session.completed", "cs_pack")) // told of while it is open
+	w.clock.Add(time.Second)
+	w.patch("cs_pack", object{"status": "complete"})
+	failed := "checkout.session.async_payment_failed"
+	w.shuffled(w.about("checkout.session.completed", "cs_pack"), w.about(failed, "cs_pack"), w.about(failed, "cs_pack"))
+	w.want("checkout.fail 1", `SELECT max(action) || ' ' || count(*) FROM audit_log WHERE target_id = 'cs_pack' AND action LIKE 'checkout.%'`)
+	w.exec(`DELETE FROM audit_log WHERE action = 'checkout.fail'`)
+	audited("checkout_session", "checkout_session.create → open unpaid, checkout_session.update open → complete unpaid")
+
+	w.exec(`DELETE FROM audit_log`)
+	w.session("cs_late", object{"status": "expired", "payment_status": "unpaid"})
+	w.shuffled(w.about("checkout.session.expired", "cs_late"), w.about("checkout.session.expired", "cs_late"))
+	audited("checkout_session", "checkout_session.create → expired unpaid")
+
+	methods := []string{"payment_method.create → attached", "payment_method.update attached → attached", "payment_method.update attached → detached"}
+	for i, change := range []func(){
+		func() { w.card("pm_1", "4242") },
+		func() { w.card("pm_1", "1881") }, // the bank has sent another card
+		func() { w.patch("pm_1", object{"customer": nil}) },
+	} {
+		w.clock.Add(time.Second)
+		change()
+		stored, _ := w.emu.Get("pm_1")
+		for range 2 {
+			told := w.event("payment_method.updated", stored)
+			told["data"].(object)["previous_attributes"] = object{"customer": "cus_1"}
+			w.settled(told)
+		}
+		audited("payment_method", strings.Join(methods[:i+1], ", "))
+	}
+	w.want("0", `SELECT count(*) FROM audit_log WHERE concat(before, after) ~ '4242|1881'`)
 }
 
 func TestC84ClientReferenceTampering(t *testing.T) {

@@ -151,7 +151,7 @@ func (l *life) outcome() []string {
 			`SELECT 'entry ' || account_id || ' ' || kind || ' ' || sum(amount) FROM credit_entries GROUP BY account_id, kind`,
 			`SELECT 'taken ' || l.natural_key || ' ' || c.cause || ' ' || c.taken FROM credit_clawbacks c JOIN credit_lots l ON l.id = c.lot_id WHERE c.claimed > 0`,
 			`SELECT 'message ' || coalesce(account_id::text, '-') || ' ' || natural_key FROM outbox`,
-			`SELECT 'audit ' || account_id || ' ' || action || ' ' || target_id || ' ' || count(*) FROM audit_log WHERE target_kind <> 'checkout_session' GROUP BY account_id, action, target_id`)
+			`SELECT 'audit ' || account_id || ' ' || action || ' ' || target_id || ' ' || count(*) FROM audit_log WHERE action <> 'checkout.open' GROUP BY account_id, action, target_id`)
 	}
 	names := []string{l.t1.String(), "first", l.t2.String(), "second"}
 	for _, kind := range []string{"customer", "subscription", "subscription_item", "invoice", "line_item", "charge", "refund", "dispute", "checkout.session", "payment_intent"} {

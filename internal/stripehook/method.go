@@ -2,7 +2,11 @@ package stripehook
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
@@ -42,8 +46,48 @@ func storePaymentMethod(ctx context.Context, t *settling, m *paymentMethod) erro
 	if m.Customer == "" {
 		row.CustomerID, row.DetachedAt = t.event.CustomerID, &t.now
 	}
+	deleted, err := t.q.IsStripeAccountDeleted(ctx, t.account)
+	if err != nil {
+		return fmt.Errorf("look at account: %w", err)
+	}
+	if deleted { // Stripe may go on telling of the card of somebody who is gone
+		row.Brand, row.Last4, row.ExpMonth, row.ExpYear = "", "", 0, 0
+	}
+	old, err := t.q.GetMirroredPaymentMethod(ctx, m.ID, t.account)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read payment method: %w", err)
+	}
 	rows, err := t.q.UpsertPaymentMethod(ctx, row)
-	return moved(rows, err, "payment method")
+	if err := moved(rows, err, "payment method"); err != nil {
+		return err
+	}
+	return t.auditPaymentMethod(ctx, row, old)
+}
+
+// auditPaymentMethod writes down that a payment method has come, gone, or is another one under the same id, as a card that the bank has
+// renewed. Which digits it has is not written: the audit log outlives the account.
+func (t *settling) auditPaymentMethod(ctx context.Context, row db.UpsertPaymentMethodParams, old db.PaymentMethod) error {
+	was, is := "", methodStatus(row.DetachedAt)
+	if old.ID != "" {
+		was = methodStatus(old.DetachedAt)
+	}
+	changed := row.Brand != old.Brand || row.Last4 != old.Last4 || row.ExpMonth != old.ExpMonth || row.ExpYear != old.ExpYear ||
+		row.CustomerID != old.CustomerID
+	if was == is && !changed {
+		return nil
+	}
+	detail := map[string]any{"type": row.Type}
+	if row.ExpYear != 0 {
+		detail["expires"] = fmt.Sprintf("%04d-%02d", row.ExpYear, row.ExpMonth)
+	}
+	return t.audit(ctx, kindPaymentMethod, row.ID, was, is, detail)
+}
+
+func methodStatus(detached *time.Time) string {
+	if detached != nil {
+		return "detached"
+	}
+	return "attached"
 }
 
 type setupIntent struct {

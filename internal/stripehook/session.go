@@ -3,14 +3,17 @@ package stripehook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
 )
@@ -111,11 +114,18 @@ func storeSession(ctx context.Context, t *settling, cs *session) error {
 	if err := need(cs.Status); err != nil {
 		return err
 	}
+	old, err := t.q.GetMirroredSession(ctx, cs.ID, t.account)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read checkout session: %w", err)
+	}
 	rows, err := t.q.UpsertCheckoutSession(ctx, db.UpsertCheckoutSessionParams{
 		ID: cs.ID, AccountID: t.account, Mode: cs.Mode, Status: cs.Status, PaymentStatus: cs.PaymentStatus, AmountTotal: cs.AmountTotal,
 		Currency: optional(cs.Currency), PaymentIntentID: cs.PaymentIntent.pointer(), CreatedAt: cs.Created.orElse(t.now), Now: t.now,
 	})
 	if err := moved(rows, err, "checkout session"); err != nil {
+		return err
+	}
+	if err := t.auditSession(ctx, cs, old); err != nil {
 		return err
 	}
 	if err := t.endAttempt(ctx, cs); err != nil {
@@ -132,6 +142,16 @@ func storeSession(ctx context.Context, t *settling, cs *session) error {
 		return err
 	}
 	return t.reverseSession(ctx, cs.ID, *cs.AmountTotal, string(cs.PaymentIntent))
+}
+
+// auditSession writes down where a checkout has got to, and whether it is paid.
+func (t *settling) auditSession(ctx context.Context, cs *session, old db.CheckoutSession) error {
+	if old.Status == cs.Status && old.PaymentStatus == cs.PaymentStatus {
+		return nil
+	}
+	return t.audit(ctx, "checkout_session", cs.ID, old.Status, cs.Status, map[string]any{
+		"mode": cs.Mode, "payment_status": cs.PaymentStatus, "amount": cs.AmountTotal, "currency": cs.Currency,
+	})
 }
 
 // endAttempt follows the session's own status, not the event's type: an event that says expired may be about a session that
@@ -203,6 +223,12 @@ func sessionPaymentFailed(ctx context.Context, t *settling) error {
 	}
 	if rows == 0 {
 		return nil
+	}
+	err = audit.Record(ctx, t.q, t.now, audit.Entry{
+		Actor: t.actor, AccountID: &t.account, Action: "checkout.fail", Target: "checkout_session", TargetID: t.event.ObjectID,
+	})
+	if err != nil {
+		return err
 	}
 	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
 		AccountID: &t.account, Kind: "checkout_payment_failed", NaturalKey: "checkout_payment_failed:" + t.event.ObjectID,

@@ -153,6 +153,14 @@ func (w *world) charge(id string, over ...object) {
 		"created": w.clock.Now().Unix()}, over...))
 }
 
+// card stores a card of cus_1, with its last four digits.
+func (w *world) card(id, last4 string) {
+	w.t.Helper()
+	w.put("payment_method", object{"id": id, "type": "card", "customer": "cus_1", "metadata": object{}, "created": w.clock.Now().Unix(),
+		"card": object{"brand": "visa", "last4": last4, "exp_month": 4, "exp_year": 2031, "funding": "credit", "country": "US", "fingerprint": nil,
+			"checks": nil, "generated_from": nil, "networks": nil, "three_d_secure_usage": nil, "wallet": nil, "display_brand": nil}})
+}
+
 // signup stores what a successful purchase of basic leaves at Stripe: cus_1, sub_1, in_1, pi_in_1, ch_in_1 and cs_1.
 func (w *world) signup() {
 	w.t.Helper()
