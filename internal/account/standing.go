@@ -57,6 +57,16 @@ func DefaultStatuses() map[string]Worth {
 	}
 }
 
+// Worth is what a status is worth, and whether the table has it at all.
+func (p Policy) Worth(status string) (worth Worth, known bool) {
+	table := p.Statuses
+	if table == nil {
+		table = DefaultStatuses()
+	}
+	worth, known = table[status]
+	return worth, known
+}
+
 // A Standing is what an account may use now.
 type Standing struct {
 	Tier         string             // whose features and limits hold
@@ -184,11 +194,7 @@ func judge(row db.ListStandingFactsRow, policy Policy, now time.Time) (state Sub
 
 // access is the table from status to access. until is when it ends by itself. A status that is not known changes nothing.
 func access(sub db.Subscription, policy Policy) (yes bool, until *time.Time) {
-	table := policy.Statuses
-	if table == nil {
-		table = DefaultStatuses()
-	}
-	worth, known := table[sub.Status]
+	worth, known := policy.Worth(sub.Status)
 	switch {
 	case !known:
 		return sub.AccessKnown, nil

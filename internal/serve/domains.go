@@ -108,7 +108,7 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 	}
 	d.stripe, err = stripehook.New(stripehook.Config{
 		Pool: pool, Stripe: api, Secrets: secrets, Livemode: cfg.Live(), AppEnv: cfg.AppEnv, Now: d.now, Log: log,
-		ForgetStanding: d.accounts.ForgetStanding, NoUpgradeCredits: cfg.UpgradeCredits == "none", Pace: stripehook.DefaultPace(),
+		ForgetStanding: d.accounts.ForgetStanding, Policy: policy(cfg), NoUpgradeCredits: cfg.UpgradeCredits == "none", Pace: stripehook.DefaultPace(),
 	})
 	if err != nil {
 		return fmt.Errorf("webhooks: %w", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
@@ -39,6 +40,7 @@ type settling struct {
 	actor    audit.Actor // the event, or who else made us look
 	// noUpgrade is whether upgrades grant nothing.
 	noUpgrade bool
+	policy    account.Policy
 }
 
 // audit writes down that a payment's object has changed.
@@ -159,9 +161,8 @@ func (s *Service) apply(ctx context.Context, seen sight, event db.StripeEvent, f
 	var done int64
 	var standing uuid.UUID
 	err := postgres.InTx(ctx, s.pool, func(q *db.Queries) error {
-		t := &settling{q: q, now: s.now(), event: event, actor: actorOf(event), noUpgrade: s.noUpgrade, alarm: func(reason string, attrs ...any) {
-			s.alarm(ctx, reason, append(attrs, "event", event.ID)...)
-		}}
+		t := &settling{q: q, now: s.now(), event: event, actor: actorOf(event), noUpgrade: s.noUpgrade, policy: s.policy}
+		t.alarm = func(reason string, attrs ...any) { s.alarm(ctx, reason, append(attrs, "event", event.ID)...) }
 		applied, err := q.AdvanceStripeObject(ctx, seen.seq, t.now, seen.id)
 		if err != nil {
 			return fmt.Errorf("advance %s: %w", seen.id, err)

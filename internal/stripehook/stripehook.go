@@ -15,6 +15,8 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/stripe/stripe-go/v76/client"
+
+	"example.com/saaskit/internal/account"
 )
 
 // Config is what a [Service] needs.
@@ -34,6 +36,8 @@ type Config struct {
 	ForgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
 	// NoUpgradeCredits lets an upgrade in the middle of a period grant nothing until the next one.
 	NoUpgradeCredits bool
+	// Policy says what a subscription's status is worth; the zero one is the table of today's statuses.
+	Policy account.Policy
 	// Pace bounds the reads of one object; [DefaultPace] outside tests.
 	Pace Pace
 	// Failpoints are for tests.
@@ -56,6 +60,7 @@ type Service struct {
 	fail    Failpoints
 	// noUpgrade is Config.NoUpgradeCredits.
 	noUpgrade bool
+	policy    account.Policy
 
 	forgetStanding func(ctx context.Context, accountIDs ...uuid.UUID)
 }
@@ -81,6 +86,6 @@ func New(c Config) (*Service, error) {
 	return &Service{
 		pool: c.Pool, stripe: c.Stripe, secrets: secrets, live: c.Livemode, appEnv: c.AppEnv,
 		now: c.Now, log: c.Log, jobs: jobs, metrics: newMetrics(len(secrets)), fail: c.Failpoints, forgetStanding: c.ForgetStanding,
-		noUpgrade: c.NoUpgradeCredits, pacing: pacing{Pace: c.Pace},
+		noUpgrade: c.NoUpgradeCredits, policy: c.Policy, pacing: pacing{Pace: c.Pace},
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
@@ -105,17 +106,6 @@ func (s *subscription) spans() (current period, access stamp) {
 	return current, access
 }
 
-// gives tells whether a status gives access, and whether we know it at all.
-func gives(status string) (access, known bool) {
-	switch status {
-	case "trialing", "active", "past_due":
-		return true, true
-	case "unpaid", "paused", "incomplete", "incomplete_expired", "canceled":
-		return false, true
-	}
-	return false, false
-}
-
 func storeSubscription(ctx context.Context, t *settling, s *subscription) error {
 	if err := need(s.Status); err != nil {
 		return err
@@ -170,8 +160,8 @@ func (t *settling) subscriptionRow(ctx context.Context, s *subscription, old db.
 	if s.PauseCollection != nil {
 		row.PauseBehavior = &s.PauseCollection.Behavior
 	}
-	if gives, known := gives(s.Status); known {
-		row.AccessKnown = gives
+	if worth, known := t.policy.Worth(s.Status); known {
+		row.AccessKnown = worth != account.NoAccess
 	} else {
 		t.alarm("unknown_status", "subscription", s.ID, "status", s.Status)
 	}
@@ -287,7 +277,7 @@ func renewalUpcoming(ctx context.Context, t *settling) error {
 	if err != nil {
 		return fmt.Errorf("read subscription: %w", err)
 	}
-	if gives, _ := gives(s.Status); !gives || s.CurrentPeriodEnd == nil || s.CancelAtPeriodEnd || s.CancelAt != nil {
+	if worth, _ := t.policy.Worth(s.Status); worth == account.NoAccess || s.CurrentPeriodEnd == nil || s.CancelAtPeriodEnd || s.CancelAt != nil {
 		return nil
 	}
 	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{

@@ -3,6 +3,9 @@ package stripehook_test
 import (
 	"strings"
 	"testing"
+
+	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/stripehook"
 )
 
 // A status of Stripe's that is younger than this program: what the account had stays, and somebody is told.
@@ -21,5 +24,20 @@ func TestUnknownStatusKeepsAccessAndAlarms(t *testing.T) {
 	w.want("hibernating true", `SELECT status || ' ' || access_known FROM subscriptions`)
 	if got := w.alarms("unknown_status"); got != 1 || !strings.Contains(w.log.String(), "hibernating") {
 		t.Errorf("alarms: %v\n%s", got, w.log.String())
+	}
+}
+
+// What a status is worth is said in one place: the policy that decides over access.
+func TestAccessKnownFollowsThePolicy(t *testing.T) {
+	t.Parallel()
+	for want, policy := range map[string]account.Policy{
+		"false": {},
+		"true":  {Statuses: map[string]account.Worth{"paused": account.GraceAccess}},
+	} {
+		w := newWorld(t, with(func(c *stripehook.Config) { c.Policy = policy }))
+		w.customer("cus_1")
+		w.subscription("sub_1", object{"status": "paused"})
+		w.settled(w.about("customer.subscription.updated", "sub_1"))
+		w.want(want, `SELECT access_known FROM subscriptions`)
 	}
 }
