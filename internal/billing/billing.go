@@ -33,8 +33,10 @@ type Config struct {
 	AutomaticTax bool
 	// Sync looks at an object of Stripe's now and stores it, by the way that events take. Without it our rows follow by events alone.
 	Sync func(ctx context.Context, kind, id string) error
-	Now  func() time.Time
-	Log  *slog.Logger
+	// Alarm tells the operator of something that no retry repairs, in the log and as a metric. Without it the log alone is told.
+	Alarm func(ctx context.Context, reason string, attrs ...any)
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // A Service sells tiers and credit packs.
@@ -47,6 +49,14 @@ func (s *Service) queries() *db.Queries { return db.New(s.Pool) }
 
 // now is the time as PostgreSQL gives it back.
 func (s *Service) now() time.Time { return s.Now().UTC().Truncate(time.Microsecond) }
+
+func (s *Service) alarm(ctx context.Context, reason string, attrs ...any) {
+	if s.Alarm != nil {
+		s.Alarm(ctx, reason, attrs...)
+		return
+	}
+	s.Log.ErrorContext(ctx, "stripe alarm", append([]any{"reason", reason}, attrs...)...)
+}
 
 // Keys of the metadata that Stripe carries for us. Package stripehook reads them as hints.
 const (

@@ -88,7 +88,7 @@ func (s *Service) moveNow(ctx context.Context, row db.SubscriptionChange, p *pla
 		sub, err = s.Stripe.Subscriptions.Update(row.SubscriptionID, waiting)
 	}
 	if err != nil {
-		return s.notMoved(ctx, row, err)
+		return s.notMoved(ctx, row, *p, err)
 	}
 	if sub.LatestInvoice != nil && p.Proration == prorateNow {
 		p.invoice = sub.LatestInvoice.ID
@@ -97,7 +97,7 @@ func (s *Service) moveNow(ctx context.Context, row db.SubscriptionChange, p *pla
 }
 
 // notMoved explains why a move was refused.
-func (s *Service) notMoved(ctx context.Context, row db.SubscriptionChange, err error) error {
+func (s *Service) notMoved(ctx context.Context, row db.SubscriptionChange, p plan, err error) error {
 	var e *stripe.Error
 	if !settled(err) || !errors.As(err, &e) {
 		return refusal("change subscription", err)
@@ -117,7 +117,7 @@ func (s *Service) notMoved(ctx context.Context, row db.SubscriptionChange, err e
 		}
 		return errAgain
 	case e.Param == "items[0][price]":
-		return problem.PriceNotFound.Errorf("the price is not on sale any more").Because(told)
+		return s.notOnSale(ctx, p.to.LookupKey, p.Price, told)
 	case e.Code == stripe.ErrorCodeResourceMissing && e.Param == "":
 		return problem.PaymentFailed.Errorf("there is no payment method to pay with and nothing has changed; add one").Because(told)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -408,4 +409,85 @@ func TestManyClicks(t *testing.T) {
 	if len(ids) != 1 || w.statuses() != "open" || len(w.emu.Objects("customer")) != 1 {
 		t.Errorf("%d sessions handed out; at Stripe: %s, %d customers", len(ids), w.statuses(), len(w.emu.Objects("customer")))
 	}
+}
+
+// C92: what somebody has archived or deleted in Stripe's dashboard is not sold: the refusal is clear, the operator is told, and what was
+// tried leaves nothing in the way of the next try. Who has it keeps it.
+func TestC92ArchivedAtStripe(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		id    string
+		patch map[string]any
+	}{
+		"price archived":   {"price_pro", map[string]any{"active": false}},
+		"price deleted":    {"price_pro", nil},
+		"product archived": {"prod_pro", map[string]any{"active": false}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, sub := subscribed(t, func(v *billing.Wish) { v.Tier = "pro" })
+			before := w.remember(tt.id)
+			if tt.patch == nil {
+				w.emu.Remove(tt.id)
+			} else if _, err := w.emu.Patch(tt.id, tt.patch); err != nil {
+				t.Fatal(err)
+			}
+			w.sync("subscription", sub)
+			if s := w.state(); s.Tier != "pro" || !s.Access {
+				t.Errorf("who has it: %+v", s)
+			}
+			w.cancel(true)
+
+			var told []string
+			s := w.instance(w.api(), func(c *billing.Config) {
+				c.Alarm = func(_ context.Context, reason string, attrs ...any) { told = append(told, fmt.Sprint(reason, attrs)) }
+			})
+			for range 2 {
+				_, _, err := s.OpenCheckout(t.Context(), w.keyed(w.tier("pro"), "k"))
+				p := problem.Of(err)
+				if !errors.Is(err, problem.PriceNotFound) || !strings.Contains(p.Detail, "GET /v1/tiers") {
+					t.Errorf("the caller is told %v", err)
+				}
+			}
+			if got := fmt.Sprint(told); got != "[catalog_drift[ours pro_month_usd price price_pro] catalog_drift[ours pro_month_usd price price_pro]]" {
+				t.Errorf("the operator is told %s", got)
+			}
+			if got := w.attempts(); got != "complete failed failed" {
+				t.Errorf("attempts: %s", got)
+			}
+			w.open(w.tier("basic")) // nothing stands in the way of another price
+			if err := w.emu.Put(before); err != nil {
+				t.Fatal(err)
+			}
+			w.open(w.keyed(w.tier("pro"), "k")) // nor of the same one, once it is back
+		})
+	}
+}
+
+// The same of a change: neither its preview nor itself ends in a fault of ours.
+func TestC92ChangeToWhatIsArchived(t *testing.T) {
+	t.Parallel()
+	w, sub := subscribed(t, nil)
+	w.wait(aThird)
+	if _, err := w.emu.Patch("price_pro", map[string]any{"active": false}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.PreviewChange(t.Context(), w.to("pro", "")); !errors.Is(err, problem.PriceNotFound) {
+		t.Errorf("preview: %v", err)
+	}
+	w.changeRefused(w.to("pro", ""), problem.PriceNotFound)
+	w.wantPrice(sub, "price_basic × 1")
+	if got := w.changes(); got != "failed" {
+		t.Errorf("changes: %s", got)
+	}
+}
+
+func (w *world) remember(id string) map[string]any {
+	w.t.Helper()
+	o, ok := w.emu.Get(id)
+	if !ok {
+		w.t.Fatalf("no object %s", id)
+	}
+	return o
 }

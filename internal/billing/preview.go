@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -87,7 +88,7 @@ func (s *Service) preview(ctx context.Context, sub *stripe.Subscription, p plan)
 	params.Context = ctx
 	next, err := s.Stripe.Invoices.Upcoming(params)
 	if err != nil {
-		return shown, refusal("preview", err)
+		return shown, s.notPreviewed(ctx, p, err)
 	}
 	charged := shown.At
 	if p.Proration != prorateNow {
@@ -100,6 +101,15 @@ func (s *Service) preview(ctx context.Context, sub *stripe.Subscription, p plan)
 		shown.Charge.moveTo(end)
 	}
 	return shown, nil
+}
+
+// notPreviewed explains why Stripe shows no invoice to come.
+func (s *Service) notPreviewed(ctx context.Context, p plan, err error) error {
+	told := refusal("preview", err)
+	if e := (*stripe.Error)(nil); errors.As(err, &e) && strings.HasSuffix(e.Param, "items[0][price]") {
+		return s.notOnSale(ctx, p.to.LookupKey, p.Price, told)
+	}
+	return told
 }
 
 func upcomingParams(sub *stripe.Subscription, p plan) *stripe.InvoiceUpcomingParams {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stripe/stripe-go/v76"
@@ -122,12 +123,35 @@ func (s *Service) notCreated(ctx context.Context, a db.CheckoutAttempt, customer
 		return errAgain
 	case e.Param == "expires_at":
 		return errAgain // resumed too late for the life that was promised
-	case e.Param == "line_items[0][price]":
-		return problem.PriceNotFound.Errorf("the price is not on sale any more").Because(err)
+	case strings.HasPrefix(e.Param, "line_items"):
+		return s.notOnSale(ctx, a.PriceLookupKey, a.StripePriceID, err)
 	case e.Param == "customer":
 		return problem.PriceNotFound.Errorf("the account has paid in another currency before and has to go on in that one").Because(err)
+	case !s.sells(ctx, a.StripePriceID):
+		return s.notOnSale(ctx, a.PriceLookupKey, a.StripePriceID, err)
 	}
 	return err
+}
+
+// sells asks Stripe whether it still sells a price; where it does not answer, it does. A refusal names the price only where the price
+// itself is the cause, and not its product.
+func (s *Service) sells(ctx context.Context, price string) bool {
+	params := &stripe.PriceParams{}
+	params.Context = ctx
+	params.AddExpand("product")
+	got, err := s.Stripe.Prices.Get(price, params)
+	if err != nil {
+		return !isMissing(err)
+	}
+	return got.Active && (got.Product == nil || got.Product.Active)
+}
+
+// notOnSale is the refusal of a price that our catalogue has on sale and Stripe does not sell: somebody has archived or deleted it, or its
+// product, there. Nobody can buy it until the operator has looked, so the operator is told each time.
+func (s *Service) notOnSale(ctx context.Context, lookupKey, price string, cause error) error {
+	s.alarm(ctx, "catalog_drift", "ours", lookupKey, "price", price)
+	return problem.PriceNotFound.Errorf("the price is not on sale any more; choose another one from GET /v1/tiers or GET /v1/credit-packs").
+		Because(cause)
 }
 
 // retract takes the session of an attempt back. It fails with [problem.AlreadySubscribed] where the customer was faster and

@@ -100,7 +100,8 @@ func (d *domains) newMoney(cfg config.Config, log *slog.Logger, pool *pgxpool.Po
 		Pool: pool, Stripe: api, Catalog: d.catalog, Accounts: d.accounts, Origins: origins, AppEnv: cfg.AppEnv, Now: d.now, Log: log,
 		AutomaticTax: cfg.AutomaticTax,
 		// Events are taken in by those who know of billing; they come after it.
-		Sync: func(ctx context.Context, kind, id string) error { return d.stripe.Sync(ctx, kind, id) },
+		Sync:  func(ctx context.Context, kind, id string) error { return d.stripe.Sync(ctx, kind, id) },
+		Alarm: func(ctx context.Context, reason string, attrs ...any) { d.stripe.Alarm(ctx, reason, attrs...) },
 	})
 	secrets := make([]string, len(cfg.StripeWebhookSecrets))
 	for i, s := range cfg.StripeWebhookSecrets {

@@ -267,6 +267,9 @@ func (a *action) orderLines(params object) ([]orderLine, string, error) {
 		if !flag(price, "active") {
 			return nil, "", invalid(param, "The price specified is inactive. This field only accepts active prices.")
 		}
+		if product := a.store.find("product", text(price, "product")); product != nil && product.Object["active"] == false {
+			return nil, "", invalid("", "The product %s is marked as inactive, and thus cannot be bought.", text(price, "product"))
+		}
 		if currency == "" {
 			currency = text(price, "currency")
 		}

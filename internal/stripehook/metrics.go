@@ -143,6 +143,11 @@ func (s *Service) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// Alarm tells the operator of something that others have met at Stripe and that no retry repairs.
+func (s *Service) Alarm(ctx context.Context, reason string, attrs ...any) {
+	s.alarm(ctx, reason, attrs...)
+}
+
 // alarm tells the operator of something that no retry repairs.
 func (s *Service) alarm(ctx context.Context, reason string, attrs ...any) {
 	s.metrics.alarms.WithLabelValues(reason).Inc()
