@@ -46,6 +46,7 @@ type circumstances struct {
 	standing account.Standing
 	items    []db.ListAllowanceItemsRow   // whose period is paid
 	monthly  map[string]catalog.Allowance // by tier
+	gone     map[string][]Cause           // what has gone back of the money of invoices
 }
 
 // owed lists what the clock owes to an account by now, whether it was granted already or not, and when to look again.
@@ -114,6 +115,21 @@ func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 		next = earlier(next, *until)
 	}
 	return lots, next
+}
+
+// reversals are what takes back of the months of items whose money has gone back in part. A month that the clock brings later loses the
+// same share as those that were there.
+func (c circumstances) reversals() []Reversal {
+	var all []Reversal
+	for _, item := range c.items {
+		if causes := c.gone[item.InvoiceID]; len(causes) > 0 && item.InvoiceTotal > 0 {
+			all = append(all, Reversal{
+				AccountID: item.AccountID, Paid: item.InvoiceTotal, Causes: causes, NaturalKeys: MonthKeys(item.ID, item.PeriodStart, item.PeriodEnd),
+				Actor: audit.System("credit_allowance"),
+			})
+		}
+	}
+	return all
 }
 
 // clockKey is the natural key of an allowance that the clock brings.

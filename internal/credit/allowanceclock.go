@@ -73,7 +73,8 @@ func (s *Service) grantOwed(ctx context.Context, q *db.Queries, purses []*purse)
 	}
 	now := s.now()
 	for _, p := range purses {
-		lots, next := found[p.AccountID].owed(now)
+		c, before := found[p.AccountID], granted
+		lots, next := c.owed(now)
 		for _, lot := range lots {
 			added, err := p.grant(ctx, now, lot)
 			if err != nil {
@@ -83,11 +84,26 @@ func (s *Service) grantOwed(ctx context.Context, q *db.Queries, purses []*purse)
 				granted++
 			}
 		}
+		if granted > before {
+			if err := p.reduce(ctx, now, c.reversals()); err != nil {
+				return 0, err
+			}
+		}
 		if err := q.SetNextAllowance(ctx, &next, p.AccountID); err != nil {
 			return 0, fmt.Errorf("set next allowance: %w", err)
 		}
 	}
 	return granted, nil
+}
+
+// reduce takes back of months what has gone back of their money.
+func (p *purse) reduce(ctx context.Context, now time.Time, reversals []Reversal) error {
+	for _, r := range reversals {
+		if _, err := p.reclaim(ctx, now, r); err != nil {
+			return fmt.Errorf("reduce allowance: %w", err)
+		}
+	}
+	return nil
 }
 
 // circumstancesOf reads what decides over allowances, in a handful of statements for any number of accounts. An account that
@@ -109,9 +125,13 @@ func (s *Service) circumstancesOf(ctx context.Context, q *db.Queries, ids []uuid
 	if err != nil {
 		return nil, err
 	}
+	gone, err := goneOf(ctx, q, ids, items)
+	if err != nil {
+		return nil, err
+	}
 	found := make(map[uuid.UUID]circumstances, len(ids))
 	for _, owner := range owners {
-		found[owner.ID] = circumstances{owner: owner, standing: standings[owner.ID], monthly: monthly}
+		found[owner.ID] = circumstances{owner: owner, standing: standings[owner.ID], monthly: monthly, gone: gone}
 	}
 	for _, item := range items {
 		c := found[item.AccountID]
@@ -119,6 +139,28 @@ func (s *Service) circumstancesOf(ctx context.Context, q *db.Queries, ids []uuid
 		found[item.AccountID] = c
 	}
 	return found, nil
+}
+
+// goneOf reads what has gone back of the money of the invoices that have paid for items.
+func goneOf(ctx context.Context, q *db.Queries, ids []uuid.UUID, items []db.ListAllowanceItemsRow) (map[string][]Cause, error) {
+	var invoices []string
+	for _, item := range items {
+		if item.PeriodEnd.Sub(item.PeriodStart) > longestMonth {
+			invoices = append(invoices, item.InvoiceID)
+		}
+	}
+	if len(invoices) == 0 {
+		return nil, nil
+	}
+	rows, err := q.ListInvoiceReversals(ctx, ids, invoices)
+	if err != nil {
+		return nil, fmt.Errorf("read what has gone back: %w", err)
+	}
+	gone := map[string][]Cause{}
+	for _, row := range rows {
+		gone[row.InvoiceID] = append(gone[row.InvoiceID], Cause{Key: row.Cause, Amount: row.Amount})
+	}
+	return gone, nil
 }
 
 // allowances reads the allowance of each tier that matters.

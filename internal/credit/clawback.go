@@ -12,7 +12,7 @@ import (
 	"example.com/saaskit/internal/db"
 )
 
-// A Cause is money of a payment that went back: refund:re_1, dispute:dp_1. A cause that has ended has the amount 0.
+// A Cause is money of a payment that went back: refund:re_1, dispute:dp_1, credit_note:cn_1. A cause that has ended has the amount 0.
 type Cause struct {
 	Key    string
 	Amount int64
@@ -38,18 +38,23 @@ type Reclaimed struct{ Taken, Restored, Shortfall int64 }
 // The result follows from the causes alone, so doing it again changes nothing. What is spent or expired cannot be taken: the
 // difference stays noted as the shortfall of its cause, and is not taken from credits that come later.
 func Reclaim(ctx context.Context, q *db.Queries, now time.Time, r Reversal) (Reclaimed, error) {
-	var done Reclaimed
 	if r.Paid <= 0 || len(r.Causes) == 0 {
-		return done, nil
+		return Reclaimed{}, nil
 	}
 	p, found, err := lock(ctx, q, r.AccountID)
 	if err != nil || !found {
-		return done, err
+		return Reclaimed{}, err
 	}
+	return p.reclaim(ctx, now, r)
+}
+
+// reclaim is [Reclaim] of an account whose credits are locked.
+func (p *purse) reclaim(ctx context.Context, now time.Time, r Reversal) (Reclaimed, error) {
+	var done Reclaimed
 	if err := p.settle(ctx, now); err != nil {
 		return done, err
 	}
-	lots, err := q.ListCreditLotsOfPayment(ctx, r.AccountID, r.NaturalKeys, r.Prefixes)
+	lots, err := p.q.ListCreditLotsOfPayment(ctx, r.AccountID, r.NaturalKeys, r.Prefixes)
 	if err != nil {
 		return done, fmt.Errorf("list lots of payment: %w", err)
 	}

@@ -60,6 +60,10 @@ type invoice struct {
 		Data    []invoiceLine `json:"data"`
 		HasMore bool          `json:"has_more"`
 	} `json:"lines"`
+	// Credited is the sum of the credit notes that gave something of the payment back.
+	Credited int64 `json:"post_payment_credit_notes_amount"`
+
+	notes []creditNote
 }
 
 type invoiceLine struct {
@@ -96,6 +100,11 @@ func fetchInvoice(ctx context.Context, api *client.API, id string) (object, erro
 	}
 	if in.Subscription == "" {
 		in.Subscription = in.Parent.SubscriptionDetails.Subscription
+	}
+	if in.Credited > 0 {
+		if in.notes, err = fetchCreditNotes(ctx, api, id); err != nil {
+			return nil, err
+		}
 	}
 	if !in.Lines.HasMore {
 		return in, nil
@@ -158,6 +167,9 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 		return nil
 	}
 	if err := t.grantInvoice(ctx, in); err != nil {
+		return err
+	}
+	if err := t.storeCreditNotes(ctx, in); err != nil {
 		return err
 	}
 	if err := t.reverseInvoice(ctx, in.ID, in.Total, in.Charge.pointer()); err != nil {

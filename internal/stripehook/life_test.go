@@ -95,6 +95,12 @@ func (l *life) play() {
 			l.happened()
 			l.must(l.emu.FailRefund(r.ID))
 		},
+		func() { // a part goes back to the balance, another one to the card
+			paid, _ := l.emu.Get(renewal)
+			_, err := l.api.CreditNotes.New(&stripe.CreditNoteParams{Invoice: stripe.String(paid["invoice"].(string)),
+				Amount: stripe.Int64(800), CreditAmount: stripe.Int64(500), RefundAmount: stripe.Int64(300)})
+			l.must(err)
+		},
 		func() {
 			_, err := l.api.Customers.Update(other, &stripe.CustomerParams{Email: stripe.String("new@example.com")})
 			l.must(err)
@@ -154,7 +160,8 @@ func (l *life) outcome() []string {
 			`SELECT 'audit ' || account_id || ' ' || action || ' ' || target_id || ' ' || count(*) FROM audit_log WHERE action <> 'checkout.open' GROUP BY account_id, action, target_id`)
 	}
 	names := []string{l.t1.String(), "first", l.t2.String(), "second"}
-	for _, kind := range []string{"customer", "subscription", "subscription_item", "invoice", "line_item", "charge", "refund", "dispute", "checkout.session", "payment_intent"} {
+	for _, kind := range []string{"customer", "subscription", "subscription_item", "invoice", "line_item", "charge", "refund", "dispute", "checkout.session", "payment_intent",
+		"payment_method", "credit_note"} {
 		all := l.emu.Objects(kind)
 		for i, o := range all {
 			names = append(names, o["id"].(string), kind+"#"+strconv.Itoa(len(all)-i))

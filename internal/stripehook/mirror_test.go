@@ -69,6 +69,11 @@ var mirror = []mirrored{
 	}, derived: map[string]func(object) any{"withdrawn": func(o object) any {
 		return max(-sumOf(o["balance_transactions"].([]any), "amount"), 0)
 	}}},
+	{table: "credit_notes", kind: "credit_note", columns: map[string]string{
+		"invoice_id": "invoice", "status": "status", "amount": "amount", "currency": "currency", "reason": "reason", "created_at": "created",
+	}, derived: map[string]func(object) any{"credited": func(o object) any {
+		return o["amount"].(float64) - 300*float64(strings.Count(fmt.Sprint(o["refund"]), "re_")) // as the lives give it back
+	}}},
 	{table: "checkout_sessions", kind: "checkout.session", columns: map[string]string{
 		"mode": "mode", "status": "status", "payment_status": "payment_status", "amount_total": "amount_total", "currency": "currency",
 		"payment_intent_id": "payment_intent", "created_at": "created",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stripe/stripe-go/v76"
 
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/catalog/catalogtest"
 	"example.com/saaskit/internal/credit"
 )
@@ -241,4 +242,123 @@ func TestC90RefundAndDispute(t *testing.T) {
 	w.shuffled(w.sent()...)
 	w.want("0", `SELECT balance FROM credit_accounts`) // the refund stands
 	w.proven()
+}
+
+// creditNote issues a credit note of in_1: to the customer's balance, back outside Stripe, or by a refund.
+func (w *world) creditNote(params stripe.CreditNoteParams) string {
+	w.t.Helper()
+	params.Invoice = stripe.String("in_1")
+	n, err := w.api.CreditNotes.New(&params)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n.ID
+}
+
+// Money that goes back by a credit note takes its credits like a refund. What of it is a refund is counted once.
+func TestCreditNotes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	for _, step := range []struct {
+		note                  stripe.CreditNoteParams
+		balance, notes, moved string
+	}{
+		{stripe.CreditNoteParams{CreditAmount: stripe.Int64(300)}, "7", "300", "0"},
+		{stripe.CreditNoteParams{RefundAmount: stripe.Int64(200)}, "5", "300", "1"},
+		{stripe.CreditNoteParams{OutOfBandAmount: stripe.Int64(150), RefundAmount: stripe.Int64(50), Amount: stripe.Int64(200)}, "3", "450", "2"},
+	} {
+		w.creditNote(step.note)
+		events := w.sent()
+		w.shuffled(events...)
+		w.want(step.balance, `SELECT balance FROM credit_accounts`)
+		w.want(step.notes, `SELECT sum(credited) FROM credit_notes WHERE account_id = $1`, w.t1)
+		w.want(step.moved, `SELECT count(*) FROM refunds`)
+		before := w.text(`SELECT count(*) FROM audit_log`)
+		w.settled(w.about("invoice.updated", "in_1"), w.about("charge.updated", "ch_in_1"))
+		w.want(before, `SELECT count(*) FROM audit_log`)
+		w.want(step.balance, `SELECT balance FROM credit_accounts`)
+		w.proven()
+	}
+	w.want("3", `SELECT count(*) FROM audit_log WHERE action = 'credit_note.create' AND target_kind = 'credit_note'`)
+	// More than was paid is not taken: a refund of all that is left comes to all of it.
+	w.refund("ch_in_1", 750)
+	w.shuffled(w.sent()...)
+	w.want("0", `SELECT balance FROM credit_accounts`)
+	w.want("10", `SELECT sum(claimed) FROM credit_clawbacks`)
+	w.proven()
+}
+
+// A credit note that Stripe does not count any more gives back what it took.
+func TestCreditNoteIsVoid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.paid()
+	id := w.creditNote(stripe.CreditNoteParams{CreditAmount: stripe.Int64(500)})
+	w.settled(w.sent()...)
+	w.want("5", `SELECT balance FROM credit_accounts`)
+	w.patch(id, object{"status": "void", "voided_at": w.clock.Now().Unix()})
+	w.patch("in_1", object{"post_payment_credit_notes_amount": 0})
+	for range 2 {
+		w.settled(w.about("credit_note.voided", id))
+	}
+	w.want("10", `SELECT balance FROM credit_accounts`)
+	w.want("void 0", `SELECT status || ' ' || credited FROM credit_notes`)
+	w.want("credit_note.create credit_note.update", `SELECT string_agg(action, ' ' ORDER BY id) FROM audit_log WHERE target_kind = 'credit_note'`)
+	w.proven()
+}
+
+// A part of a year's money goes back: the months that were there and those that come later lose the same share.
+func TestPartialRefundOfAYear(t *testing.T) {
+	t.Parallel()
+	for _, back := range []string{"refund", "credit note"} {
+		w := newWorld(t)
+		start := w.clock.Now()
+		year := w.price(catalogtest.PriceBasicYear, "year", 10000, "usd")
+		w.customer("cus_1")
+		w.subscription("sub_1", object{"current_period_end": start.AddDate(1, 0, 0).Unix(),
+			"items": list("/v1/subscription_items?subscription=sub_1", w.item("si_1", "sub_1", year, 1))})
+		w.invoice("in_1", "sub_1", object{"subtotal": 10000, "total": 10000, "amount_due": 10000, "amount_paid": 10000,
+			"lines": list("/v1/invoices/in_1/lines", w.line("il_1", year, 10000, object{
+				"period": object{"start": start.Unix(), "end": start.AddDate(1, 0, 0).Unix()}}))})
+		w.intent("pi_in_1", object{"invoice": "in_1", "latest_charge": "ch_in_1", "amount": 10000})
+		w.charge("ch_in_1", object{"invoice": "in_1", "payment_intent": "pi_in_1", "amount": 10000, "amount_captured": 10000})
+		w.settled(w.about("customer.subscription.updated", "sub_1"), w.about("invoice.paid", "in_1"), w.about("charge.succeeded", "ch_in_1"))
+		credits := credit.New(credit.Config{Pool: w.pool, Now: w.clock.Now, Policy: account.DefaultPolicy()})
+		want := func(available int64) {
+			t.Helper()
+			if b, err := credits.Balance(t.Context(), w.t1); err != nil || b.Available != available {
+				t.Errorf("%s, %s later: available %d, %v; want %d", back, w.clock.Now().Sub(start), b.Available, err, available)
+			}
+			w.proven()
+		}
+		want(10)
+		var re string
+		if back == "refund" {
+			re = w.refund("ch_in_1", 4000)
+		} else {
+			w.creditNote(stripe.CreditNoteParams{CreditAmount: stripe.Int64(4000)})
+		}
+		w.shuffled(w.sent()...)
+		want(6)
+		w.clock.Add(40 * day) // the first month is over
+		want(6)
+		w.settled(w.about("charge.updated", "ch_in_1"), w.about("invoice.updated", "in_1")) // looking again takes no second share
+		want(6)
+		if back == "refund" {
+			if err := w.emu.FailRefund(re); err != nil {
+				t.Fatal(err)
+			}
+			w.settled(append(w.sent(), w.about("refund.failed", re))...)
+			want(10)
+		}
+		rest := w.refund("ch_in_1", 6000)
+		w.settled(append(w.sent(), w.about("refund.updated", rest))...)
+		w.clock.Add(31 * day)
+		if back == "refund" {
+			want(4)
+		} else {
+			want(0) // all of the year has gone back
+		}
+	}
 }
