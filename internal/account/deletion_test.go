@@ -67,7 +67,9 @@ func (w *world) leaving(b account.Bearer) account.Identity {
 	}
 	w.exec(`INSERT INTO idempotency_keys (principal, operation, key, request_hash, result, created_at, expires_at)
 		VALUES ($1, 'updateMe', 'k', '\x00', jsonb_build_object('Email', $2::text), now(), now() + interval '1 day')`, "user:"+id.ID.String(), b.Email)
-	w.exec(`INSERT INTO stripe_customers (id, account_id, stripe_id, email, created_at, updated_at) VALUES ($1, $2, 'cus_1', $3, now(), now())`, uuid.New(), id.AccountID, b.Email)
+	w.exec(`INSERT INTO stripe_customers (id, account_id, stripe_id, email, told_email, created_at, updated_at) VALUES ($1, $2, 'cus_1', $3, $3, now(), now())`, uuid.New(), id.AccountID, b.Email)
+	w.exec(`INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at)
+		VALUES ('pm_1', $1, 'cus_1', 'card', 'visa', '4242', 4, 2031, now(), now())`, id.AccountID)
 	// Two events that are over, one of them of somebody else, and two that somebody still needs.
 	for event, status := range map[string]string{"evt_done": "done", "evt_ignored": "ignored", "evt_pending": "pending", "evt_dead": "dead", "evt_other": "done"} {
 		customer := "cus_1"
@@ -102,7 +104,8 @@ func (w *world) left(b account.Bearer, id account.Identity) {
 		w.t.Errorf("user and account (-want +got):\n%s", diff)
 	}
 	for what, query := range map[string]string{
-		"addresses kept of customers": `SELECT count(*) FROM stripe_customers WHERE email <> ''`,
+		"addresses kept of customers": `SELECT count(*) FROM stripe_customers WHERE email <> '' OR told_email <> ''`,
+		"cards":                       `SELECT count(*) FROM payment_methods WHERE brand <> '' OR last4 <> '' OR exp_month + exp_year <> 0`,
 		"stored answers":              `SELECT count(*) FROM idempotency_keys`,
 		"network addresses in audit":  `SELECT count(*) FROM audit_log WHERE ip <> ''`,
 		"live keys":                   `SELECT count(*) FROM api_keys WHERE revoked_at IS NULL`,

@@ -28,17 +28,23 @@ func (retentionArgs) Kind() string { return "stripe_retention" }
 // InsertOpts keeps one such job at a time.
 func (retentionArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
 
-// EndPayloads removes the bytes of events that were done or ignored long enough ago, or that are of a deleted account, and
-// returns of how many. An event that waits, is dead or quarantined keeps them.
+// EndPayloads removes the bytes of events that were done or ignored long enough ago, or that are of a deleted account, and those of
+// deliveries that were no event, and returns of how many. An event that waits keeps them, and so does one that is dead or quarantined
+// while its account is there.
 func (s *Service) EndPayloads(ctx context.Context) (int64, error) {
 	var total int64
-	for range retentionBatches {
-		ended, err := s.queries().EndStripePayloads(ctx, s.now().Add(-payloadLife), retentionBatch)
-		if err != nil {
-			return total, fmt.Errorf("end payloads: %w", err)
-		}
-		if total += ended; ended < retentionBatch {
-			break
+	before := s.now().Add(-payloadLife)
+	for _, end := range []func(context.Context, time.Time, int32) (int64, error){
+		s.queries().EndStripePayloads, s.queries().EndAbandonedPayloads, s.queries().EndQuarantinedPayloads,
+	} {
+		for range retentionBatches {
+			ended, err := end(ctx, before, retentionBatch)
+			if err != nil {
+				return total, fmt.Errorf("end payloads: %w", err)
+			}
+			if total += ended; ended < retentionBatch {
+				break
+			}
 		}
 	}
 	return total, nil

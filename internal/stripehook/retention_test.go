@@ -3,6 +3,8 @@ package stripehook_test
 import (
 	"testing"
 	"time"
+
+	"example.com/saaskit/internal/problem"
 )
 
 // payloads are the events that still have their bytes.
@@ -91,6 +93,56 @@ func TestDeletedAccountKeepsNoAddress(t *testing.T) {
 	if got := w.payloads(); got != "evt_dead evt_other" {
 		t.Errorf("with payload: %s", got)
 	}
+	// What is dead has its time, and no more.
+	w.keptEvent("evt_alive", "dead", "cus_2", 0)
+	w.clock.Add(90*day - time.Second)
+	w.exec(`UPDATE stripe_events SET done_at = $1 WHERE id = 'evt_other'`, w.clock.Now())
+	for _, want := range []string{"evt_alive evt_dead evt_other", "evt_alive evt_other"} {
+		if _, err := w.service.EndPayloads(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.payloads(); got != want {
+			t.Errorf("with payload: %s, want %s", got, want)
+		}
+		w.clock.Add(time.Second)
+	}
+}
+
+// The card of somebody who is gone stays out, too, and that it is looked at again is no news.
+func TestDeletedAccountKeepsNoCard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.card("pm_1", "4242")
+	w.exec(`UPDATE accounts SET status = 'deleted' WHERE id = $1`, w.t1)
+	for range 2 {
+		w.settled(w.about("payment_method.updated", "pm_1"))
+	}
+	w.want("card  0", `SELECT concat_ws(' ', type, brand || last4, exp_month + exp_year) FROM payment_methods`)
+	w.want("1", `SELECT count(*) FROM audit_log WHERE target_kind = 'payment_method'`)
+}
+
+// What was signed and no event has its end, too.
+func TestQuarantinedBytesEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := []byte("hello")
+	if err := w.service.Receive(t.Context(), sign(body, secret, time.Now()), body); !is(err, problem.InvalidEvent) {
+		t.Fatal(err)
+	}
+	w.clock.Add(90*day - time.Second)
+	for _, want := range []string{"hello", "gone"} {
+		if _, err := w.service.EndPayloads(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.want(want, `SELECT coalesce(encode(payload, 'escape'), 'gone') FROM stripe_quarantine`)
+		w.clock.Add(time.Second)
+	}
+	// The same bytes again are still known.
+	if err := w.service.Receive(t.Context(), sign(body, secret, time.Now()), body); err == nil {
+		t.Error("bytes that are no event were taken")
+	}
+	w.want("1", `SELECT count(*) FROM stripe_quarantine`)
 }
 
 // Who is only shut out keeps what Stripe tells.
