@@ -11,6 +11,7 @@ import (
 	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/postgres"
+	"example.com/saaskit/internal/serve"
 )
 
 // migrateCatalog moves subscribers to another price. Without -apply it only shows whom.
@@ -36,8 +37,16 @@ func migrateCatalog(ctx context.Context, p process, args []string) error {
 	if err != nil {
 		return err
 	}
+	log := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	hook, closing, err := serve.Stripe(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer closing()
 	s := billing.New(billing.Config{
-		Pool: pool, Stripe: api, Catalog: catalog.New(pool), AppEnv: cfg.AppEnv, Now: time.Now, Log: slog.New(slog.NewTextHandler(p.stderr, nil)),
+		Pool: pool, Stripe: api, Catalog: catalog.New(pool), AppEnv: cfg.AppEnv, Now: time.Now, Log: log,
+		// What was moved is looked at at once, so that nobody is shown the old price until the event comes.
+		Sync: hook.Sync, Alarm: hook.Alarm,
 	})
 	m, err := s.PlanMigration(ctx, *from, *to)
 	if err != nil {
