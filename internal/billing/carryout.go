@@ -41,8 +41,82 @@ func (s *Service) carryOut(ctx context.Context, row db.SubscriptionChange, p *pl
 			return err
 		}
 		return s.update(ctx, row, &stripe.SubscriptionParams{CancelAtPeriodEnd: stripe.Bool(false)}, "resume")
+	case actUnpause:
+		return s.unpause(ctx, row, p)
+	case actWithdraw:
+		return s.withdraw(ctx, row, p)
 	}
 	return nil
+}
+
+// unpause begins a period with what the subscription costs. It is active once that is paid: by the payment method of the customer, or by
+// hand, for which the invoice is shown as due. One that was resumed before and not paid waits for that invoice, and no other.
+func (s *Service) unpause(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	in, err := s.awaited(ctx, p)
+	if err != nil {
+		return err
+	}
+	if in != nil && in.Status == stripe.InvoiceStatusOpen && in.BillingReason == stripe.InvoiceBillingReasonSubscriptionUpdate {
+		p.invoice = in.ID
+		params := &stripe.InvoicePayParams{}
+		params.Context = ctx
+		params.SetIdempotencyKey(stripeKey(row, "pay"))
+		if _, err := s.Stripe.Invoices.Pay(in.ID, params); err != nil {
+			return s.notMoved(ctx, row, *p, err)
+		}
+		return nil
+	}
+	params := &stripe.SubscriptionResumeParams{BillingCycleAnchor: stripe.String("now")}
+	params.Context = ctx
+	params.SetIdempotencyKey(stripeKey(row, "unpause"))
+	sub, err := s.Stripe.Subscriptions.Resume(row.SubscriptionID, params)
+	if err != nil {
+		return s.notMoved(ctx, row, *p, err)
+	}
+	if sub.LatestInvoice != nil {
+		p.invoice = sub.LatestInvoice.ID
+	}
+	return nil
+}
+
+// withdraw voids the invoice that a pending change waits for; with it Stripe drops the change. Where the payment came first the change
+// has taken place, and what is wished is planned anew.
+func (s *Service) withdraw(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	in, err := s.awaited(ctx, p)
+	if err != nil || in == nil {
+		return err
+	}
+	p.invoice = in.ID
+	switch {
+	case in.Status == stripe.InvoiceStatusVoid:
+		return nil
+	case in.Status == stripe.InvoiceStatusPaid:
+		if err := s.endChange(ctx, s.queries(), row, changeFailed); err != nil {
+			return err
+		}
+		return errAgain
+	case in.BillingReason != stripe.InvoiceBillingReasonSubscriptionUpdate:
+		return problem.ChangePending.Errorf("the earlier change cannot be withdrawn: pay its invoice, or wait until it has expired")
+	}
+	params := &stripe.InvoiceVoidInvoiceParams{}
+	params.Context = ctx
+	params.SetIdempotencyKey(stripeKey(row, "withdraw"))
+	_, err = s.Stripe.Invoices.VoidInvoice(in.ID, params)
+	return refusal("void invoice", err)
+}
+
+// awaited fetches the invoice that a pending change or a pause may wait for; nil where there is none.
+func (s *Service) awaited(ctx context.Context, p *plan) (*stripe.Invoice, error) {
+	if p.Awaited == "" {
+		return nil, nil
+	}
+	params := &stripe.InvoiceParams{}
+	params.Context = ctx
+	in, err := s.Stripe.Invoices.Get(p.Awaited, params)
+	if err != nil {
+		return nil, refusal("look at invoice", err)
+	}
+	return in, nil
 }
 
 func stripeKey(row db.SubscriptionChange, step string) string {

@@ -75,7 +75,7 @@ func (c Change) wish() wish {
 }
 
 // ChangeSubscription moves the account's subscription to another tier, interval or quantity: up at once, for the difference, and
-// down at the end of the period that is paid. It returns how the subscription stands then, and whether that is the stored answer
+// down at the end of the period that is paid. What there is now takes back a change that is scheduled or waits for its payment. It returns how the subscription stands then, and whether that is the stored answer
 // to an earlier request with the same key.
 //
 // It fails with [problem.NoSubscription], [problem.SubscriptionEnding], [problem.PaymentOverdue], [problem.PriceNotFound], with
@@ -94,7 +94,8 @@ func (s *Service) CancelSubscription(ctx context.Context, c Change, now bool) (S
 	return s.change(ctx, changeCancel, c)
 }
 
-// ResumeSubscription takes a cancellation back that has not taken effect. It fails as [Service.ChangeSubscription] does.
+// ResumeSubscription takes a cancellation back that has not taken effect, and lets a subscription go on whose trial has ended without a
+// payment method. It fails as [Service.ChangeSubscription] does.
 func (s *Service) ResumeSubscription(ctx context.Context, c Change) (State, bool, error) {
 	return s.change(ctx, changeResume, c)
 }

@@ -13,6 +13,7 @@ import (
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/problem"
+	"example.com/saaskit/internal/stripeemu"
 )
 
 // aThird of a period is over in most tests.
@@ -481,4 +482,169 @@ func TestPortal(t *testing.T) {
 	if _, err := w.OpenPortal(t.Context(), w.accountID, "https://evil.example.com/"); !errors.Is(err, problem.RedirectNotAllowed) {
 		t.Errorf("elsewhere: %v", err)
 	}
+}
+
+// A change that waits for its payment is withdrawn by asking for what there is now, whoever asks how often.
+func TestPendingChangeIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"named", "unnamed"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, sub := subscribed(t, nil)
+			w.wait(aThird)
+			w.card(sub, "pm_card_authenticationRequired")
+			w.change(w.to("pro", ""))
+			invoice := w.latest()["id"].(string)
+			back := w.to("", "")
+			if name == "named" {
+				back = w.to("basic", "month")
+			}
+			if p := w.preview(back); p.Effective != "nothing" || p.Charge != nil {
+				t.Errorf("preview: %+v", p)
+			}
+			remove := w.emu.Inject(stripeemu.Fault{
+				Method: http.MethodPost, Path: "/v1/invoices/*/void", Status: 500, After: true, Header: http.Header{"Stripe-Should-Retry": {"false"}},
+			})
+			w.changeRefused(back, problem.StripeFailed)
+			remove()
+			for range 2 {
+				if s := w.change(back); s.Tier != "basic" || s.Pending != nil || s.Due != nil || s.Status != "active" {
+					t.Errorf("state: %+v", s)
+				}
+			}
+			if o, _ := w.emu.Get(sub); o["pending_update"] != nil {
+				t.Errorf("it waits still: %v", o["pending_update"])
+			}
+			if in, _ := w.emu.Get(invoice); in["status"] != "void" {
+				t.Errorf("its invoice is %v", in["status"])
+			}
+			w.wantPrice(sub, "price_basic × 1")
+			if n := w.count("SELECT count(*) FROM audit_log WHERE action = 'subscription.change' AND after->>'action' = 'withdraw'"); n != 1 {
+				t.Errorf("%d audit entries", n)
+			}
+			if n := w.count("SELECT count(*) FROM invoices WHERE status = 'void'"); n != 1 {
+				t.Error("the mirror does not know that the invoice is void")
+			}
+		})
+	}
+}
+
+// The payment comes in while the change is being withdrawn: it has taken place, and the way back is a change of its own.
+func TestPendingChangeIsPaidFirst(t *testing.T) {
+	t.Parallel()
+	w, sub := subscribed(t, nil)
+	w.wait(aThird)
+	w.card(sub, "pm_card_authenticationRequired")
+	w.change(w.to("pro", ""))
+	intent := w.latest()["payment_intent"].(string)
+	w.emu.Inject(stripeemu.Fault{Method: http.MethodGet, Path: "/v1/invoices/*", Times: 1, Do: func(*http.Request) {
+		if err := w.emu.Authenticate(intent, true); err != nil {
+			t.Error(err)
+		}
+	}})
+	s := w.change(w.to("basic", ""))
+	if s.Tier != "pro" || s.Pending != nil || s.Scheduled == nil || s.Scheduled.Tier != "basic" {
+		t.Errorf("state: %+v", s)
+	}
+	w.wantPrice(sub, "price_pro × 1")
+	if got := w.changes(); got != "done failed done" {
+		t.Errorf("changes: %s", got)
+	}
+}
+
+// A trial that has ended without a payment method is over until somebody pays.
+func TestResumeOfAPaused(t *testing.T) {
+	t.Parallel()
+	w, sub := subscribed(t, nil)
+	o, _ := w.emu.Get(sub)
+	customer := o["customer"].(string)
+	pause := func(card string) {
+		t.Helper()
+		if card != "" {
+			w.card(sub, card)
+		}
+		if _, err := w.emu.Patch(sub, map[string]any{"status": "paused"}); err != nil {
+			t.Fatal(err)
+		}
+		w.sync("subscription", sub)
+		if s := w.state(); s.Status != "paused" || s.Access {
+			t.Fatalf("paused: %+v", s)
+		}
+	}
+	resume := func() billing.State {
+		t.Helper()
+		s, _, err := w.ResumeSubscription(t.Context(), w.to("", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	pause("")
+	w.changeRefused(w.to("pro", ""), problem.PaymentOverdue)
+	w.wait(aThird)
+	if s := resume(); s.Status != "active" || !s.Access || s.Due != nil || !s.CurrentPeriodStart.Equal(w.Now().UTC().Truncate(time.Second)) &&
+		w.Now().Sub(*s.CurrentPeriodStart) > time.Minute {
+		t.Errorf("resumed: %+v", s)
+	}
+	if n := w.count("SELECT count(*) FROM credit_lots WHERE source = 'allowance'"); n < 1 {
+		t.Error("no allowance")
+	}
+
+	// With a card that is declined it stays paused, for one invoice and not for one of each try.
+	pause("pm_card_chargeCustomerFail")
+	invoices := len(w.emu.Objects("invoice"))
+	s := resume()
+	if s.Status != "paused" || s.Access || s.Due == nil || s.Due.HostedInvoiceURL == "" {
+		t.Fatalf("declined: %+v, due %+v", s, s.Due)
+	}
+	if _, _, err := w.ResumeSubscription(t.Context(), w.to("", "")); !errors.Is(err, problem.PaymentFailed) {
+		t.Errorf("declined again: %v", err)
+	}
+	if n := len(w.emu.Objects("invoice")) - invoices; n != 1 {
+		t.Errorf("%d invoices", n)
+	}
+	pm, err := w.api().PaymentMethods.Attach("pm_card_visa", &stripe.PaymentMethodAttachParams{Customer: stripe.String(customer)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.api().Subscriptions.Update(sub, &stripe.SubscriptionParams{DefaultPaymentMethod: stripe.String(pm.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if s := resume(); s.Status != "active" || !s.Access || s.Due != nil {
+			t.Errorf("paid: %+v, due %+v", s, s.Due)
+		}
+	}
+	if n := len(w.emu.Objects("invoice")) - invoices; n != 1 {
+		t.Errorf("%d invoices", n)
+	}
+}
+
+// Stripe embeds ten lines of an invoice to come; the preview has all of them.
+func TestPreviewOfManyLines(t *testing.T) {
+	t.Parallel()
+	w, sub := subscribed(t, nil)
+	w.wait(aThird)
+	o, _ := w.emu.Get(sub)
+	for i := range 120 {
+		_, err := w.api().InvoiceItems.New(&stripe.InvoiceItemParams{
+			Customer: stripe.String(o["customer"].(string)), Subscription: stripe.String(sub), Amount: stripe.Int64(int64(100 + i)),
+			Currency: stripe.String("usd"), Description: stripe.String(fmt.Sprint("extra ", i)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := w.preview(w.to("pro", ""))
+	var sum int64
+	seen := map[string]bool{}
+	for _, l := range p.Charge.Lines {
+		sum += l.Amount
+		seen[fmt.Sprint(l.Description, l.Amount)] = true
+	}
+	if len(p.Charge.Lines) != 122 || len(seen) != 122 || sum != p.Charge.Subtotal {
+		t.Errorf("%d lines, %d different ones, come to %d of %d", len(p.Charge.Lines), len(seen), sum, p.Charge.Subtotal)
+	}
+	w.change(w.to("pro", ""))
+	w.sameCharge(p, w.latest())
 }

@@ -21,7 +21,9 @@ const (
 	actRelease   = "release"    // drop the change that was scheduled
 	actCancel    = "cancel"     // end when the paid period is over
 	actCancelNow = "cancel_now"
-	actResume    = "resume" // take a cancellation back
+	actResume    = "resume"   // take a cancellation back
+	actUnpause   = "unpause"  // go on after a trial that has ended without a payment method
+	actWithdraw  = "withdraw" // drop the change that waits for its payment
 )
 
 const (
@@ -45,6 +47,8 @@ type plan struct {
 	// The schedule that the subscription follows already, and when its current phase began.
 	Schedule   string `json:"schedule,omitempty"`
 	PhaseStart int64  `json:"phase_start,omitempty"`
+	// The latest invoice, where a pending change or a pause may wait for its payment.
+	Awaited string `json:"awaited,omitempty"`
 
 	invoice string        // what the change was billed by
 	to      catalog.Price // not kept: for previews
@@ -131,7 +135,13 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 		p.Action = actCancelNow
 		return p, nil
 	case changeResume:
-		if ending {
+		switch {
+		case sub.Status == stripe.SubscriptionStatusPaused:
+			p.Action = actUnpause
+			if sub.LatestInvoice != nil {
+				p.Awaited = sub.LatestInvoice.ID
+			}
+		case ending:
 			p.Action = actResume
 		}
 		return p, nil
@@ -140,6 +150,8 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 	}
 	switch sub.Status {
 	case stripe.SubscriptionStatusActive, stripe.SubscriptionStatusTrialing:
+	case stripe.SubscriptionStatusPaused:
+		return p, problem.PaymentOverdue.Errorf("the trial has ended without a payment method: add one, and resume the subscription before changing it")
 	default:
 		return p, problem.PaymentOverdue.Errorf("the subscription is %s: pay what is due before changing it", sub.Status)
 	}
@@ -169,6 +181,9 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 	}
 	trial := sub.Status == stripe.SubscriptionStatusTrialing
 	switch {
+	case rise == 0 && sub.PendingUpdate != nil && sub.LatestInvoice != nil:
+		p.Action, p.Awaited = actWithdraw, sub.LatestInvoice.ID
+		return p, nil
 	case rise == 0 && sub.Schedule != nil && upcomingPhase(sub.Schedule):
 		p.Action = actRelease
 		return p, nil
@@ -177,7 +192,7 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 	case rise < 0 && !trial:
 		p.Action = actPeriodEnd
 		if sub.PendingUpdate != nil {
-			return p, problem.ChangePending.Errorf("an earlier change waits for its payment: pay its invoice, or wait until it has expired")
+			return p, problem.ChangePending.Errorf("an earlier change waits for its payment: pay its invoice, or ask for what there is now to withdraw it")
 		}
 		if sub.Schedule != nil && sub.Schedule.Metadata[metaEnv] != s.AppEnv && len(sub.Schedule.Phases) > 1 {
 			return p, problem.Conflict.Errorf("the subscription follows a schedule that was made elsewhere; ask support to change it")

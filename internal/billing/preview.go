@@ -75,7 +75,7 @@ func (s *Service) preview(ctx context.Context, sub *stripe.Subscription, p plan)
 	end := time.Unix(sub.CurrentPeriodEnd, 0).UTC()
 	params := upcomingParams(sub, p)
 	switch p.Action {
-	case actNothing, actRelease:
+	case actNothing, actRelease, actWithdraw:
 		shown.Effective = actNothing
 		return shown, nil
 	case actPeriodEnd:
@@ -89,6 +89,11 @@ func (s *Service) preview(ctx context.Context, sub *stripe.Subscription, p plan)
 	next, err := s.Stripe.Invoices.Upcoming(params)
 	if err != nil {
 		return shown, s.notPreviewed(ctx, p, err)
+	}
+	if next.Lines.HasMore {
+		if next.Lines.Data, err = s.upcomingLines(ctx, params); err != nil {
+			return shown, s.notPreviewed(ctx, p, err)
+		}
 	}
 	charged := shown.At
 	if p.Proration != prorateNow {
@@ -129,6 +134,26 @@ func upcomingParams(sub *stripe.Subscription, p plan) *stripe.InvoiceUpcomingPar
 		params.SubscriptionProrationDate = stripe.Int64(p.ProratedAt)
 	}
 	return params
+}
+
+// upcomingLines reads all lines of an invoice to come: it embeds the first ten.
+func (s *Service) upcomingLines(ctx context.Context, of *stripe.InvoiceUpcomingParams) ([]*stripe.InvoiceLineItem, error) {
+	params := &stripe.InvoiceUpcomingLinesParams{
+		Subscription: of.Subscription, SubscriptionProrationBehavior: of.SubscriptionProrationBehavior,
+		SubscriptionProrationDate: of.SubscriptionProrationDate, SubscriptionBillingCycleAnchorNow: of.SubscriptionBillingCycleAnchorNow,
+	}
+	for _, item := range of.SubscriptionItems {
+		params.SubscriptionItems = append(params.SubscriptionItems, &stripe.InvoiceUpcomingLinesSubscriptionItemParams{
+			ID: item.ID, Price: item.Price, Quantity: item.Quantity,
+		})
+	}
+	params.Context, params.Limit = ctx, stripe.Int64(100)
+	var lines []*stripe.InvoiceLineItem
+	list := s.Stripe.Invoices.UpcomingLines(params)
+	for list.Next() {
+		lines = append(lines, list.InvoiceLineItem())
+	}
+	return lines, list.Err()
 }
 
 func chargeOf(in *stripe.Invoice, at time.Time) *Charge {

@@ -136,7 +136,7 @@ func (s *Service) addOutlook(ctx context.Context, state *State, sub db.Subscript
 		return err
 	}
 	switch sub.Status {
-	case "past_due", "unpaid", "incomplete":
+	case "past_due", "unpaid", "incomplete", "paused":
 		state.Due = due
 	}
 	if state.Pending != nil {

@@ -1,6 +1,7 @@
 package stripeemu
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -16,7 +17,7 @@ func upcomingOperations() map[string]operation {
 		"GET /v1/invoices/upcoming/lines": {
 			params: joined(params, []string{"limit", "starting_after", "ending_before"}),
 			handle: func(a *action, r *request) (object, error) {
-				invoice, err := a.upcomingInvoice(r)
+				invoice, err := a.wholeUpcomingInvoice(r)
 				if err != nil {
 					return nil, err
 				}
@@ -30,10 +31,24 @@ func upcomingOperations() map[string]operation {
 	}
 }
 
-// upcomingInvoice shows the invoice that comes next, or the one that a change
+// upcomingInvoice embeds the first lines of what comes next; the others are
+// listed.
+func (a *action) upcomingInvoice(r *request) (object, error) {
+	invoice, err := a.wholeUpcomingInvoice(r)
+	if err != nil {
+		return nil, err
+	}
+	lines := child(invoice, "lines")
+	if data, _ := lines["data"].([]any); len(data) > defaultLimit {
+		lines["data"], lines["has_more"] = data[:defaultLimit], true
+	}
+	return invoice, nil
+}
+
+// wholeUpcomingInvoice is the invoice that comes next, or the one that a change
 // would bring about. It is the work of the same code on a copy of the state, so
 // that it equals what is charged then.
-func (a *action) upcomingInvoice(r *request) (object, error) {
+func (a *action) wholeUpcomingInvoice(r *request) (object, error) {
 	s, customer, err := a.upcomingParties(r.Params)
 	if err != nil {
 		return nil, err
@@ -210,8 +225,8 @@ func (a *action) asUpcoming(i object) object {
 	i["next_payment_attempt"] = number(i, "created") + draftTime
 	lines := child(i, "lines")
 	lines["url"] = "/v1/invoices/upcoming/lines"
-	for _, line := range elements(lines, "data") {
-		line["id"] = "il_tmp_" + randomText(24)
+	for index, line := range elements(lines, "data") {
+		line["id"] = fmt.Sprintf("il_tmp_%024d", index+1) // the same in each look: pages follow one another by it
 		line["invoice"] = nil
 		if a.store.find("invoiceitem", text(line, "invoice_item")) == nil {
 			delete(line, "invoice_item")
