@@ -1,14 +1,9 @@
 package bench_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"testing"
 	"time"
 
@@ -142,33 +137,10 @@ func (l *ledger) raw(b *testing.B, accounts int) sample {
 	})
 }
 
-var tps = regexp.MustCompile(`tps = ([0-9.]+) \((?:without|excluding)`)
-
 // pgbench runs the same two statements. Its clients look the account up first, for its variables are numbers.
 func (l *ledger) pgbench(b *testing.B, path string, accounts int) sample {
 	b.Helper()
 	find := "(SELECT id FROM bench_accounts WHERE n = :a)"
-	script := fmt.Sprintf("\\set a random(0, %d)\nBEGIN;\n%s \\gset\n%s;\nEND;\n", accounts-1,
-		fmt.Sprintf(debit, find), fmt.Sprintf(entry, find, ":next_seq - 1", ":balance"))
-	file := filepath.Join(b.TempDir(), "debit.sql")
-	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--no-vacuum", "--protocol=prepared", "--client="+strconv.Itoa(callers),
-		"--transactions="+strconv.Itoa(spending/callers), "--file="+file)
-	c := l.pool.Config().ConnConfig
-	cmd.Env = append(os.Environ(), "PGHOST="+c.Host, fmt.Sprintf("PGPORT=%d", c.Port), "PGUSER="+c.User, "PGPASSWORD="+c.Password,
-		"PGDATABASE="+c.Database)
-	out, err := cmd.CombinedOutput()
-	found := tps.FindSubmatch(out)
-	if err != nil || found == nil {
-		b.Fatalf("pgbench: %v\n%s", err, out)
-	}
-	figure, err := strconv.ParseFloat(string(found[1]), 64)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return sample{figure: figure}
+	return pgbench(b, path, l.pool, spending, fmt.Sprintf("\\set a random(0, %d)\nBEGIN;\n%s \\gset\n%s;\nEND;\n", accounts-1,
+		fmt.Sprintf(debit, find), fmt.Sprintf(entry, find, ":next_seq - 1", ":balance")))
 }

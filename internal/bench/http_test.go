@@ -1,9 +1,11 @@
 package bench_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,15 +17,22 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
+	"example.com/saaskit/internal/apikey"
 	"example.com/saaskit/internal/audit"
+	"example.com/saaskit/internal/auth"
+	"example.com/saaskit/internal/cache"
+	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/httpapi"
 	"example.com/saaskit/internal/idempotency"
+	"example.com/saaskit/internal/ratelimit"
 	"example.com/saaskit/internal/serve/servetest"
 	"example.com/saaskit/internal/usage"
 )
 
-const requests = 4000 // of a round
+// requests of a round: so many that each round has its share of garbage collections.
+const requests = 16000
 
 // benchHTTP compares the whole chain of an operation with a bare Echo that takes the same body and gives the same answer.
 // What counts is the CPU time of this process: the load comes from another one, and a process that serves nothing is idle.
@@ -55,18 +64,23 @@ func benchHTTP(b *testing.B, r *report) {
 	}
 	get := load{Path: "/v1/tiers/pro"}
 	post := load{Method: http.MethodPost, Path: "/v1/usage/events", Body: event, Header: withKey}
+	stored := post // it waits for the database
+	stored.Count = requests / 4
 	validated := validatedOnly(b, w.Do(b, servetest.Request{Method: http.MethodGet, Path: get.Path}))
 	httpRatio(b, r, w, "validated_get", get.at(validated), same[api.Tier])
 	httpRatio(b, r, w, "validated_post", post.at(validated), func(*testing.B, servetest.Response) echo.HandlerFunc { return bareBind })
 	httpRatio(b, r, w, "chain_get", get, same[api.Tier])
-	httpRatio(b, r, w, "chain_post", post, func(*testing.B, servetest.Response) echo.HandlerFunc { return bareRecord })
-	httpRatio(b, r, w, "auth_api_key", load{Path: "/v1/auth/whoami", Header: withKey}, same[api.Principal])
-	httpRatio(b, r, w, "auth_jwt", load{Path: "/v1/auth/whoami", Header: withToken}, same[api.Principal])
-	httpRatio(b, r, w, "account_api_key", load{Path: "/v1/account", Header: withKey}, same[api.Account])
+	httpRatio(b, r, w, "chain_post", stored, func(*testing.B, servetest.Response) echo.HandlerFunc { return bareRecord })
+	whoami := load{Path: "/v1/auth/whoami"}
+	admitted := admittedOnly(b, w)
+	httpRatio(b, r, w, "auth_api_key", whoami.with(withKey).at(admitted), same[api.Principal])
+	httpRatio(b, r, w, "auth_jwt", whoami.with(withToken).at(admitted), same[api.Principal])
+	httpRatio(b, r, w, "chain_api_key", whoami.with(withKey), same[api.Principal])
+	httpRatio(b, r, w, "chain_jwt", whoami.with(withToken), same[api.Principal])
 }
 
-// stored is the answer to one event.
-var stored = api.UsageAccepted{Accepted: 1}
+// oneEvent is the answer to one event.
+var oneEvent = api.UsageAccepted{Accepted: 1}
 
 // bareBind reads the same body and does nothing with it.
 func bareBind(c echo.Context) error {
@@ -74,7 +88,7 @@ func bareBind(c echo.Context) error {
 	if err := c.Bind(&in); err != nil {
 		return err
 	}
-	return c.JSON(http.StatusAccepted, stored)
+	return c.JSON(http.StatusAccepted, oneEvent)
 }
 
 // fixed has the answers ready.
@@ -88,7 +102,7 @@ func (f fixed) GetTier(context.Context, api.GetTierRequestObject) (api.GetTierRe
 }
 
 func (fixed) RecordUsage(context.Context, api.RecordUsageRequestObject) (api.RecordUsageResponseObject, error) {
-	return api.RecordUsage202JSONResponse{Body: stored}, nil
+	return api.RecordUsage202JSONResponse{Body: oneEvent}, nil
 }
 
 // validatedOnly serves the generated handlers behind the validator alone, with answers that are ready, and returns its address.
@@ -105,6 +119,38 @@ func validatedOnly(b *testing.B, tier servetest.Response) string {
 	})
 }
 
+// admittedOnly serves the generated handlers behind authentication and rate limit alone, with services of their own on the database
+// and Redis of the world, and returns its address.
+func admittedOnly(b *testing.B, w *servetest.World) string {
+	b.Helper()
+	log := slog.New(slog.DiscardHandler)
+	shared, err := cache.Open(b.Context(), w.Setting("REDIS_URL"), "bench", log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(shared.Close)
+	accounts, err := account.New(account.Config{Pool: w.Pool, Cache: shared, Log: log, Now: time.Now, Policy: account.DefaultPolicy()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	users, err := auth.New(auth.Config{URL: w.Setting("SUPABASE_URL") + "/auth/v1", JWTSecret: servetest.JWTSecret, Accounts: accounts, Log: log, Now: time.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(users.Close)
+	keys := apikey.New(apikey.Config{Pool: w.Pool, Cache: shared, Log: log, Now: time.Now, Policy: account.DefaultPolicy()})
+	b.Cleanup(keys.Close)
+	services := httpapi.Services{Auth: users, Accounts: accounts, Keys: keys, Catalog: catalog.New(w.Pool)}
+	middleware, err := httpapi.Admission(httpapi.Config{Services: services, Limiter: ratelimit.New(shared, time.Now)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return serveEcho(b, func(e *echo.Echo) {
+		handler := api.NewStrictHandler(&httpapi.Server{Services: services}, nil)
+		api.RegisterHandlersWithOptions(e, handler, api.RegisterHandlersOptions{OperationMiddlewares: middleware})
+	})
+}
+
 // same is the handler that gives the same answer as ours, from a value that it has already.
 func same[T any](b *testing.B, res servetest.Response) echo.HandlerFunc {
 	b.Helper()
@@ -115,12 +161,10 @@ func same[T any](b *testing.B, res servetest.Response) echo.HandlerFunc {
 	return func(c echo.Context) error { return c.JSON(res.Status, answer) }
 }
 
-// httpRatio adds two rows: CPU time per request, and requests per second with the load on the same cores.
+// httpRatio compares with a bare Echo that gives the answer which the world gives.
 func httpRatio(b *testing.B, r *report, w *servetest.World, name string, l load, floor func(*testing.B, servetest.Response) echo.HandlerFunc) {
 	b.Helper()
-	if l.Method == "" {
-		l.Method = http.MethodGet
-	}
+	l.Method, l.Count = cmp.Or(l.Method, http.MethodGet), cmp.Or(l.Count, requests)
 	if l.URL == "" {
 		l.URL = w.BaseURL + l.Path
 	}
@@ -128,8 +172,14 @@ func httpRatio(b *testing.B, r *report, w *servetest.World, name string, l load,
 	if l.Want = res.Status; l.Want >= http.StatusMultipleChoices {
 		b.Fatalf("%s %s answers %d: %s", l.Method, l.Path, res.Status, res.Body)
 	}
+	compareHTTP(b, r, name, l, "bare Echo", floor(b, res))
+}
+
+// compareHTTP adds two rows: CPU time per request, and requests per second with the load on the same cores.
+func compareHTTP(b *testing.B, r *report, name string, l load, floorIs string, floor echo.HandlerFunc) {
+	b.Helper()
 	bare := l
-	bare.URL = serveEcho(b, func(e *echo.Echo) { e.Add(l.Method, l.Path, floor(b, res)) }) + l.Path
+	bare.URL = serveEcho(b, func(e *echo.Echo) { e.Add(l.Method, l.Path, floor) }) + l.Path
 	var cpu, rate [2][]sample // of the floor, of ours
 	for round := range r.rounds + 1 {
 		for side, target := range []load{bare, l} {
@@ -139,8 +189,8 @@ func httpRatio(b *testing.B, r *report, w *servetest.World, name string, l load,
 			}
 		}
 	}
-	r.add(name, cpuMicros, "bare Echo", cpu[0], cpu[1])
-	r.add(name+"_rps", perSecond, "bare Echo", rate[0], rate[1])
+	r.add(name, cpuMicros, floorIs, cpu[0], cpu[1])
+	r.add(name+"_rps", perSecond, floorIs, rate[0], rate[1])
 }
 
 func bodyOf(l load) any {
@@ -196,7 +246,7 @@ func drive(b *testing.B, l load) (cpu, rate sample) {
 	if err := json.Unmarshal(text, &result); err != nil {
 		b.Fatal(err)
 	}
-	cpu = sample{figure: float64(spent.Microseconds()) / requests, p50: result.P50, p99: result.P99}
+	cpu = sample{figure: float64(spent.Microseconds()) / float64(l.Count), p50: result.P50, p99: result.P99}
 	return cpu, sample{figure: result.PerSecond, p50: result.P50, p99: result.P99}
 }
 

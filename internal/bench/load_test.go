@@ -2,11 +2,13 @@ package bench_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,8 +23,11 @@ type load struct {
 	Method, Path, URL string
 	Body              string // $ID becomes another id each time
 	Header            map[string]string
+	Secret            string // of Stripe's signature: the body is an event, another one each time
 	Want              int
-	Out               string // file for the result
+	Count             int
+	Pause             time.Duration // between two requests; 0 for as fast as they are answered
+	Out               string        // file for the result
 }
 
 type loadResult struct {
@@ -33,6 +38,12 @@ type loadResult struct {
 // at sends the load to another server.
 func (l load) at(base string) load {
 	l.URL = base + l.Path
+	return l
+}
+
+// with sends the headers with each request.
+func (l load) with(header map[string]string) load {
+	l.Header = header
 	return l
 }
 
@@ -49,7 +60,7 @@ func BenchmarkLoad(b *testing.B) {
 		b.Fatal(err)
 	}
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
-	s := concurrently(b, requests, func(i int) error { return l.send(b, client, i) })
+	s := l.drive(b, client)
 	text, err := json.Marshal(loadResult{PerSecond: s.figure, P50: s.p50, P99: s.p99})
 	if err != nil {
 		b.Fatal(err)
@@ -59,12 +70,43 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-func (l load) send(b *testing.B, client *http.Client, i int) error {
-	req, err := http.NewRequestWithContext(b.Context(), l.Method, l.URL, strings.NewReader(l.body()))
+// drive makes the requests. With a pause each has its moment, and what it took counts from there.
+func (l load) drive(b *testing.B, client *http.Client) sample {
+	if l.Pause == 0 {
+		return concurrently(b, l.Count, func(int) error { return l.send(b, client) })
+	}
+	took, errs := make([]time.Duration, l.Count), make([]error, l.Count)
+	var wg sync.WaitGroup
+	start := time.Now()
+	for i := range l.Count {
+		due := start.Add(time.Duration(i) * l.Pause)
+		time.Sleep(time.Until(due))
+		wg.Go(func() {
+			errs[i] = l.send(b, client)
+			took[i] = time.Since(due)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		b.Fatal(err)
+	}
+	return timed(took, time.Since(start))
+}
+
+func (l load) send(b *testing.B, client *http.Client) error {
+	body, signature := l.body(), ""
+	if l.Secret != "" {
+		event := newEvent(l.Secret)
+		body, signature = string(event.Payload), event.Header
+	}
+	req, err := http.NewRequestWithContext(b.Context(), l.Method, l.URL, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	if l.Body != "" {
+	if signature != "" {
+		req.Header.Set("Stripe-Signature", signature)
+	}
+	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for name, value := range l.Header {

@@ -34,6 +34,7 @@ func BenchmarkRatios(b *testing.B) {
 	b.Run("http", func(b *testing.B) { benchHTTP(b, r) })
 	b.Run("credits", func(b *testing.B) { benchCredits(b, r) })
 	b.Run("webhooks", func(b *testing.B) { benchWebhooks(b, r) })
+	b.Run("burst", func(b *testing.B) { benchBurst(b, r) })
 	b.Run("auth", func(b *testing.B) { benchAuth(b, r) })
 	r.print(os.Stdout)
 	if file := os.Getenv("BENCH_JSON"); file != "" {
@@ -69,6 +70,7 @@ const (
 	perSecond = "ops/s"
 	cpuMicros = "CPU us/op"
 	nanos     = "ns/op"
+	millis    = "p99 ms"
 )
 
 // compare measures both sides in turns, after one turn of each that does not count.

@@ -17,21 +17,29 @@ import (
 func (r *router) authenticate(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			who := caller{requestID: requestID(c), ip: c.RealIP()}
+			v := visitOf(c)
+			who := caller{requestID: v.requestID, ip: c.RealIP()}
 			if !o.public() {
 				p, err := r.principal(c, o, who.ip)
 				if err != nil {
 					return err
 				}
 				who.Principal = p
-				who.actFor = func(ctx context.Context, id uuid.UUID) error {
-					_, err := r.services.Accounts.ActFor(ctx, p, id)
-					return err
+				if p.Kind == account.KindService {
+					who.actFor = r.actFor(p)
 				}
 			}
-			setCaller(c, who)
+			v.caller = who
 			return next(c)
 		}
+	}
+}
+
+// actFor tells whether a service key may work for an account that only the body names.
+func (r *router) actFor(p account.Principal) func(context.Context, uuid.UUID) error {
+	return func(ctx context.Context, id uuid.UUID) error {
+		_, err := r.services.Accounts.ActFor(ctx, p, id)
+		return err
 	}
 }
 

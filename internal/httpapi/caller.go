@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/google/uuid"
-	"github.com/labstack/echo/v4"
 
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/audit"
@@ -22,24 +21,19 @@ type caller struct {
 	account.Principal
 	requestID string
 	ip        string
-	actFor    func(ctx context.Context, id uuid.UUID) error
+	actFor    func(ctx context.Context, id uuid.UUID) error // of a service key
 }
 
-type callerKey struct{}
+type visitKey struct{}
 
-// withCaller makes the place that setCaller fills: a request is copied with every new context, so it gets one for all.
-func withCaller(ctx context.Context) context.Context {
-	return context.WithValue(ctx, callerKey{}, &caller{})
-}
-
-func setCaller(c echo.Context, who caller) {
-	*c.Request().Context().Value(callerKey{}).(*caller) = who
+func withVisit(ctx context.Context, v *visit) context.Context {
+	return context.WithValue(ctx, visitKey{}, v)
 }
 
 // callerOf returns who makes the request. Operations without security have a caller without a principal.
 func callerOf(ctx context.Context) caller {
-	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
-		return *c
+	if v, ok := ctx.Value(visitKey{}).(*visit); ok {
+		return v.caller
 	}
 	return caller{}
 }

@@ -25,13 +25,13 @@ func problemWriter(log *slog.Logger) echo.HTTPErrorHandler {
 		p := problem.Of(asProblem(ctx, err))
 		switch {
 		case errors.Is(err, context.Canceled):
-			log.InfoContext(ctx, "the caller has gone", "route", c.Path(), "request_id", requestID(c), "error", err)
+			log.InfoContext(ctx, "the caller has gone", "route", c.Path(), "request_id", visitOf(c).requestID, "error", err)
 		case p.Kind.Status >= http.StatusInternalServerError:
-			log.ErrorContext(ctx, "request failed", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err, "cause", p.Cause)
+			log.ErrorContext(ctx, "request failed", "route", c.Path(), "request_id", visitOf(c).requestID, "code", p.Kind.Code, "error", err, "cause", p.Cause)
 		case p.Cause != nil:
-			log.DebugContext(ctx, "request refused", "route", c.Path(), "request_id", requestID(c), "code", p.Kind.Code, "error", err, "cause", p.Cause)
+			log.DebugContext(ctx, "request refused", "route", c.Path(), "request_id", visitOf(c).requestID, "code", p.Kind.Code, "error", err, "cause", p.Cause)
 		}
-		setOutcome(c, p.Kind.Code)
+		visitOf(c).code = p.Kind.Code
 		writeProblem(c, p)
 	}
 }
@@ -45,7 +45,7 @@ func writeProblem(c echo.Context, p *problem.Error) {
 		header.Set(echo.HeaderWWWAuthenticate, `Bearer realm="saaskit"`)
 	}
 	body := api.Problem{
-		Type: "/problems/" + p.Kind.Code, Title: p.Kind.Title, Status: p.Kind.Status, Code: p.Kind.Code, RequestID: requestID(c),
+		Type: "/problems/" + p.Kind.Code, Title: p.Kind.Title, Status: p.Kind.Status, Code: p.Kind.Code, RequestID: visitOf(c).requestID,
 	}
 	if p.Detail != "" {
 		body.Detail = &p.Detail

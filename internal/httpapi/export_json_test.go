@@ -128,7 +128,7 @@ func accountsOn(t *testing.T, pool *pgxpool.Pool) *account.Service {
 func exported(t *testing.T, accounts *account.Service, userID uuid.UUID) api.UserExport {
 	t.Helper()
 	s := &Server{Services: Services{Accounts: accounts}}
-	ctx := context.WithValue(t.Context(), callerKey{}, &caller{Principal: account.Principal{Kind: account.KindUser, UserID: &userID}})
+	ctx := context.WithValue(t.Context(), visitKey{}, &visit{caller: caller{Principal: account.Principal{Kind: account.KindUser, UserID: &userID}}})
 	answer, err := s.ExportMe(ctx, api.ExportMeRequestObject{})
 	if err != nil {
 		t.Fatalf("ExportMe: %v", err)

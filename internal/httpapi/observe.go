@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -16,28 +17,30 @@ import (
 
 const headerRequestID = "X-Request-Id"
 
-// Keys of what middleware leaves in the Echo context.
-const (
-	keyRequestID = "request_id"
-	keyOperation = "operation"
-	keyOutcome   = "outcome"
-)
-
-var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-func requestID(c echo.Context) string {
-	id, _ := c.Get(keyRequestID).(string)
-	return id
+// A visit is one request: what the middleware finds out about it, for the handler, the answer and the log.
+type visit struct {
+	requestID string
+	operation string // its id in the document; empty where the path leads to none
+	code      string // of the problem that was answered
+	caller    caller
 }
 
-// setOutcome leaves the problem's code for the log line of the request.
-func setOutcome(c echo.Context, code string) { c.Set(keyOutcome, code) }
+const keyVisit = "visit" // in the Echo context
+
+func visitOf(c echo.Context) *visit {
+	if v, ok := c.Get(keyVisit).(*visit); ok {
+		return v
+	}
+	return &visit{}
+}
+
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // named leaves the operation's id for logs and metrics.
 func named(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			c.Set(keyOperation, o.id)
+			visitOf(c).operation = o.id
 			return next(c)
 		}
 	}
@@ -63,28 +66,23 @@ func newObserver(log *slog.Logger, metrics prometheus.Registerer) *observer {
 func (o *observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
-		id := c.Request().Header.Get(headerRequestID)
-		if !requestIDPattern.MatchString(id) {
-			id = uuid.NewString()
+		v := &visit{requestID: c.Request().Header.Get(headerRequestID)}
+		if v.requestID == "" || !requestIDPattern.MatchString(v.requestID) {
+			v.requestID = uuid.NewString()
 		}
-		c.Set(keyRequestID, id)
-		c.Response().Header().Set(headerRequestID, id)
+		c.Set(keyVisit, v)
+		c.Response().Header()[headerRequestID] = []string{v.requestID}
 		if err := next(c); err != nil {
 			c.Error(err)
 		}
-		o.record(c, id, time.Since(began))
+		o.record(c, v, time.Since(began))
 		return nil
 	}
 }
 
-func (o *observer) record(c echo.Context, id string, took time.Duration) {
-	operation, _ := c.Get(keyOperation).(string)
-	label := operation
-	if label == "" {
-		label = "none"
-	}
+func (o *observer) record(c echo.Context, v *visit, took time.Duration) {
 	status := c.Response().Status
-	o.duration.WithLabelValues(label, strconv.Itoa(status)).Observe(took.Seconds())
+	o.duration.WithLabelValues(cmp.Or(v.operation, "none"), strconv.Itoa(status)).Observe(took.Seconds())
 
 	ctx, level := c.Request().Context(), slog.LevelInfo
 	if status >= http.StatusInternalServerError {
@@ -93,9 +91,9 @@ func (o *observer) record(c echo.Context, id string, took time.Duration) {
 	if !o.log.Enabled(ctx, level) {
 		return
 	}
-	who := callerOf(ctx)
+	who := v.caller
 	attrs := []slog.Attr{
-		slog.String("request_id", id), slog.String("operation", operation), slog.String("method", c.Request().Method),
+		slog.String("request_id", v.requestID), slog.String("operation", v.operation), slog.String("method", c.Request().Method),
 		slog.String("path", c.Path()), slog.Int("status", status), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.String("ip", c.RealIP()), slog.Int64("bytes", c.Response().Size),
 	}
@@ -105,8 +103,8 @@ func (o *observer) record(c echo.Context, id string, took time.Duration) {
 	if who.AccountID != nil {
 		attrs = append(attrs, slog.String("account_id", who.AccountID.String()))
 	}
-	if code, _ := c.Get(keyOutcome).(string); code != "" {
-		attrs = append(attrs, slog.String("code", code))
+	if v.code != "" {
+		attrs = append(attrs, slog.String("code", v.code))
 	}
 	o.log.LogAttrs(ctx, level, "request", attrs...)
 }

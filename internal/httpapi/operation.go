@@ -32,6 +32,7 @@ type operation struct {
 	tag          string
 	route        *routers.Route
 	pathParams   []string
+	queryParams  []string
 	bodyLimit    int64
 	deadline     time.Duration
 	schemes      map[string]bool // names of the security schemes; empty for a public operation
@@ -89,6 +90,8 @@ func newOperation(doc *openapi3.T, path string, item *openapi3.PathItem, method 
 			switch {
 			case p.Value.In == openapi3.ParameterInPath:
 				o.pathParams = append(o.pathParams, p.Value.Name)
+			case p.Value.In == openapi3.ParameterInQuery:
+				o.queryParams = append(o.queryParams, p.Value.Name)
 			case p.Value.Name == headerAccount:
 				o.takesAccount = true
 			}

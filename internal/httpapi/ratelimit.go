@@ -120,11 +120,9 @@ func bodyEmail(c echo.Context) string {
 }
 
 func setLimitHeaders(c echo.Context, d ratelimit.Decision) {
-	// Set would make the canonical names anew for every answer.
-	h := c.Response().Header()
-	h["Ratelimit-Limit"] = []string{strconv.Itoa(d.Limit)}
-	h["Ratelimit-Remaining"] = []string{strconv.Itoa(d.Remaining)}
-	h["Ratelimit-Reset"] = []string{seconds(d.Reset)}
+	// Set would make the canonical names anew for every answer, and a slice for each of them.
+	h, values := c.Response().Header(), []string{strconv.Itoa(d.Limit), strconv.Itoa(d.Remaining), seconds(d.Reset)}
+	h["Ratelimit-Limit"], h["Ratelimit-Remaining"], h["Ratelimit-Reset"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -47,11 +48,7 @@ type router struct {
 
 // New returns the handler of the whole HTTP surface. It fails where an operation of the document would go unguarded.
 func New(cfg Config) (*echo.Echo, error) {
-	doc, err := api.GetSpec()
-	if err != nil {
-		return nil, fmt.Errorf("load the document: %w", err)
-	}
-	ops, err := operations(doc)
+	ops, err := documented()
 	if err != nil {
 		return nil, err
 	}
@@ -59,15 +56,28 @@ func New(cfg Config) (*echo.Echo, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &router{
-		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit, emailLimit: ratelimit.Limit{PerMinute: 3 * cfg.AuthLimit.PerMinute, Burst: 3 * cfg.AuthLimit.Burst}, publicLimit: cfg.PublicLimit,
-		requireAAL2: cfg.RequireAAL2, devMode: cfg.DevMode,
-	}
 	handler := api.NewStrictHandler(&Server{Services: cfg.Services}, nil)
-	chains := r.chains(ops)
+	chains := newRouter(cfg).chains(ops)
 	api.RegisterHandlersWithOptions(e, handler, api.RegisterHandlersOptions{OperationMiddlewares: chains})
 	registerStatic(e, cfg.Ready)
 	return e, everyOperationGuarded(e, ops, chains)
+}
+
+func newRouter(cfg Config) *router {
+	return &router{
+		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, requireAAL2: cfg.RequireAAL2, devMode: cfg.DevMode,
+		authLimit: cfg.AuthLimit, publicLimit: cfg.PublicLimit,
+		emailLimit: ratelimit.Limit{PerMinute: 3 * cfg.AuthLimit.PerMinute, Burst: 3 * cfg.AuthLimit.Burst},
+	}
+}
+
+// documented reads the operations of the document that this binary was built with.
+func documented() ([]*operation, error) {
+	doc, err := api.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("load the document: %w", err)
+	}
+	return operations(doc)
 }
 
 // everyOperationGuarded holds the routes against the document: a route under /v1 without an operation, or an operation
@@ -122,9 +132,25 @@ func (r *router) chains(ops []*operation) map[string][]echo.MiddlewareFunc {
 		if o.devOnly && !r.devMode {
 			chain = append(chain, hidden)
 		}
-		chains[o.id] = append(chain, limitBody(o), deadline(o), r.authenticate(o), r.limitRate(o), validate(o), r.limitEmail(o))
+		chain = append(chain, limitBody(o), deadline(o), r.authenticate(o), r.limitRate(o), validate(o), r.limitEmail(o))
+		chains[o.id] = []echo.MiddlewareFunc{composed(chain)}
 	}
 	return chains
+}
+
+// composed puts a chain around the handler of its route once: Echo by itself would do it for every request anew.
+func composed(chain []echo.MiddlewareFunc) echo.MiddlewareFunc {
+	var once sync.Once
+	var whole echo.HandlerFunc
+	return func(handler echo.HandlerFunc) echo.HandlerFunc {
+		once.Do(func() {
+			whole = handler
+			for i := len(chain) - 1; i >= 0; i-- {
+				whole = chain[i](whole)
+			}
+		})
+		return whole
+	}
 }
 
 // hidden answers whoever asks, with or without a credential, that the operation is not there.
@@ -146,6 +172,9 @@ func limitBody(o *operation) echo.MiddlewareFunc {
 			if req.ContentLength > o.bodyLimit {
 				c.Response().Header().Set("Connection", "close")
 				return problem.PayloadTooLarge.Errorf("the body may have %d bytes", o.bodyLimit)
+			}
+			if req.Body == http.NoBody {
+				return next(c)
 			}
 			req.Body = body{http.MaxBytesReader(c.Response().Writer, req.Body, o.bodyLimit), c.Response().Header()}
 			return next(c)
@@ -184,7 +213,7 @@ func setConnectionDeadlines(c echo.Context, until time.Time) {
 	_ = control.SetWriteDeadline(until.Add(5 * time.Second))
 }
 
-// deadline bounds the whole operation, and the connection with it. Its context has the place for the caller.
+// deadline bounds the whole operation, and the connection with it. Its context has the visit, for the handler.
 func deadline(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -192,7 +221,7 @@ func deadline(o *operation) echo.MiddlewareFunc {
 			if o.deadline != defaultDeadline { // which every connection has already
 				setConnectionDeadlines(c, until)
 			}
-			ctx, cancel := context.WithDeadline(withCaller(c.Request().Context()), until)
+			ctx, cancel := context.WithDeadline(withVisit(c.Request().Context(), visitOf(c)), until)
 			defer cancel()
 			c.SetRequest(c.Request().WithContext(ctx))
 			return next(c)

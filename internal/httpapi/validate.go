@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,7 +18,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
-	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/problem"
 )
 
@@ -35,39 +35,21 @@ func validation(o *operation) *openapi3filter.Options {
 	}
 }
 
-// Validation returns the middleware that holds a request against the document, by operation, without the rest of the chain. It is
-// for `make bench`, which measures what validating costs by itself.
-func Validation() (map[string][]echo.MiddlewareFunc, error) {
-	doc, err := api.GetSpec()
-	if err != nil {
-		return nil, fmt.Errorf("load the document: %w", err)
-	}
-	ops, err := operations(doc)
-	if err != nil {
-		return nil, err
-	}
-	alone := make(map[string][]echo.MiddlewareFunc, len(ops))
-	for _, o := range ops {
-		alone[o.id] = []echo.MiddlewareFunc{validate(o)}
-	}
-	return alone, nil
-}
-
 // validate checks a request against its operation of the document.
 func validate(o *operation) echo.MiddlewareFunc {
 	options := validation(o)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
+			query, err := knownQuery(o, c)
+			if err != nil {
+				return err
+			}
 			params := make(map[string]string, len(o.pathParams))
 			for _, name := range o.pathParams {
 				params[name] = c.Param(name)
 			}
 			in := openapi3filter.RequestValidationInput{
-				Request: c.Request(), PathParams: params, QueryParams: c.QueryParams(), Route: o.route, Options: options,
-			}
-			// First, for the validator rewrites the query with its defaults.
-			if err := knownQuery(o, c); err != nil {
-				return err
+				Request: c.Request(), PathParams: params, QueryParams: query, Route: o.route, Options: options,
 			}
 			if err := openapi3filter.ValidateRequest(c.Request().Context(), &in); err != nil {
 				return invalidRequest(err)
@@ -77,28 +59,30 @@ func validate(o *operation) echo.MiddlewareFunc {
 	}
 }
 
-// knownQuery refuses query parameters that the document does not have: a misspelt filter must not answer everything.
-func knownQuery(o *operation, c echo.Context) error {
-	if o.schemes[schemeStripeSignature] {
-		return nil // the address of the endpoint is the operator's to choose
+// noQuery is the query of operations without query parameters: the validator writes defaults of parameters into it, and here are none.
+var noQuery = url.Values{}
+
+// knownQuery reads the query and refuses parameters that the document does not have: a misspelt filter must not answer everything.
+func knownQuery(o *operation, c echo.Context) (url.Values, error) {
+	if c.Request().URL.RawQuery == "" && len(o.queryParams) == 0 || o.schemes[schemeStripeSignature] {
+		return noQuery, nil // the address of the webhook is the operator's to choose
 	}
 	query, err := url.ParseQuery(c.Request().URL.RawQuery)
 	if err != nil {
-		return problem.InvalidRequest.Errorf("the query after the ? cannot be read").In("query", "is not of the form name=value&name=value")
+		return nil, problem.InvalidRequest.Errorf("the query after the ? cannot be read").In("query", "is not of the form name=value&name=value")
 	}
 	for name, values := range query {
 		for _, v := range values {
 			if !storable(v) {
-				return problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("query."+clip(name), notText)
+				return nil, problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("query."+clip(name), notText)
 			}
 		}
-		if o.route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil &&
-			o.route.PathItem.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil {
-			return problem.InvalidRequest.Errorf("the operation has no query parameter of this name").
+		if !slices.Contains(o.queryParams, name) {
+			return nil, problem.InvalidRequest.Errorf("the operation has no query parameter of this name").
 				In("query."+clip(name), "is not known")
 		}
 	}
-	return nil
+	return query, nil
 }
 
 // invalidRequest turns what the validator found into a problem. The validator's own text dumps the schema and the value, so

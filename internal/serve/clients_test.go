@@ -10,12 +10,15 @@ import (
 	"example.com/saaskit/internal/serve/servetest"
 )
 
-// TestGoClient walks through the main job with the Go client, as `make demo` does: sign up, buy, spend, meter, revoke, sign out.
+// TestGoClient walks through the main job with the Go client, as `make demo` does: sign up, buy, spend, meter, upgrade, fail to
+// pay, recover, be refunded, cancel, revoke, sign out.
 func TestGoClient(t *testing.T) {
 	t.Parallel()
-	w := servetest.Start(t, servetest.Options{Env: map[string]string{"REDIRECT_ORIGINS": "*"}})
+	w := servetest.Start(t, servetest.Options{Clock: true, Env: map[string]string{"REDIRECT_ORIGINS": "*"}})
 	env := filepath.Join(t.TempDir(), "dev.env")
-	if err := os.WriteFile(env, fmt.Appendf(nil, "BASE_URL='%s'\n", w.BaseURL), 0o600); err != nil {
+	settings := fmt.Appendf(nil, "BASE_URL='%s'\nSTRIPE_API_BASE='%s'\nSTRIPE_API_KEY='%s'\nSERVICE_KEY='%s'\n",
+		w.BaseURL, w.Setting("STRIPE_API_BASE"), w.Setting("STRIPE_API_KEY"), w.ServiceKey(t, "admin"))
+	if err := os.WriteFile(env, settings, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	run(t, "../../sdk/go", nil, "go", "run", "./cmd/demo", "-env", env)

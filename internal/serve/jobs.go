@@ -16,8 +16,9 @@ import (
 const (
 	workers    = 16
 	jobTimeout = 30 * time.Second
-	// A job whose worker died runs again after this; River's own default is an hour.
-	rescueAfter = time.Minute
+	// A job whose worker died runs again after this, and half a minute more until somebody looks. It has to be longer than jobTimeout:
+	// what still runs would run twice. River's own default is an hour.
+	rescueAfter = 45 * time.Second
 	// What a notification missed is found by polling.
 	pollEvery = 200 * time.Millisecond
 	cooldown  = 20 * time.Millisecond

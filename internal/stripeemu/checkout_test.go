@@ -321,6 +321,12 @@ func TestTrial(t *testing.T) {
 	if session.AmountTotal != 0 {
 		t.Errorf("due now: %d", session.AmountTotal)
 	}
+	page := open(t, session.URL).body
+	for _, said := range []string{"14 days free", "Then $10.00 per month", "Due today"} {
+		if !strings.Contains(page, said) {
+			t.Errorf("the page does not say %q", said)
+		}
+	}
 	a.pay(t, session)
 	params := &stripe.CheckoutSessionParams{}
 	params.AddExpand("subscription.latest_invoice")

@@ -1,6 +1,7 @@
 package stripeemu
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -101,9 +102,10 @@ func (a *action) dashboardEvent(r *record) dashboardEvent {
 	for _, s := range child(r.Private, "endpoints") {
 		state, _ = s.(string)
 	}
-	about := child(child(r.Object, "data"), "object")
+	subject := child(child(r.Object, "data"), "object")
 	return dashboardEvent{
-		ID: text(r.Object, "id"), Type: text(r.Object, "type"), At: moment(number(r.Object, "created")), About: text(about, "id"),
+		ID: text(r.Object, "id"), Type: text(r.Object, "type"), At: moment(number(r.Object, "created")),
+		About: cmp.Or(text(subject, "id"), text(subject, "subscription"), text(subject, "customer")), // an upcoming invoice has no id
 		State: state, JSON: indented(r.Object),
 	}
 }

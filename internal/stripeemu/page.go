@@ -23,6 +23,7 @@ type checkoutPage struct {
 	Recurring  string // "per month"; empty for one-time payments
 	Total      string
 	TrialDays  int64
+	Then       string // what is charged after the trial, "$29.00"
 	Delayed    bool   // takes debits
 	Codes      bool   // takes promotion codes
 	Discount   string // what a code takes off
@@ -143,16 +144,19 @@ func (a *action) checkoutPage(session *record) checkoutPage {
 	if off := number(child(o, "total_details"), "amount_discount"); off > 0 {
 		p.Discount = "−" + money(off, currency)
 	}
+	var then int64
 	for _, line := range a.linesOf(session) {
 		name := text(a.store.get("product", text(line.price, "product")), "name")
 		p.Lines = append(p.Lines, checkoutLine{Name: name, Quantity: line.quantity, Amount: money(line.amount(), currency)})
 		if recurring := child(line.price, "recurring"); recurring != nil {
+			then += line.amount()
 			p.Recurring = "per " + text(recurring, "interval")
 			if count := number(recurring, "interval_count"); count > 1 {
 				p.Recurring = fmt.Sprintf("every %d %ss", count, text(recurring, "interval"))
 			}
 		}
 	}
+	p.Then = money(then, currency)
 	return p
 }
 

@@ -1,6 +1,7 @@
 // Command demo walks through the main job against a running `make dev`: sign up, buy a plan, see the webhook become a
-// subscription and credits, make an API key, spend credits with it, meter usage, revoke the key, sign out. It prints each request
-// and what came back, and ends with an error where anything is not as it should be.
+// subscription and credits, make an API key, spend credits with it, meter usage; upgrade for what the preview said, fail to pay
+// a renewal and recover, get a refund, cancel; revoke the key, sign out. Time moves on by a month in seconds. It prints each
+// request and what came back, and ends with an error where anything is not as it should be.
 package main
 
 import (
@@ -23,7 +24,7 @@ func main() {
 	envFile := flag.String("env", ".saaskit/dev.env", "settings that `make dev` wrote")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	err := run(ctx, *envFile)
 	cancel()
 	stop()
@@ -39,7 +40,13 @@ func run(ctx context.Context, envFile string) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{ctx: ctx, base: env["BASE_URL"], email: "demo-" + strings.ToLower(rand.Text()[:8]) + "@example.com"}
+	d := &demo{
+		ctx: ctx, base: env["BASE_URL"], email: "demo-" + strings.ToLower(rand.Text()[:8]) + "@example.com",
+		stripe: stripe{address: env["STRIPE_API_BASE"], key: env["STRIPE_API_KEY"]},
+	}
+	if d.operator, err = d.client(saaskit.WithAPIKey(env["SERVICE_KEY"])); err != nil {
+		return err
+	}
 	steps := []struct {
 		title string
 		do    func() error
@@ -54,6 +61,11 @@ func run(ctx context.Context, envFile string) error {
 		{"Spend credits, twice with the same Idempotency-Key", d.spend},
 		{"Meter usage", d.meter},
 		{"Buy a credit pack", d.buyPack},
+		{"Upgrade, for exactly what the preview says", d.upgrade},
+		{"A month later the renewal is declined: the grace begins", d.declinedRenewal},
+		{"The card pays again when Stripe retries", d.recovery},
+		{"The pack is refunded, and its credits are taken back", d.refund},
+		{"Cancel at once", d.cancel},
 		{"Revoke the key", d.revoke},
 		{"Sign out", d.signOut},
 	}
@@ -79,8 +91,10 @@ func readEnv(name string) (map[string]string, error) {
 			env[key] = strings.Trim(value, `'"`)
 		}
 	}
-	if env["BASE_URL"] == "" {
-		return nil, errors.New(name + " has no BASE_URL")
+	for _, setting := range []string{"BASE_URL", "SERVICE_KEY", "STRIPE_API_BASE", "STRIPE_API_KEY"} {
+		if env[setting] == "" {
+			return nil, errors.New(name + " has no " + setting)
+		}
 	}
 	return env, nil
 }

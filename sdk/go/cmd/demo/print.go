@@ -45,7 +45,7 @@ func (p printer) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func shorten(s string) string {
-	s = secret.ReplaceAllString(strings.TrimSpace(s), `$1…"`)
+	s = secret.ReplaceAllString(strings.Join(strings.Fields(s), " "), `$1…"`)
 	if len(s) > 300 {
 		s = s[:300] + "…"
 	}

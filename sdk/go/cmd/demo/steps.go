@@ -21,8 +21,16 @@ type demo struct {
 	key   *saaskit.Client
 	keyID saaskit.KeyID
 
+	operator *saaskit.Client
+	stripe   stripe
+	card     string // the payment method that the subscription is paid with
+	retryAt  time.Time
+
 	freeCredits, credits int64
+	pack                 saaskit.CreditPack
 }
+
+const password = "correct horse battery"
 
 func (d *demo) ready() error {
 	c, err := d.client()
@@ -46,7 +54,7 @@ func (d *demo) signUp() error {
 	if err != nil {
 		return err
 	}
-	r, err := saaskit.Check(c.SignUpWithResponse(d.ctx, saaskit.SignUpRequest{Email: saaskit.Email(d.email), Password: "correct horse battery"}))
+	r, err := saaskit.Check(c.SignUpWithResponse(d.ctx, saaskit.SignUpRequest{Email: saaskit.Email(d.email), Password: password}))
 	if err != nil {
 		return err
 	}
@@ -240,8 +248,8 @@ func (d *demo) buyPack() error {
 	if err != nil {
 		return err
 	}
-	pack := packs.JSON200.Data[0].ID
-	page, err := d.checkout(saaskit.NewCheckoutSession{CreditPack: &pack, Currency: "usd", SuccessURL: d.base + "/healthz", CancelURL: d.base + "/healthz"})
+	d.pack = packs.JSON200.Data[0]
+	page, err := d.checkout(saaskit.NewCheckoutSession{CreditPack: &d.pack.ID, Currency: "usd", SuccessURL: d.base + "/healthz", CancelURL: d.base + "/healthz"})
 	if err != nil {
 		return err
 	}
