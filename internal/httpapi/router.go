@@ -60,7 +60,8 @@ func New(cfg Config) (*echo.Echo, error) {
 		return nil, err
 	}
 	r := &router{
-		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit, emailLimit: ratelimit.Limit{PerMinute: 3 * cfg.AuthLimit.PerMinute, Burst: 3 * cfg.AuthLimit.Burst}, publicLimit: cfg.PublicLimit,
+		services: cfg.Services, log: cfg.Log, limiter: cfg.Limiter, authLimit: cfg.AuthLimit, publicLimit: cfg.PublicLimit,
+		emailLimit:  ratelimit.Limit{PerMinute: 3 * cfg.AuthLimit.PerMinute, Burst: 3 * cfg.AuthLimit.Burst},
 		requireAAL2: cfg.RequireAAL2, devMode: cfg.DevMode,
 	}
 	handler := api.NewStrictHandler(&Server{Services: cfg.Services}, nil)
