@@ -171,7 +171,8 @@ func (s *Service) anonymise(ctx context.Context, userID uuid.UUID) error {
 			}
 		}
 		err = audit.Record(ctx, q, now, audit.Entry{
-			Actor: audit.System(DeleteUserArgs{}.Kind()), AccountID: &u.AccountID, Action: "user.anonymise", Target: "user", TargetID: userID.String(),
+			Actor: audit.System(DeleteUserArgs{}.Kind()), AccountID: &u.AccountID, Action: "user.anonymise", Target: "user",
+			TargetID: userID.String(),
 		})
 		forget = func() { s.forget(ctx, u, nil) }
 		forget()
