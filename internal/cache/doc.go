@@ -18,6 +18,6 @@
 //
 // What remains: where the instance that makes a change has lost Redis and others have not, nobody buries the value for them.
 // There the value's age is what ends it. A value in Redis ends the ttl of its table after its reader has left the lease, which
-// is before it read; a copy that was taken from Redis ends with the value that it was taken from. So a table
-// that guards something has a ttl of [GuardLife]: with the time that Redis may take to answer it makes a second.
+// is before it read; a copy that was taken from Redis ends with the value that it was taken from. So a table that guards
+// something has a ttl of [GuardLife]: with the time that Redis may take to answer it makes a second.
 package cache
