@@ -122,7 +122,9 @@ func (s *Service) circumstancesOf(ctx context.Context, q *db.Queries, ids []uuid
 }
 
 // allowances reads the allowance of each tier that matters.
-func allowances(ctx context.Context, q *db.Queries, standings map[uuid.UUID]account.Standing, items []db.ListAllowanceItemsRow) (map[string]catalog.Allowance, error) {
+func allowances(
+	ctx context.Context, q *db.Queries, standings map[uuid.UUID]account.Standing, items []db.ListAllowanceItemsRow,
+) (map[string]catalog.Allowance, error) {
 	monthly := map[string]catalog.Allowance{}
 	for _, standing := range standings {
 		monthly[standing.Tier] = catalog.Allowance{}
