@@ -74,7 +74,8 @@ func listEvents(ctx context.Context, p process, s *stripehook.Service, f eventFl
 	}
 	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
 	for _, e := range found.Data {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.ReceivedAt.UTC().Format(time.DateTime), e.ID, e.Type, e.ObjectID, state(e.Status, e.Reason), e.LastError)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.ReceivedAt.UTC().Format(time.DateTime), e.ID, e.Type, e.ObjectID,
+			state(e.Status, e.Reason), e.LastError)
 	}
 	return table.Flush()
 }
@@ -94,7 +95,20 @@ func showEvent(ctx context.Context, p process, s *stripehook.Service, _ eventFla
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "id          %s\ntype        %s\nobject      %s %s\nlooked at   %s\nstate       %s\nattempts    %d\ndeliveries  %d\nreplays     %d\nsource      %s\nreceived    %s\nerror       %s\n\n%s\n",
+	fmt.Fprintf(p.stdout, `id          %s
+type        %s
+object      %s %s
+looked at   %s
+state       %s
+attempts    %d
+deliveries  %d
+replays     %d
+source      %s
+received    %s
+error       %s
+
+%s
+`,
 		e.ID, e.Type, e.ObjectKind, e.ObjectID, e.RootID, state(e.Status, e.Reason), e.Attempts, e.DeliveryCount, e.Replays, e.Source,
 		e.ReceivedAt.UTC().Format(time.RFC3339), e.LastError, e.Payload)
 	return nil

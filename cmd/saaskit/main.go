@@ -57,7 +57,8 @@ func main() {
 
 func run(ctx context.Context, p process, args []string) error {
 	commands := map[string]command{
-		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "doctor": runDoctor, "events": runEvents, "stripe": runStripe,
+		"serve": runServe, "migrate": runMigrate, "catalog": runCatalog, "keys": runKeys, "doctor": runDoctor,
+		"events": runEvents, "stripe": runStripe,
 		"config": runConfig, "version": runVersion,
 	}
 	if len(args) == 0 {

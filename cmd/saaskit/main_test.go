@@ -94,7 +94,8 @@ func TestHelpAndVersion(t *testing.T) {
 func TestConfigShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	env := []string{
-		"DATABASE_URL=postgres://u:hunter2@h/d", "REDIS_URL=redis://:hunter2@h", "SUPABASE_URL=https://ref.supabase.co", "SUPABASE_JWT_SECRET=hunter2-hunter2-hunter2-hunter2-hunter2",
+		"DATABASE_URL=postgres://u:hunter2@h/d", "REDIS_URL=redis://:hunter2@h", "SUPABASE_URL=https://ref.supabase.co",
+		"SUPABASE_JWT_SECRET=hunter2-hunter2-hunter2-hunter2-hunter2",
 		"STRIPE_API_KEY=sk_live_hunter2hunter2", "STRIPE_WEBHOOK_SECRET=whsec_hunter2hunter2,whsec_hunter2hunter3", "APP_ENV=staging",
 	}
 	r := saaskit(t, env, "config").want(t, 0, "", "")

@@ -42,10 +42,6 @@ const (
 	RoleMember = "member"
 )
 
-// cacheLife is how long rows live in Redis: what they guard is guarded within a second even where Redis was out of reach for
-// the instance that changed them.
-const cacheLife = time.Second
-
 // An Account is one row of accounts.
 type Account = db.Account
 
@@ -87,9 +83,9 @@ func New(cfg Config) (*Service, error) {
 		cfg.ForgetKeys = func(context.Context, [][]byte) {}
 	}
 	s := &Service{cfg: cfg, jobs: jobs}
-	s.identities = cache.NewTable(cfg.Cache, "identity", cacheLife, s.loadIdentity)
-	s.accounts = cache.NewTable(cfg.Cache, "account", cacheLife, s.loadAccount)
-	s.standings = cache.NewTable(cfg.Cache, "standing", cacheLife, s.loadFacts)
+	s.identities = cache.NewTable(cfg.Cache, "identity", cache.GuardLife, s.loadIdentity)
+	s.accounts = cache.NewTable(cfg.Cache, "account", cache.GuardLife, s.loadAccount)
+	s.standings = cache.NewTable(cfg.Cache, "standing", cache.GuardLife, s.loadFacts)
 	return s, nil
 }
 

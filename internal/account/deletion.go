@@ -20,9 +20,13 @@ import (
 const (
 	// sweepEvery is how often forgotten work is looked for.
 	sweepEvery = 10 * time.Minute
+	// attempts of one job are over after some six minutes. A deletion is never given up: the sweep then gives it another job.
+	attempts = 5
 	// strandedAfter is how old an open deletion is when the sweep gives it a job again: its job may be out of attempts.
 	strandedAfter = 15 * time.Minute
-	sweepBatch    = 100
+	// overdueAfter is how old an open deletion is when somebody has to look at it.
+	overdueAfter = 24 * time.Hour
+	sweepBatch   = 100
 )
 
 // DeleteUserArgs is the job that finishes the deletion of a user.
@@ -35,7 +39,7 @@ func (DeleteUserArgs) Kind() string { return "account.delete_user" }
 
 // InsertOpts allows one living job for a user.
 func (DeleteUserArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+	return river.InsertOpts{MaxAttempts: attempts, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
 	}}}
 }
@@ -160,7 +164,7 @@ func (s *Service) anonymise(ctx context.Context, userID uuid.UUID) error {
 			func() error { return q.AnonymisePaymentMethods(ctx, now, u.AccountID) },
 			func() error { return q.AnonymiseEvents(ctx, u.AccountID) },
 			func() error { return q.AnonymiseAudit(ctx, u.AccountID, userID.String()) },
-			func() error { return q.ForgetAnswers(ctx, principal) },
+			func() error { return q.ForgetAnswers(ctx, principal, userID.String()) },
 			func() error { return q.MarkDeletionFinished(ctx, now, userID) },
 		} {
 			if err := step(); err != nil {
@@ -168,7 +172,8 @@ func (s *Service) anonymise(ctx context.Context, userID uuid.UUID) error {
 			}
 		}
 		err = audit.Record(ctx, q, now, audit.Entry{
-			Actor: audit.System(DeleteUserArgs{}.Kind()), AccountID: &u.AccountID, Action: "user.anonymise", Target: "user", TargetID: userID.String(),
+			Actor: audit.System(DeleteUserArgs{}.Kind()), AccountID: &u.AccountID, Action: "user.anonymise", Target: "user",
+			TargetID: userID.String(),
 		})
 		forget = func() { s.forget(ctx, u, nil) }
 		forget()
@@ -196,14 +201,34 @@ func (s *Service) Sweep(ctx context.Context) error {
 	if _, err := q.DeleteExpiredSessions(ctx, s.now()); err != nil {
 		errs = append(errs, fmt.Errorf("delete expired sessions: %w", err))
 	}
-	stranded, err := q.ListOpenDeletions(ctx, s.now().Add(-strandedAfter), sweepBatch)
-	if err != nil {
-		errs = append(errs, fmt.Errorf("list open deletions: %w", err))
-	}
-	for _, userID := range stranded {
-		if _, err := s.jobs.Insert(ctx, DeleteUserArgs{UserID: userID}, nil); err != nil {
-			errs = append(errs, fmt.Errorf("queue deletion of user %s: %w", userID, err))
+	return errors.Join(append(errs, s.takeUp(ctx, q))...)
+}
+
+// takeUp gives every deletion that is not finished a living job, for as long as it takes, and tells of those that are overdue.
+func (s *Service) takeUp(ctx context.Context, q *db.Queries) error {
+	var errs []error
+	var overdue []db.ListOpenDeletionsRow
+	now := s.now()
+	next := db.ListOpenDeletionsParams{Before: now.Add(-strandedAfter), MaxRows: sweepBatch}
+	for more := true; more; {
+		open, err := q.ListOpenDeletions(ctx, next)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("list open deletions: %w", err))...)
 		}
+		for _, d := range open {
+			if _, err := s.jobs.Insert(ctx, DeleteUserArgs{UserID: d.UserID}, nil); err != nil {
+				errs = append(errs, fmt.Errorf("queue deletion of user %s: %w", d.UserID, err))
+			}
+			if now.Sub(d.RequestedAt) > overdueAfter {
+				overdue = append(overdue, d)
+			}
+			next.AfterRequestedAt, next.AfterID = d.RequestedAt, d.UserID
+		}
+		more = len(open) == sweepBatch
+	}
+	if len(overdue) > 0 {
+		s.cfg.Log.ErrorContext(ctx, "users who asked to be deleted more than a day ago are not", "users", len(overdue),
+			"oldest", overdue[0].UserID, "requested_at", overdue[0].RequestedAt)
 	}
 	return errors.Join(errs...)
 }

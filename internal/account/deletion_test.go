@@ -19,6 +19,7 @@ import (
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/db"
+	"example.com/saaskit/internal/idempotency"
 	"example.com/saaskit/internal/postgres/pgtest"
 	"example.com/saaskit/internal/problem"
 )
@@ -67,6 +68,7 @@ func (w *world) leaving(b account.Bearer) account.Identity {
 	}
 	w.exec(`INSERT INTO idempotency_keys (principal, operation, key, request_hash, result, created_at, expires_at)
 		VALUES ($1, 'updateMe', 'k', '\x00', jsonb_build_object('Email', $2::text), now(), now() + interval '1 day')`, "user:"+id.ID.String(), b.Email)
+	w.managed(id)
 	w.exec(`INSERT INTO stripe_customers (id, account_id, stripe_id, email, told_email, created_at, updated_at) VALUES ($1, $2, 'cus_1', $3, $3, now(), now())`, uuid.New(), id.AccountID, b.Email)
 	w.exec(`INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at)
 		VALUES ('pm_1', $1, 'cus_1', 'card', 'visa', '4242', 4, 2031, now(), now())`, id.AccountID)
@@ -90,6 +92,26 @@ func (w *world) leaving(b account.Bearer) account.Identity {
 	return id
 }
 
+// managed lets an administrator change a user, whom the answers that are kept for a retry then name, and somebody else.
+func (w *world) managed(id account.Identity) {
+	w.t.Helper()
+	admin := uuid.NewString()
+	for _, status := range []string{account.StatusDisabled, account.StatusActive} {
+		key, err := idempotency.New("user:"+admin, "updateUser", status, status)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if _, _, err := w.SetStatus(w.t.Context(), key, id.ID, status, "", audit.Actor{Kind: audit.ByUser, ID: admin}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if n := w.count(`SELECT count(*) FROM idempotency_keys WHERE operation = 'updateUser' AND result->>'Email' LIKE '%@example.com'`); n != 2 {
+		w.t.Fatalf("answers to the administrator that name the user: got %d, want 2", n)
+	}
+	w.exec(`INSERT INTO idempotency_keys (principal, operation, key, request_hash, result, created_at, expires_at)
+		VALUES ('user:admin', 'updateUser', 'k', '\x00', jsonb_build_object('ID', $1::text), now(), now() + interval '1 day')`, uuid.Max)
+}
+
 // left asserts that nothing of the person remains, and that the ledger does.
 func (w *world) left(b account.Bearer, id account.Identity) {
 	w.t.Helper()
@@ -106,7 +128,7 @@ func (w *world) left(b account.Bearer, id account.Identity) {
 	for what, query := range map[string]string{
 		"addresses kept of customers": `SELECT count(*) FROM stripe_customers WHERE email <> '' OR told_email <> ''`,
 		"cards":                       `SELECT count(*) FROM payment_methods WHERE brand <> '' OR last4 <> '' OR exp_month + exp_year <> 0`,
-		"stored answers":              `SELECT count(*) FROM idempotency_keys`,
+		"stored answers":              `SELECT count(*) FROM idempotency_keys WHERE principal <> 'user:admin'`,
 		"network addresses in audit":  `SELECT count(*) FROM audit_log WHERE ip <> ''`,
 		"live keys":                   `SELECT count(*) FROM api_keys WHERE revoked_at IS NULL`,
 		"unfinished deletions":        `SELECT count(*) FROM user_deletions WHERE finished_at IS NULL`,
@@ -123,6 +145,9 @@ func (w *world) left(b account.Bearer, id account.Identity) {
 	}
 	if got := w.text(fmt.Sprintf(kept, "NOT")); got != "evt_dead true, evt_other true, evt_pending true" {
 		w.t.Errorf("events with payload: %s", got)
+	}
+	if n := w.count(`SELECT count(*) FROM idempotency_keys`); n != 1 {
+		w.t.Errorf("stored answers about others: got %d, want 1", n)
 	}
 	if n := w.count(`SELECT count(*) FROM credit_entries WHERE account_id = $1`, id.AccountID); n != 1 {
 		w.t.Errorf("ledger entries: got %d, want 1", n)
@@ -353,47 +378,4 @@ func TestDeletionJobSurvivesTheWorker(t *testing.T) {
 		return w.count(`SELECT count(*) FROM user_deletions WHERE finished_at IS NOT NULL`) == 1
 	})
 	w.left(b, id)
-}
-
-// A deletion whose job is out of attempts gets another one, and only then.
-func TestSweep(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	b := w.bearer()
-	w.leaving(b)
-	jobs := func() int {
-		return w.count(`SELECT count(*) FROM river_job WHERE kind = 'account.delete_user' AND state = 'available'`)
-	}
-	sweep := func() {
-		t.Helper()
-		if err := w.Sweep(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.exec(`UPDATE river_job SET state = 'discarded', finalized_at = now()`)
-	sweep()
-	if got := jobs(); got != 0 {
-		t.Errorf("jobs for a young deletion: got %d, want 0", got)
-	}
-	w.Add(time.Hour)
-	for range 2 {
-		sweep()
-		if got := jobs(); got != 1 {
-			t.Errorf("jobs for a stranded deletion: got %d, want 1", got)
-		}
-	}
-	other := w.bearer()
-	w.admitted(other)
-	if err := w.SignOut(t.Context(), other, *other.SessionID, w.Now().Add(time.Hour), operator()); err != nil {
-		t.Fatal(err)
-	}
-	sweep()
-	if got := w.count(`SELECT count(*) FROM revoked_sessions`); got != 1 {
-		t.Errorf("signed-out sessions whose tokens live: got %d, want 1", got)
-	}
-	w.Add(time.Hour)
-	sweep()
-	if got := w.count(`SELECT count(*) FROM revoked_sessions`); got != 0 {
-		t.Errorf("signed-out sessions that are over: got %d, want 0", got)
-	}
 }

@@ -68,7 +68,9 @@ func (s *Service) Rename(ctx context.Context, key idempotency.Key, userID uuid.U
 
 // SetStatus disables or enables a user, with the personal account and so with its keys. It fails with [problem.Conflict] for a
 // user who is deleted.
-func (s *Service) SetStatus(ctx context.Context, key idempotency.Key, userID uuid.UUID, status, reason string, actor audit.Actor) (Profile, bool, error) {
+func (s *Service) SetStatus(
+	ctx context.Context, key idempotency.Key, userID uuid.UUID, status, reason string, actor audit.Actor,
+) (Profile, bool, error) {
 	var forget func()
 	p, replayed, err := s.change(ctx, key, userID, func(q *db.Queries, u db.LockUserRow, now time.Time) error {
 		switch {
@@ -120,7 +122,9 @@ func verb(status string) string {
 }
 
 // change runs f on a locked user, once for a key, and returns the user as it is then.
-func (s *Service) change(ctx context.Context, key idempotency.Key, userID uuid.UUID, f func(*db.Queries, db.LockUserRow, time.Time) error) (p Profile, replayed bool, err error) {
+func (s *Service) change(
+	ctx context.Context, key idempotency.Key, userID uuid.UUID, f func(*db.Queries, db.LockUserRow, time.Time) error,
+) (p Profile, replayed bool, err error) {
 	err = postgres.InTx(ctx, s.cfg.Pool, func(q *db.Queries) error {
 		now := s.now()
 		p, replayed, err = idempotency.Do(ctx, q, now, key, func() (Profile, error) {

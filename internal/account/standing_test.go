@@ -67,17 +67,23 @@ func TestStandingOf(t *testing.T) {
 		{"unknown price", []sub{{status: "active"}}, want{tier: "basic"}},
 		{"tier that the catalogue has lost", []sub{{status: "active", tier: "lost"}}, want{tier: "basic"}},
 		{"unknown price of a canceled one", []sub{{status: "canceled"}}, none},
-		{"collection paused, drafts kept", []sub{{status: "active", tier: "pro", pause: "keep_as_draft", paused: "-900h", start: "-24h", end: "600h"}}, want{tier: "pro", access: true}},
-		{"collection paused, uncollectible", []sub{{status: "active", tier: "pro", pause: "mark_uncollectible", paused: "-900h", start: "-24h", end: "600h"}}, want{tier: "pro", access: true}},
-		{"collection paused, voided, in the paid period", []sub{{status: "active", tier: "pro", pause: "void", paused: "-1h", start: "-24h", end: "600h"}}, want{tier: "pro", access: true, until: "600h"}},
-		{"collection paused, voided, items end later", []sub{{status: "active", tier: "pro", pause: "void", paused: "-1h", start: "-24h", end: "600h", accesses: "700h"}}, want{tier: "pro", access: true, until: "700h"}},
+		{"collection paused, drafts kept",
+			[]sub{{status: "active", tier: "pro", pause: "keep_as_draft", paused: "-900h", start: "-24h", end: "600h"}}, want{tier: "pro", access: true}},
+		{"collection paused, uncollectible",
+			[]sub{{status: "active", tier: "pro", pause: "mark_uncollectible", paused: "-900h", start: "-24h", end: "600h"}}, want{tier: "pro", access: true}},
+		{"collection paused, voided, in the paid period",
+			[]sub{{status: "active", tier: "pro", pause: "void", paused: "-1h", start: "-24h", end: "600h"}}, want{tier: "pro", access: true, until: "600h"}},
+		{"collection paused, voided, items end later",
+			[]sub{{status: "active", tier: "pro", pause: "void", paused: "-1h", start: "-24h", end: "600h", accesses: "700h"}}, want{tier: "pro", access: true, until: "700h"}},
 		{"collection paused, voided, renewed since", []sub{{status: "active", tier: "pro", pause: "void", paused: "-48h", start: "-24h", end: "600h"}}, none},
-		{"collection paused, voided, since when not known", []sub{{status: "active", tier: "pro", pause: "void", start: "-24h", end: "600h"}}, want{tier: "pro", access: true, until: "600h"}},
+		{"collection paused, voided, since when not known",
+			[]sub{{status: "active", tier: "pro", pause: "void", start: "-24h", end: "600h"}}, want{tier: "pro", access: true, until: "600h"}},
 		{"collection paused, voided, period over", []sub{{status: "active", tier: "pro", pause: "void", start: "-600h", end: "-1h"}}, none},
 		{"several: the one with access", []sub{{status: "active", tier: "pro"}, {status: "canceled", tier: "scale"}}, want{tier: "pro", access: true, shown: 0}},
 		{"several: the highest rank", []sub{{status: "active", tier: "scale"}, {status: "active", tier: "pro"}}, want{tier: "scale", access: true, shown: 0}},
 		{"several: the newest of equal rank", []sub{{status: "past_due", tier: "pro", pastDue: "-1h"}, {status: "active", tier: "pro"}}, want{tier: "pro", access: true, shown: 1}},
-		{"several: the highest is over", []sub{{status: "past_due", tier: "scale", pastDue: "-200h"}, {status: "trialing", tier: "pro"}}, want{tier: "pro", access: true, shown: 1}},
+		{"several: the highest is over",
+			[]sub{{status: "past_due", tier: "scale", pastDue: "-200h"}, {status: "trialing", tier: "pro"}}, want{tier: "pro", access: true, shown: 1}},
 		{"several: none with access, the latest shows", []sub{{status: "canceled", tier: "scale"}, {status: "incomplete_expired", tier: "pro"}}, want{tier: "basic", shown: 1}},
 		{"several: an unknown price beside a known one", []sub{{status: "active", tier: "pro"}, {status: "active"}}, want{tier: "pro", access: true, shown: 0}},
 	}
@@ -118,12 +124,14 @@ func TestStandingWithOtherPolicies(t *testing.T) {
 		policy account.Policy
 		access bool
 	}{
-		{"a stricter table", sub{status: "past_due", tier: "pro", pastDue: "-1h"}, account.Policy{Grace: time.Hour * 99, Statuses: map[string]account.Worth{"past_due": account.NoAccess}}, false},
+		{"a stricter table", sub{status: "past_due", tier: "pro", pastDue: "-1h"},
+			account.Policy{Grace: time.Hour * 99, Statuses: map[string]account.Worth{"past_due": account.NoAccess}}, false},
 		{"a laxer table", sub{status: "unpaid", tier: "pro"}, account.Policy{Statuses: map[string]account.Worth{"unpaid": account.FullAccess}}, true},
 		{"no grace", sub{status: "past_due", tier: "pro", pastDue: "0s"}, account.Policy{}, false},
 		{"long grace", sub{status: "past_due", tier: "pro", pastDue: "-500h"}, account.Policy{Grace: 501 * time.Hour}, true},
 		{"voided pause keeps access", sub{status: "active", tier: "pro", pause: "void", start: "-20h", end: "-1h"}, account.Policy{}, true},
-		{"draft pause ends access", sub{status: "active", tier: "pro", pause: "keep_as_draft", start: "-20h", end: "-1h"}, account.Policy{PauseEndsAccess: []string{"keep_as_draft"}}, false},
+		{"draft pause ends access", sub{status: "active", tier: "pro", pause: "keep_as_draft", start: "-20h", end: "-1h"},
+			account.Policy{PauseEndsAccess: []string{"keep_as_draft"}}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			accountID := w.admitted(w.bearer()).AccountID

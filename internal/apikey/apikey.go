@@ -28,9 +28,6 @@ const (
 	// MaxOverlap is how long a key may outlive its replacement.
 	MaxOverlap = 7 * 24 * time.Hour
 
-	// cacheLife is how long a key lives in Redis: a revoked one is refused within a second even where Redis was out of reach
-	// for the instance that revoked it.
-	cacheLife         = time.Second
 	defaultFlushEvery = 20 * time.Second
 )
 
@@ -122,7 +119,7 @@ func New(cfg Config) *Service {
 		cfg.FlushEvery = defaultFlushEvery
 	}
 	s := &Service{cfg: cfg, stop: make(chan struct{})}
-	s.credentials = cache.NewTable(cfg.Cache, "apikey", cacheLife, s.loadCredential)
+	s.credentials = cache.NewTable(cfg.Cache, "apikey", cache.GuardLife, s.loadCredential)
 	s.work.Go(s.flushUses)
 	return s
 }

@@ -55,7 +55,9 @@ func (s *Service) revoke(ctx context.Context, actor audit.Actor, find func(*db.Q
 // Rotate replaces a key by a new one with the same name, scopes, expiry and addresses. The old one works until the overlap
 // ends. An overlap of an earlier rotation ends at once, so that a key has one predecessor at most. It fails with
 // [problem.NotFound], and with [problem.Conflict] where the key has expired or been replaced.
-func (s *Service) Rotate(ctx context.Context, accountID, keyID uuid.UUID, createdBy *uuid.UUID, overlap time.Duration, key idempotency.Key, actor audit.Actor) (Created, error) {
+func (s *Service) Rotate(
+	ctx context.Context, accountID, keyID uuid.UUID, createdBy *uuid.UUID, overlap time.Duration, key idempotency.Key, actor audit.Actor,
+) (Created, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return Created{}, invalid("body.overlap_seconds", "an overlap is at most %d seconds", int(MaxOverlap.Seconds()))
 	}

@@ -30,7 +30,9 @@ type Wish struct {
 
 // Create issues a key to an account. It fails with [problem.InvalidRequest], and with [problem.LimitReached] where the account
 // holds as many live keys as its tier allows.
-func (s *Service) Create(ctx context.Context, accountID uuid.UUID, createdBy *uuid.UUID, w Wish, key idempotency.Key, actor audit.Actor) (Created, error) {
+func (s *Service) Create(
+	ctx context.Context, accountID uuid.UUID, createdBy *uuid.UUID, w Wish, key idempotency.Key, actor audit.Actor,
+) (Created, error) {
 	row, err := s.draft(w, Scopes())
 	if err != nil {
 		return Created{}, err
@@ -181,7 +183,9 @@ type Expiry struct {
 }
 
 // Update changes a key. A key that had expired comes to life again where its expiry is moved, if there is room for it.
-func (s *Service) Update(ctx context.Context, accountID, keyID uuid.UUID, c Change, key idempotency.Key, actor audit.Actor) (changed Key, replayed bool, err error) {
+func (s *Service) Update(
+	ctx context.Context, accountID, keyID uuid.UUID, c Change, key idempotency.Key, actor audit.Actor,
+) (changed Key, replayed bool, err error) {
 	var hash []byte
 	now := s.now()
 	err = postgres.InTx(ctx, s.cfg.Pool, func(q *db.Queries) (err error) {
@@ -213,7 +217,9 @@ func (s *Service) forget(ctx context.Context, err error, hashes ...[]byte) {
 	s.Forget(ctx, known)
 }
 
-func (s *Service) update(ctx context.Context, q *db.Queries, accountID, keyID uuid.UUID, c Change, now time.Time, actor audit.Actor) (Key, []byte, error) {
+func (s *Service) update(
+	ctx context.Context, q *db.Queries, accountID, keyID uuid.UUID, c Change, now time.Time, actor audit.Actor,
+) (Key, []byte, error) {
 	old, err := lock(ctx, q, accountID, keyID)
 	if err != nil {
 		return Key{}, nil, err

@@ -116,7 +116,8 @@ func (k *keySet) verdict() error {
 	if k.failures == 0 {
 		return problem.InvalidToken.Errorf("the access token is signed with a key that the project does not have")
 	}
-	return problem.SupabaseFailed.Errorf("the keys to verify the access token with cannot be had right now").After(max(k.next.Sub(k.now()), time.Second))
+	return problem.SupabaseFailed.Errorf("the keys to verify the access token with cannot be had right now").
+		After(max(k.next.Sub(k.now()), time.Second))
 }
 
 // refresh asks once. It is called by one goroutine at a time; who comes right after it finds the pause and does not ask again.

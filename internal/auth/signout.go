@@ -61,7 +61,8 @@ func (s *Service) LogOut(ctx context.Context, p account.Principal, scope, ip str
 		return err
 	}
 	if asked != nil {
-		return problem.SupabaseFailed.Errorf("the access tokens are refused from now on, but Supabase Auth could not be told to end the refresh tokens").Because(asked)
+		return problem.SupabaseFailed.Errorf(
+			"the access tokens are refused from now on, but Supabase Auth could not be told to end the refresh tokens").Because(asked)
 	}
 	return nil
 }

@@ -160,7 +160,8 @@ type claimRule struct {
 func newClaimRule(claim, value string) (claimRule, error) {
 	path, ok := strings.CutPrefix(claim, "app_metadata.")
 	if !ok || path == "" {
-		return claimRule{}, fmt.Errorf("the administrator's claim %q is not below app_metadata, the only part of a token that users cannot write", claim)
+		return claimRule{}, fmt.Errorf(
+			"the administrator's claim %q is not below app_metadata, the only part of a token that users cannot write", claim)
 	}
 	return claimRule{path: strings.Split(path, "."), value: value}, nil
 }

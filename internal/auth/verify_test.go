@@ -76,7 +76,8 @@ func TestRefusedTokens(t *testing.T) {
 		{"HS256 with the public key as PEM", mint(jwt.SigningMethodHS256, kid, good, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), problem.InvalidToken},
 		{"HS256 with the public key as DER", mint(jwt.SigningMethodHS256, kid, good, der), problem.InvalidToken},
 		{"HS256 with the public point", mint(jwt.SigningMethodHS256, kid, good, point), problem.InvalidToken},
-		{"HS256 with the coordinates as the JWKS writes them", mint(jwt.SigningMethodHS256, kid, good, []byte(base64.RawURLEncoding.EncodeToString(point[1:33]))), problem.InvalidToken},
+		{"HS256 with the coordinates as the JWKS writes them",
+			mint(jwt.SigningMethodHS256, kid, good, []byte(base64.RawURLEncoding.EncodeToString(point[1:33]))), problem.InvalidToken},
 		{"HS256 with an empty secret", mint(jwt.SigningMethodHS256, "", good, []byte{}), problem.InvalidToken},
 		{"HS256 with another secret", mint(jwt.SigningMethodHS256, "", good, []byte("another-secret-of-at-least-32-bytes!")), problem.InvalidToken},
 		{"HS384 with the secret", mint(jwt.SigningMethodHS384, "", good, []byte(secret)), problem.InvalidToken},
@@ -364,7 +365,8 @@ func TestRS256(t *testing.T) {
 		member("short", &short.PublicKey, nil),
 		map[string]any{"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"},
 		map[string]any{"kty": "oct", "kid": "oct", "k": base64.RawURLEncoding.EncodeToString([]byte(secret))},
-		map[string]any{"kty": "EC", "kid": "off", "crv": "P-256", "x": base64.RawURLEncoding.EncodeToString(make([]byte, 32)), "y": base64.RawURLEncoding.EncodeToString(make([]byte, 32))},
+		map[string]any{"kty": "EC", "kid": "off", "crv": "P-256", "x": base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
+			"y": base64.RawURLEncoding.EncodeToString(make([]byte, 32))},
 		"no key at all",
 	}})
 	if err != nil {

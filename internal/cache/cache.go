@@ -12,6 +12,10 @@ import (
 	"github.com/redis/rueidis"
 )
 
+// GuardLife is the ttl of a table whose changes must be seen within a second even where Redis is out of reach for the instance
+// that makes them: a value is no older when Redis hands it out, and Redis has a fifth of a second to do so.
+const GuardLife = time.Second - patience
+
 const (
 	// localLife is how long a value lives in the process, counted from the moment its read began.
 	localLife = 900 * time.Millisecond

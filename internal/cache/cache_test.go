@@ -98,12 +98,17 @@ type instance struct {
 
 func open(t *testing.T, url string, s *source) instance {
 	t.Helper()
+	return openFor(t, url, s, long)
+}
+
+func openFor(t *testing.T, url string, s *source, ttl time.Duration) instance {
+	t.Helper()
 	c, err := cache.Open(t.Context(), url, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return instance{c, cache.NewTable(c, "rows", long, s.load)}
+	return instance{c, cache.NewTable(c, "rows", ttl, s.load)}
 }
 
 func (i instance) get(t *testing.T, key string) row {
@@ -121,12 +126,13 @@ func (i instance) get(t *testing.T, key string) row {
 func (i instance) awaits(t *testing.T, key string, want row, d time.Duration) {
 	t.Helper()
 	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+		asked := time.Since(began)
 		got := i.get(t, key)
 		if got == want {
 			return
 		}
-		if time.Since(began) > d {
-			t.Fatalf("after %v it still sees %+v", d, got)
+		if asked > d {
+			t.Fatalf("after %v it still sees %+v", asked, got)
 		}
 	}
 }

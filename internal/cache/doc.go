@@ -16,6 +16,8 @@
 // Without Redis, at the start or later, values come from PostgreSQL and live in the process for the same 0.9 s. A Redis that
 // does not answer costs the first requests 0.2 s and the others nothing: one goroutine asks it until it answers.
 //
-// What remains: where an instance cannot reach Redis while others can, they see its change when the fill in Redis ends. Its
-// life is the ttl of the table; tables that guard something keep it at a few seconds.
+// What remains: where the instance that makes a change has lost Redis and others have not, nobody buries the value for them.
+// There the value's age is what ends it. A value in Redis ends the ttl of its table after its reader has left the lease, which
+// is before it read; a copy that was taken from Redis ends with the value that it was taken from. So a table that guards
+// something has a ttl of [GuardLife]: with the time that Redis may take to answer it makes a second.
 package cache

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,8 +26,9 @@ type Table[T any] struct {
 	flights flights[T]
 }
 
-// NewTable makes a table. Its name is unique within the cache and without colon; ttl is how long a value lives in Redis;
-// load reads the truth and reports false where there is no such row, which is remembered for a second. T has to survive JSON.
+// NewTable makes a table. Its name is unique within the cache and without colon; ttl is how old a value from Redis may get, in
+// Redis and in the process together; load reads the truth and reports false where there is no such row, which is remembered for
+// a second. T has to survive JSON.
 func NewTable[T any](c *Cache, name string, ttl time.Duration, load func(ctx context.Context, key string) (T, bool, error)) *Table[T] {
 	t := &Table[T]{c: c, name: name, ttl: ttl, load: load, coding: newCoding[T](), local: newLocal[T]()}
 	c.mu.Lock()
@@ -87,8 +89,11 @@ func (t *Table[T]) Invalidate(ctx context.Context, keys ...string) {
 // fetch reads a row from Redis or from the source.
 func (t *Table[T]) fetch(ctx context.Context, key string, began time.Time) (entry[T], error) {
 	mark := t.local.mark(key)
-	e, lease, ok := t.shared(ctx, key)
-	if !ok {
+	life := t.c.life
+	e, lease, left, ok := t.shared(ctx, key)
+	if ok {
+		life = min(life, left)
+	} else {
 		var err error
 		if e.value, e.found, err = t.load(ctx, key); err != nil {
 			return entry[T]{}, fmt.Errorf("load %s: %w", t.name, err)
@@ -97,21 +102,28 @@ func (t *Table[T]) fetch(ctx context.Context, key string, began time.Time) (entr
 			t.fill(ctx, key, lease, e)
 		}
 	}
-	e.until = began.Add(t.c.life)
+	e.until = began.Add(life)
 	t.local.put(key, e, mark, t.c.now())
 	return e, nil
 }
 
-// shared looks into Redis. Where nothing is there it leaves a lease, which is the right to fill.
-func (t *Table[T]) shared(ctx context.Context, key string) (e entry[T], lease string, ok bool) {
+// lookScript returns what stands under a name and for how many milliseconds it still will. It writes nothing: of what a script
+// writes Redis tells its own connection, too.
+var lookScript = rueidis.NewLuaScript(`
+local text = redis.call('GET', KEYS[1])
+return text and {text, redis.call('PTTL', KEYS[1])}`)
+
+// shared looks into Redis for a row, and how much of its life is left. Where nothing is there it leaves a lease, which is the
+// right to fill.
+func (t *Table[T]) shared(ctx context.Context, key string) (e entry[T], lease string, left time.Duration, ok bool) {
 	if !t.c.trusts(t.ttl) {
-		return e, "", false
+		return e, "", 0, false
 	}
 	name := t.c.valueKey(t.name, key)
 	err := t.c.Do(ctx, func(ctx context.Context, client rueidis.Client) error {
-		text, err := client.Do(ctx, client.B().Get().Key(name).Build()).ToString()
+		answer, err := lookScript.Exec(ctx, client, []string{name}, nil).ToArray()
 		if err == nil {
-			e, ok = t.coding.decode(text)
+			e, left, ok = t.read(answer)
 			return nil
 		}
 		if !rueidis.IsRedisNil(err) {
@@ -126,18 +138,43 @@ func (t *Table[T]) shared(ctx context.Context, key string) (e entry[T], lease st
 		return nil
 	})
 	if err != nil {
-		return e, "", false
+		return e, "", 0, false
 	}
-	return e, lease, ok
+	return e, lease, left, ok
 }
 
-// fillScript changes the lease into the value, if the lease is still there.
+// read takes apart what lookScript returns. It reports false for everything that is not a row or its absence.
+func (t *Table[T]) read(answer []rueidis.RedisMessage) (e entry[T], left time.Duration, ok bool) {
+	if len(answer) != 2 {
+		return e, 0, false
+	}
+	text, err := answer[0].ToString()
+	if err != nil {
+		return e, 0, false
+	}
+	ms, err := answer[1].AsInt64()
+	if err != nil {
+		return e, 0, false
+	}
+	e, ok = t.coding.decode(text)
+	return e, time.Duration(ms) * time.Millisecond, ok
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// fillScript changes the lease into the value, if the lease is still there. The value was read after the lease was left, and
+// its life counts from then, by Redis's clock alone; where it is over already, the next reader may leave a lease.
 var fillScript = rueidis.NewLuaScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-	redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-	return 1
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+	return 0
 end
-return 0`)
+local age = ARGV[4] - redis.call('PTTL', KEYS[1])
+if age >= tonumber(ARGV[3]) then
+	redis.call('DEL', KEYS[1])
+	return 0
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3] - age)
+return 1`)
 
 // fill puts a value into Redis. That it cannot is no error: the next reader loads again.
 func (t *Table[T]) fill(ctx context.Context, key, lease string, e entry[T]) {
@@ -151,7 +188,7 @@ func (t *Table[T]) fill(ctx context.Context, key, lease string, e entry[T]) {
 		life = min(life, missLife)
 	}
 	err = t.c.Do(ctx, func(ctx context.Context, client rueidis.Client) error {
-		args := []string{lease, text, fmt.Sprint(life.Milliseconds())}
+		args := []string{lease, text, milliseconds(life), milliseconds(leaseLife)}
 		return fillScript.Exec(ctx, client, []string{t.c.valueKey(t.name, key)}, args).Error()
 	})
 	if err != nil && !errors.Is(err, ErrNoRedis) {

@@ -196,7 +196,8 @@ func (r *reader) origins(name, help string) []string {
 		}
 		u, err := url.Parse(text)
 		// A * within an origin would be a pattern for Echo's CORS middleware, and admit more than it says.
-		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host}) || strings.ContainsAny(text, "*?") {
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" ||
+			*u != (url.URL{Scheme: u.Scheme, Host: u.Host}) || strings.ContainsAny(text, "*?") {
 			r.rows[len(r.rows)-1].Value = stars // it may have a password in it
 			r.fail(name, "has a value that is not an origin such as https://app.example.com: no path, pattern or password")
 		}

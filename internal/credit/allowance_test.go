@@ -34,7 +34,8 @@ func TestAllowanceLot(t *testing.T) {
 	}{
 		{"month", credit.Allowance{Monthly: catalog.Allowance{Amount: 10}, Quantity: 1, Start: date(1, 31), End: date(2, 28)}, 10, at(date(2, 28))},
 		{"month as long as it gets", credit.Allowance{Monthly: catalog.Allowance{Amount: 10}, Quantity: 1, Start: date(2, 28), End: date(3, 31)}, 10, at(date(3, 31))},
-		{"first month of a year", credit.Allowance{Monthly: catalog.Allowance{Amount: 10}, Quantity: 1, Start: date(1, 31), End: date(1, 31).AddDate(1, 0, 0)}, 10, at(date(2, 28))},
+		{"first month of a year", credit.Allowance{Monthly: catalog.Allowance{Amount: 10}, Quantity: 1, Start: date(1, 31),
+			End: date(1, 31).AddDate(1, 0, 0)}, 10, at(date(2, 28))},
 		{"seats", credit.Allowance{Monthly: catalog.Allowance{Amount: 10}, Quantity: 3, Start: date(3, 1), End: date(4, 1)}, 30, at(date(4, 1))},
 		{"roll-over", credit.Allowance{Monthly: catalog.Allowance{Amount: 10, Rollover: true}, Quantity: 1, Start: date(3, 1), End: date(4, 1)}, 10, nil},
 		{"none", credit.Allowance{Quantity: 1, Start: date(3, 1), End: date(4, 1)}, 0, at(date(4, 1))},

@@ -164,7 +164,9 @@ func goneOf(ctx context.Context, q *db.Queries, ids []uuid.UUID, items []db.List
 }
 
 // allowances reads the allowance of each tier that matters.
-func allowances(ctx context.Context, q *db.Queries, standings map[uuid.UUID]account.Standing, items []db.ListAllowanceItemsRow) (map[string]catalog.Allowance, error) {
+func allowances(
+	ctx context.Context, q *db.Queries, standings map[uuid.UUID]account.Standing, items []db.ListAllowanceItemsRow,
+) (map[string]catalog.Allowance, error) {
 	monthly := map[string]catalog.Allowance{}
 	for _, standing := range standings {
 		monthly[standing.Tier] = catalog.Allowance{}

@@ -52,7 +52,8 @@ func (s *Service) PeriodicJobs() []*river.PeriodicJob {
 	onStart := &river.PeriodicJobOpts{RunOnStart: true}
 	return []*river.PeriodicJob{
 		river.NewPeriodicJob(river.PeriodicInterval(time.Minute), func() (river.JobArgs, *river.InsertOpts) { return SweepArgs{}, nil }, onStart),
-		river.NewPeriodicJob(river.PeriodicInterval(5*time.Minute), func() (river.JobArgs, *river.InsertOpts) { return AllowanceArgs{}, nil }, onStart),
+		river.NewPeriodicJob(river.PeriodicInterval(5*time.Minute),
+			func() (river.JobArgs, *river.InsertOpts) { return AllowanceArgs{}, nil }, onStart),
 	}
 }
 

@@ -400,14 +400,15 @@ func (q *Queries) ExportUsage(ctx context.Context, accountID uuid.UUID) ([]Expor
 }
 
 const forgetAnswers = `-- name: ForgetAnswers :exec
-DELETE FROM idempotency_keys WHERE principal = $1
+DELETE FROM idempotency_keys WHERE principal = $1 OR (operation = 'updateUser' AND result ->> 'ID' = $2::text)
 `
 
-// ForgetAnswers removes stored answers of the person's own requests, which may name the person.
+// ForgetAnswers removes stored answers that may name the person: to the person's own requests, and to those of administrators,
+// whose answer is the user as stored in the JSON of account.Profile. No index helps with the latter: the table holds a day.
 //
-//	DELETE FROM idempotency_keys WHERE principal = $1
-func (q *Queries) ForgetAnswers(ctx context.Context, principal string) error {
-	_, err := q.db.Exec(ctx, forgetAnswers, principal)
+//	DELETE FROM idempotency_keys WHERE principal = $1 OR (operation = 'updateUser' AND result ->> 'ID' = $2::text)
+func (q *Queries) ForgetAnswers(ctx context.Context, principal string, userID string) error {
+	_, err := q.db.Exec(ctx, forgetAnswers, principal, userID)
 	return err
 }
 
@@ -749,27 +750,48 @@ func (q *Queries) ListMemberAccounts(ctx context.Context, userID uuid.UUID) ([]L
 }
 
 const listOpenDeletions = `-- name: ListOpenDeletions :many
-SELECT user_id FROM user_deletions WHERE finished_at IS NULL AND requested_at <= $1::timestamptz
-ORDER BY requested_at, user_id LIMIT $2
+SELECT user_id, requested_at FROM user_deletions
+WHERE finished_at IS NULL AND requested_at <= $1::timestamptz
+  AND (requested_at, user_id) > ($2::timestamptz, $3::uuid)
+ORDER BY requested_at, user_id LIMIT $4
 `
 
-// ListOpenDeletions
+type ListOpenDeletionsParams struct {
+	Before           time.Time
+	AfterRequestedAt time.Time
+	AfterID          uuid.UUID
+	MaxRows          int32
+}
+
+type ListOpenDeletionsRow struct {
+	UserID      uuid.UUID
+	RequestedAt time.Time
+}
+
+// ListOpenDeletions goes on behind the row that it ended with: rows that stay open must not hide those behind them.
 //
-//	SELECT user_id FROM user_deletions WHERE finished_at IS NULL AND requested_at <= $1::timestamptz
-//	ORDER BY requested_at, user_id LIMIT $2
-func (q *Queries) ListOpenDeletions(ctx context.Context, before time.Time, maxRows int32) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listOpenDeletions, before, maxRows)
+//	SELECT user_id, requested_at FROM user_deletions
+//	WHERE finished_at IS NULL AND requested_at <= $1::timestamptz
+//	  AND (requested_at, user_id) > ($2::timestamptz, $3::uuid)
+//	ORDER BY requested_at, user_id LIMIT $4
+func (q *Queries) ListOpenDeletions(ctx context.Context, arg ListOpenDeletionsParams) ([]ListOpenDeletionsRow, error) {
+	rows, err := q.db.Query(ctx, listOpenDeletions,
+		arg.Before,
+		arg.AfterRequestedAt,
+		arg.AfterID,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []uuid.UUID{}
+	items := []ListOpenDeletionsRow{}
 	for rows.Next() {
-		var user_id uuid.UUID
-		if err := rows.Scan(&user_id); err != nil {
+		var i ListOpenDeletionsRow
+		if err := rows.Scan(&i.UserID, &i.RequestedAt); err != nil {
 			return nil, err
 		}
-		items = append(items, user_id)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -1015,6 +1037,20 @@ UPDATE user_deletions SET identity_closed_at = coalesce(identity_closed_at, $1::
 func (q *Queries) MarkIdentityClosed(ctx context.Context, now time.Time, userID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, markIdentityClosed, now, userID)
 	return err
+}
+
+const oldestOpenDeletion = `-- name: OldestOpenDeletion :one
+SELECT coalesce(min(requested_at), $1::timestamptz)::timestamptz FROM user_deletions WHERE finished_at IS NULL
+`
+
+// OldestOpenDeletion is @now where none is open.
+//
+//	SELECT coalesce(min(requested_at), $1::timestamptz)::timestamptz FROM user_deletions WHERE finished_at IS NULL
+func (q *Queries) OldestOpenDeletion(ctx context.Context, now time.Time) (time.Time, error) {
+	row := q.db.QueryRow(ctx, oldestOpenDeletion, now)
+	var column_1 time.Time
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const recordEmail = `-- name: RecordEmail :execrows

@@ -31,14 +31,15 @@ type Stack struct {
 	Listener net.Listener
 	BaseURL  string
 
-	dir     string
-	envFile string
-	secrets *secrets
-	getenv  func(string) string
-	log     *slog.Logger
-	stripe  *stripeemu.Emulator // nil where the environment names another Stripe
-	down    chan struct{}
-	stops   []func()
+	checkout checkout.Checkout
+	dir      string
+	envFile  string
+	secrets  *secrets
+	getenv   func(string) string
+	log      *slog.Logger
+	stripe   *stripeemu.Emulator // nil where the environment names another Stripe
+	down     chan struct{}
+	stops    []func()
 }
 
 // Start starts the parts that the environment does not name. On error nothing is left running.
@@ -47,6 +48,10 @@ func Start(ctx context.Context, getenv func(string) string, log *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
+	return start(ctx, co, getenv, log)
+}
+
+func start(ctx context.Context, co checkout.Checkout, getenv func(string) string, log *slog.Logger) (*Stack, error) {
 	dir, err := co.State("dev")
 	if err != nil {
 		return nil, err
@@ -55,16 +60,19 @@ func Start(ctx context.Context, getenv func(string) string, log *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{Env: map[string]string{}, dir: dir, secrets: secrets, getenv: getenv, log: log, down: make(chan struct{})}
-	for _, start := range []func(context.Context, checkout.Checkout) error{
+	s := &Stack{
+		Env: map[string]string{}, checkout: co, dir: dir, secrets: secrets, getenv: getenv, log: log, down: make(chan struct{}),
+	}
+	for _, step := range []func(context.Context) error{
 		s.startListener, s.startPostgres, s.startRedis, s.startStripe, s.startSupabase, s.settings,
+		func(context.Context) error { return s.secrets.save() },
 	} {
-		if err := start(ctx, co); err != nil {
+		if err := step(ctx); err != nil {
 			s.Stop()
 			return nil, err
 		}
 	}
-	return s, s.secrets.save()
+	return s, nil
 }
 
 // Stop ends what was started, last first.
@@ -101,7 +109,7 @@ func (s *Stack) Clock() *stripeemu.Emulator {
 }
 
 // startListener takes 127.0.0.1:8080, or a free port where another program has that one and ADDR does not insist on it.
-func (s *Stack) startListener(ctx context.Context, _ checkout.Checkout) error {
+func (s *Stack) startListener(ctx context.Context) error {
 	var err error
 	if s.given("ADDR") {
 		var config net.ListenConfig
@@ -126,7 +134,7 @@ func reachable(l net.Listener) string {
 	return "127.0.0.1"
 }
 
-func (s *Stack) startPostgres(ctx context.Context, co checkout.Checkout) error {
+func (s *Stack) startPostgres(ctx context.Context) error {
 	if s.given("DATABASE_URL") {
 		return nil
 	}
@@ -135,7 +143,7 @@ func (s *Stack) startPostgres(ctx context.Context, co checkout.Checkout) error {
 	if err != nil {
 		return fmt.Errorf("SAASKIT_PG_PORT is not a port: %w", err)
 	}
-	pg, err := pgserver.Start(ctx, pgserver.Options{Checkout: co, Port: port, Logf: s.logf})
+	pg, err := pgserver.Start(ctx, pgserver.Options{Checkout: s.checkout, Port: port, Logf: s.logf})
 	if err != nil {
 		return err
 	}
@@ -160,7 +168,7 @@ func forgetPostgresSettings() {
 	}
 }
 
-func (s *Stack) startRedis(context.Context, checkout.Checkout) error {
+func (s *Stack) startRedis(context.Context) error {
 	if s.given("REDIS_URL") {
 		return nil
 	}
@@ -173,7 +181,7 @@ func (s *Stack) startRedis(context.Context, checkout.Checkout) error {
 	return nil
 }
 
-func (s *Stack) startSupabase(ctx context.Context, _ checkout.Checkout) error {
+func (s *Stack) startSupabase(ctx context.Context) error {
 	if s.given("SUPABASE_URL") {
 		return nil
 	}
@@ -206,7 +214,7 @@ func (s *Stack) startSupabase(ctx context.Context, _ checkout.Checkout) error {
 	return nil
 }
 
-func (s *Stack) startStripe(ctx context.Context, _ checkout.Checkout) error {
+func (s *Stack) startStripe(ctx context.Context) error {
 	if s.given("STRIPE_API_KEY") || s.given("STRIPE_API_BASE") {
 		return nil
 	}
@@ -230,7 +238,7 @@ func (s *Stack) startStripe(ctx context.Context, _ checkout.Checkout) error {
 	return nil
 }
 
-func (s *Stack) settings(context.Context, checkout.Checkout) error {
+func (s *Stack) settings(context.Context) error {
 	s.Env["DEV_MODE"] = "true"
 	s.Env["SHUTDOWN_DELAY"] = "0s"
 	s.Env["APP_ENV"] = "development"
@@ -250,17 +258,13 @@ var exported = []string{
 
 // WriteEnv writes what other programs need to reach the running server, in a form that a shell can source.
 func (s *Stack) WriteEnv() error {
-	co, err := checkout.Here()
-	if err != nil {
-		return err
-	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "BASE_URL=%s\n", quote(s.BaseURL))
 	for _, name := range exported {
 		fmt.Fprintf(&b, "%s=%s\n", name, quote(s.Getenv(name)))
 	}
 	fmt.Fprintf(&b, "SERVICE_KEY=%s\n", quote(s.secrets.ServiceKey))
-	s.envFile = co.Path(".saaskit", "dev.env")
+	s.envFile = s.checkout.Path(".saaskit", "dev.env")
 	if err := writeFile(s.envFile, []byte(b.String())); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package devstack
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -33,18 +34,14 @@ func (s *Stack) Prepare(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	defer pool.Close()
-	if err := applyCatalog(ctx, cfg, pool); err != nil {
+	if err := s.applyCatalog(ctx, cfg, pool); err != nil {
 		return err
 	}
 	return s.serviceKey(ctx, cfg, pool)
 }
 
-func applyCatalog(ctx context.Context, cfg config.Config, pool *pgxpool.Pool) error {
-	co, err := checkout.Here()
-	if err != nil {
-		return err
-	}
-	source, err := os.ReadFile(co.Path("catalog.yaml"))
+func (s *Stack) applyCatalog(ctx context.Context, cfg config.Config, pool *pgxpool.Pool) error {
+	source, err := os.ReadFile(s.checkout.Path("catalog.yaml"))
 	if err != nil {
 		return fmt.Errorf("read catalogue: %w", err)
 	}
@@ -71,7 +68,7 @@ func (s *Stack) Greet(out io.Writer) {
 saaskit is running. Stop it with Ctrl-C; the data stays until 'make reset'.
 
   API         %s   (document: %s/openapi.yaml)
-  Stripe      %s   (emulator; its payment pages open from a checkout's url)
+  Stripe      %s
   settings    %s
 
 Try:
@@ -82,7 +79,15 @@ Try:
 
 Or walk through everything:  make demo
 
-`, s.BaseURL, s.BaseURL, s.Getenv("STRIPE_API_BASE"), envFile, s.BaseURL, s.BaseURL, who, envFile)
+`, s.BaseURL, s.BaseURL, s.stripePage(), envFile, s.BaseURL, s.BaseURL, who, envFile)
+}
+
+// stripePage is where a person sees what Stripe knows.
+func (s *Stack) stripePage() string {
+	if s.stripe == nil {
+		return cmp.Or(s.Getenv("STRIPE_API_BASE"), "the account of STRIPE_API_KEY")
+	}
+	return s.Getenv("STRIPE_API_BASE") + "/_emulator/   (emulator: what it holds, and its clock; a checkout's url opens its payment page)"
 }
 
 // Reset deletes the data of this checkout's development server. It refuses while one runs.
@@ -91,6 +96,10 @@ func Reset() error {
 	if err != nil {
 		return err
 	}
+	return reset(co)
+}
+
+func reset(co checkout.Checkout) error {
 	if err := pgserver.Reset(co); err != nil {
 		return err
 	}

@@ -40,7 +40,8 @@ func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 // errURL is all that is said of an URL that cannot be read: the error of pgx repeats what it takes for its other parts, and a
 // password with an @ in it is one of them.
-var errURL = errors.New("the database URL cannot be read: write postgres://user:password@host/database, special characters of the password as %40 and the like")
+var errURL = errors.New("the database URL cannot be read: " +
+	"write postgres://user:password@host/database, special characters of the password as %40 and the like")
 
 // Open connects a pool and checks that the server answers. maxConns of 0 keeps pgx's default. Statements are planned once
 // per connection and reused; times are read and shown in UTC.

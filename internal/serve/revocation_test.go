@@ -68,7 +68,8 @@ func revocations(t *testing.T, w *servetest.World) []revocation {
 	nothing := func(*testing.T) {} // the case before has done it
 	return []revocation{
 		{"a revoked key", get("/v1/account", "", key), do(servetest.Request{Method: http.MethodDelete, Path: "/v1/api-keys/" + keyID, Token: owner.Token}, 204), "invalid_api_key"},
-		{"a session that was signed out", get("/v1/users/me", leaver.Token, ""), do(servetest.Request{Method: http.MethodPost, Path: "/v1/auth/logout", Token: leaver.Token}, 204), "session_revoked"},
+		{"a session that was signed out", get("/v1/users/me", leaver.Token, ""),
+			do(servetest.Request{Method: http.MethodPost, Path: "/v1/auth/logout", Token: leaver.Token}, 204), "session_revoked"},
 		{"a disabled user", get("/v1/users/me", bad.Token, ""), disable, "user_disabled"},
 		{"a disabled user's key", get("/v1/account", "", badKey), nothing, "user_disabled"},
 		{"a deleted user", get("/v1/users/me", gone.Token, ""), remove, "user_deleted"},

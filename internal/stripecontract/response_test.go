@@ -101,21 +101,6 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
-func TestEventObject(t *testing.T) {
-	t.Parallel()
-	for eventType, want := range map[string]string{
-		"invoice.paid": "invoice", "charge.refund.updated": "refund", "customer.subscription.deleted": "subscription",
-		"checkout.session.completed": "checkout.session", "charge.dispute.created": "dispute",
-	} {
-		if got, ok, err := stripecontract.EventObject(eventType); got != want || !ok || err != nil {
-			t.Errorf("%s: %q, %t, %v", eventType, got, ok, err)
-		}
-	}
-	if _, ok, err := stripecontract.EventObject("made.up"); ok || err != nil {
-		t.Errorf("made.up is known: %v", err)
-	}
-}
-
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -104,7 +104,8 @@ func onlyWhatCanWait(call *Call) *Error {
 		case "payment_behavior", "proration_behavior", "proration_date", "billing_cycle_anchor", "items", "trial_end", "trial_from_plan",
 			"add_invoice_items", "off_session":
 		default:
-			return Invalid("", name, "You can only pass supported attributes when `payment_behavior` is `pending_if_incomplete`. Unsupported: %s", name)
+			return Invalid("", name,
+				"You can only pass supported attributes when `payment_behavior` is `pending_if_incomplete`. Unsupported: %s", name)
 		}
 	}
 	return nil

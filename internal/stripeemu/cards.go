@@ -95,10 +95,10 @@ func testTokens() map[string]string {
 		"bypassPending": cardBypassPending, "authenticationRequired": cardAlwaysAuthenticate,
 		"authenticationRequiredOnSetup": cardAuthenticateOnce, "authenticationRequiredSetupForOffSession": cardAlreadySetUp,
 		"authenticationRequiredChargeDeclinedInsufficientFunds": cardAuthenticateInsufficient,
-		"threeDSecure2Required":                                 cardThreeDSecure2, "threeDSecureRequired": cardThreeDSecure, "threeDSecure": cardThreeDSecure,
-		"threeDSecureRequiredChargeDeclined": cardAuthenticateDeclined,
-		"createDispute":                      cardDisputeFraud, "createDisputeProductNotReceived": cardDisputeProduct, "createDisputeInquiry": cardDisputeInquiry,
-		"pendingRefund": cardRefundPending, "refundFail": cardRefundFails,
+		"threeDSecure2Required":                                 cardThreeDSecure2, "threeDSecureRequired": cardThreeDSecure,
+		"threeDSecure": cardThreeDSecure, "threeDSecureRequiredChargeDeclined": cardAuthenticateDeclined,
+		"createDispute": cardDisputeFraud, "createDisputeProductNotReceived": cardDisputeProduct,
+		"createDisputeInquiry": cardDisputeInquiry, "pendingRefund": cardRefundPending, "refundFail": cardRefundFails,
 	}
 }
 

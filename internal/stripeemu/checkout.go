@@ -22,7 +22,8 @@ func checkoutOperations() map[string]operation {
 			"automatic_tax.enabled", "tax_id_collection.enabled", "customer_update.address", "customer_update.name", "billing_address_collection",
 			"subscription_data.metadata.*", "subscription_data.description", "subscription_data.trial_period_days",
 			"subscription_data.trial_end", "subscription_data.trial_settings.*", "payment_intent_data.metadata.*",
-			"payment_intent_data.description", "payment_intent_data.receipt_email", "payment_intent_data.shipping.*", "payment_intent_data.setup_future_usage",
+			"payment_intent_data.description", "payment_intent_data.receipt_email", "payment_intent_data.shipping.*",
+			"payment_intent_data.setup_future_usage",
 			"setup_intent_data.metadata.*", "setup_intent_data.description",
 			"invoice_creation.enabled", "invoice_creation.invoice_data.metadata.*", "invoice_creation.invoice_data.description",
 		}},
@@ -279,7 +280,8 @@ func (a *action) orderLines(params object) ([]orderLine, string, error) {
 		}
 		quantity, given := item["quantity"].(int64)
 		if !given || quantity < 1 {
-			return nil, "", stripecontract.Invalid("parameter_missing", indexed("line_items", i, "quantity"), "Quantity is required. Add `quantity` to `line_items[%d]`", i)
+			return nil, "", stripecontract.Invalid("parameter_missing", indexed("line_items", i, "quantity"),
+				"Quantity is required. Add `quantity` to `line_items[%d]`", i)
 		}
 		if interval := intervalOf(price); interval != "" {
 			if recurring != "" && recurring != interval {
@@ -295,7 +297,8 @@ func (a *action) orderLines(params object) ([]orderLine, string, error) {
 func modeFits(mode string, recurring bool) error {
 	switch {
 	case mode == "payment" && recurring:
-		return invalid("mode", "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use only one-time prices.")
+		return invalid("mode",
+			"You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use only one-time prices.")
 	case mode == "subscription" && !recurring:
 		return invalid("mode", "You must provide at least one recurring price in `subscription` mode when using prices.")
 	}
@@ -401,7 +404,8 @@ func (a *action) expireSession(r *request) (object, error) {
 		return nil, err
 	}
 	if session["status"] != "open" {
-		return nil, invalid("", "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a status of `%s`.", text(session, "status"))
+		return nil, invalid("",
+			"Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a status of `%s`.", text(session, "status"))
 	}
 	a.closeSession(a.store.lookUp(text(session, "id")))
 	return session, nil

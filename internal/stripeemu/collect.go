@@ -187,7 +187,8 @@ func (a *action) payByRequest(i, method object, how session) (object, error) {
 	intent := a.store.get("payment_intent", text(i, "payment_intent"))
 	if refused.action {
 		needed := *refused
-		needed.code, needed.message = "invoice_payment_intent_requires_action", "Payment for this invoice requires additional user action before it can be completed successfully."
+		needed.code, needed.message = "invoice_payment_intent_requires_action",
+			"Payment for this invoice requires additional user action before it can be completed successfully."
 		return nil, needed.asError(intent)
 	}
 	return nil, refused.asError(intent)

@@ -218,14 +218,16 @@ func goodBillingCalls() []typedCall {
 			return drain(api.PaymentMethods.List(&stripe.PaymentMethodListParams{Customer: stripe.String(w.customer), Type: stripe.String("card")}))
 		}},
 		{"setup intent", func(api *client.API, w world) error {
-			return second(api.SetupIntents.New(&stripe.SetupIntentParams{Customer: stripe.String(w.customer), PaymentMethod: stripe.String(w.method), Confirm: stripe.Bool(true), Usage: stripe.String("off_session")}))
+			return second(api.SetupIntents.New(&stripe.SetupIntentParams{Customer: stripe.String(w.customer),
+				PaymentMethod: stripe.String(w.method), Confirm: stripe.Bool(true), Usage: stripe.String("off_session")}))
 		}},
 		{"payment intent", func(api *client.API, w world) error {
 			return second(api.PaymentIntents.New(&stripe.PaymentIntentParams{Amount: stripe.Int64(700), Currency: stripe.String("usd"), Customer: stripe.String(w.customer),
 				PaymentMethod: stripe.String(w.method), Confirm: stripe.Bool(true), OffSession: stripe.Bool(true)}))
 		}},
 		{"coupon", func(api *client.API, _ world) error {
-			return second(api.Coupons.New(&stripe.CouponParams{ID: stripe.String("quarter"), PercentOff: stripe.Float64(25), Duration: stripe.String("repeating"), DurationInMonths: stripe.Int64(3)}))
+			return second(api.Coupons.New(&stripe.CouponParams{ID: stripe.String("quarter"), PercentOff: stripe.Float64(25),
+				Duration: stripe.String("repeating"), DurationInMonths: stripe.Int64(3)}))
 		}},
 		{"promotion code", func(api *client.API, _ world) error {
 			return second(api.PromotionCodes.New(&stripe.PromotionCodeParams{Coupon: stripe.String("quarter"), Code: stripe.String("QUARTER"),
@@ -241,7 +243,8 @@ func goodBillingCalls() []typedCall {
 		}},
 		{"preview", func(api *client.API, w world) error {
 			return second(api.Invoices.Upcoming(&stripe.InvoiceUpcomingParams{Customer: stripe.String(w.customer), Subscription: stripe.String(w.subscription),
-				SubscriptionItems: []*stripe.SubscriptionItemsParams{{ID: stripe.String(w.item), Quantity: stripe.Int64(3)}}, SubscriptionProrationBehavior: stripe.String("always_invoice")}))
+				SubscriptionItems:             []*stripe.SubscriptionItemsParams{{ID: stripe.String(w.item), Quantity: stripe.Int64(3)}},
+				SubscriptionProrationBehavior: stripe.String("always_invoice")}))
 		}},
 		{"preview lines", func(api *client.API, w world) error {
 			return drain(api.Invoices.UpcomingLines(&stripe.InvoiceUpcomingLinesParams{Subscription: stripe.String(w.subscription)}))
@@ -254,7 +257,8 @@ func goodBillingCalls() []typedCall {
 			return second(api.Subscriptions.Update(w.subscription, &stripe.SubscriptionParams{Coupon: stripe.String("quarter")}))
 		}},
 		{"pause", func(api *client.API, w world) error {
-			return second(api.Subscriptions.Update(w.subscription, &stripe.SubscriptionParams{PauseCollection: &stripe.SubscriptionPauseCollectionParams{Behavior: stripe.String("void")}}))
+			return second(api.Subscriptions.Update(w.subscription,
+				&stripe.SubscriptionParams{PauseCollection: &stripe.SubscriptionPauseCollectionParams{Behavior: stripe.String("void")}}))
 		}},
 		{"items", func(api *client.API, w world) error {
 			return drain(api.SubscriptionItems.List(&stripe.SubscriptionItemListParams{Subscription: stripe.String(w.subscription)}))
@@ -267,7 +271,8 @@ func goodBillingCalls() []typedCall {
 			if err := second(api.InvoiceItems.New(&stripe.InvoiceItemParams{Customer: stripe.String(w.customer), Amount: stripe.Int64(300), Currency: stripe.String("usd")})); err != nil {
 				return err
 			}
-			invoice, err := api.Invoices.New(&stripe.InvoiceParams{Customer: stripe.String(w.customer), PendingInvoiceItemsBehavior: stripe.String("include"), AutoAdvance: stripe.Bool(false)})
+			invoice, err := api.Invoices.New(&stripe.InvoiceParams{Customer: stripe.String(w.customer),
+				PendingInvoiceItemsBehavior: stripe.String("include"), AutoAdvance: stripe.Bool(false)})
 			if err != nil {
 				return err
 			}
@@ -288,7 +293,8 @@ func goodBillingCalls() []typedCall {
 			return second(api.CreditNotes.New(&stripe.CreditNoteParams{Invoice: stripe.String(w.invoice), Amount: stripe.Int64(50), CreditAmount: stripe.Int64(50)}))
 		}},
 		{"dispute", func(api *client.API, w world) error {
-			return second(api.Disputes.Update(w.dispute, &stripe.DisputeParams{Evidence: &stripe.DisputeEvidenceParams{UncategorizedText: stripe.String("winning_evidence")}, Submit: stripe.Bool(true)}))
+			return second(api.Disputes.Update(w.dispute,
+				&stripe.DisputeParams{Evidence: &stripe.DisputeEvidenceParams{UncategorizedText: stripe.String("winning_evidence")}, Submit: stripe.Bool(true)}))
 		}},
 		{"disputes", func(api *client.API, w world) error {
 			return drain(api.Disputes.List(&stripe.DisputeListParams{PaymentIntent: stripe.String(w.intent)}))

@@ -198,7 +198,8 @@ func (a *action) redeemable(by *redemption, param string, customer object) (*red
 	case promo["customer"] != nil && (customer == nil || promo["customer"] != customer["id"]):
 		return nil, invalid(param, "This promotion code cannot be redeemed by this customer.")
 	case flag(child(promo, "restrictions"), "first_time_transaction") && customer != nil && a.hasPaid(customer):
-		return nil, coded("promotion_code_not_first_order", param, "This promotion code cannot be redeemed because the associated customer has prior transactions.")
+		return nil, coded("promotion_code_not_first_order", param,
+			"This promotion code cannot be redeemed because the associated customer has prior transactions.")
 	}
 	return by, nil
 }

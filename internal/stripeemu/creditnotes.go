@@ -11,11 +11,13 @@ func creditNoteOperations() map[string]operation {
 			"invoice", "amount", "lines.type", "lines.invoice_line_item", "lines.amount", "lines.quantity", "lines.unit_amount",
 			"lines.description", "refund_amount", "credit_amount", "out_of_band_amount", "refund", "reason", "memo", "metadata.*",
 		}},
-		"GET /v1/credit_notes":                     list("credit_note", map[string]filter{"invoice": field("invoice"), "customer": field("customer")}),
-		"GET /v1/credit_notes/{id}":                retrieve("credit_note", "id"),
-		"POST /v1/credit_notes/{id}":               {handle: (*action).updateCreditNote, params: []string{"memo", "metadata.*"}},
-		"POST /v1/credit_notes/{id}/void":          {handle: (*action).voidCreditNote},
-		"GET /v1/credit_notes/{credit_note}/lines": listEmbedded("credit_note", "credit_note", func(r *record) object { return child(r.Object, "lines") }),
+		"GET /v1/credit_notes": list("credit_note",
+			map[string]filter{"invoice": field("invoice"), "customer": field("customer")}),
+		"GET /v1/credit_notes/{id}":       retrieve("credit_note", "id"),
+		"POST /v1/credit_notes/{id}":      {handle: (*action).updateCreditNote, params: []string{"memo", "metadata.*"}},
+		"POST /v1/credit_notes/{id}/void": {handle: (*action).voidCreditNote},
+		"GET /v1/credit_notes/{credit_note}/lines": listEmbedded("credit_note", "credit_note",
+			func(r *record) object { return child(r.Object, "lines") }),
 	}
 }
 
@@ -164,7 +166,8 @@ func (a *action) creditAfter(note, i, params object) error {
 		refund = number(own.Object, "amount")
 	}
 	if refund+credit+outside != amount {
-		return invalid("", "The sum of refund, credit and out of band amounts must equal the credit note amount (%s).", money(amount, text(i, "currency")))
+		return invalid("", "The sum of refund, credit and out of band amounts must equal the credit note amount (%s).",
+			money(amount, text(i, "currency")))
 	}
 	if number(i, "post_payment_credit_notes_amount")+amount > number(i, "amount_paid") {
 		return invalid("amount", "The credit note amount is greater than what was paid.")

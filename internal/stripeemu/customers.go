@@ -7,10 +7,12 @@ func customerOperations() map[string]operation {
 		"name", "email", "description", "phone", "metadata.*", "address.*", "shipping.*", "preferred_locales", "tax_exempt",
 	}
 	return map[string]operation{
-		"POST /v1/customers":              {handle: (*action).createCustomer, params: append(writable, "test_clock", "payment_method", "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
-		"GET /v1/customers":               offClock(list("customer", map[string]filter{"email": field("email"), "test_clock": field("test_clock")})),
-		"GET /v1/customers/{customer}":    retrieve("customer", "id"),
-		"POST /v1/customers/{customer}":   {handle: (*action).updateCustomer, params: append(writable, "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
+		"POST /v1/customers": {handle: (*action).createCustomer, params: append(writable, "test_clock",
+			"payment_method", "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
+		"GET /v1/customers":            offClock(list("customer", map[string]filter{"email": field("email"), "test_clock": field("test_clock")})),
+		"GET /v1/customers/{customer}": retrieve("customer", "id"),
+		"POST /v1/customers/{customer}": {handle: (*action).updateCustomer,
+			params: append(writable, "invoice_settings.default_payment_method", "balance", "coupon", "promotion_code")},
 		"DELETE /v1/customers/{customer}": {handle: (*action).deleteCustomer},
 		"GET /v1/customers/{customer}/balance_transactions": {
 			params: []string{"limit", "starting_after", "ending_before"},
@@ -21,7 +23,8 @@ func customerOperations() map[string]operation {
 				return page(r, a.balanceOf(r.id()))
 			},
 		},
-		"POST /v1/customers/{customer}/balance_transactions": {handle: (*action).adjustBalance, params: []string{"amount", "currency", "description", "metadata.*"}},
+		"POST /v1/customers/{customer}/balance_transactions": {handle: (*action).adjustBalance,
+			params: []string{"amount", "currency", "description", "metadata.*"}},
 	}
 }
 

@@ -87,7 +87,8 @@ func (a *action) dashboard() dashboardPage {
 		if attempt.Err != nil {
 			result = attempt.Err.Error()
 		}
-		p.Attempts = append(p.Attempts, dashboardAttempt{Event: attempt.EventID, Type: attempt.EventType, At: attempt.At.Format(time.TimeOnly), Result: result})
+		p.Attempts = append(p.Attempts,
+			dashboardAttempt{Event: attempt.EventID, Type: attempt.EventType, At: attempt.At.Format(time.TimeOnly), Result: result})
 	}
 	slices.Reverse(p.Attempts)
 	for _, fault := range a.faults {

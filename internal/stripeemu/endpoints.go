@@ -4,10 +4,12 @@ import "slices"
 
 func endpointOperations() map[string]operation {
 	return map[string]operation{
-		"POST /v1/webhook_endpoints":                      {handle: (*action).createEndpoint, params: []string{"url", "enabled_events", "description", "metadata.*", "api_version"}},
-		"GET /v1/webhook_endpoints":                       list("webhook_endpoint", nil),
-		"GET /v1/webhook_endpoints/{webhook_endpoint}":    retrieve("webhook_endpoint", "webhook_endpoint"),
-		"POST /v1/webhook_endpoints/{webhook_endpoint}":   {handle: (*action).updateEndpoint, params: []string{"url", "enabled_events", "description", "metadata.*", "disabled"}},
+		"POST /v1/webhook_endpoints": {handle: (*action).createEndpoint,
+			params: []string{"url", "enabled_events", "description", "metadata.*", "api_version"}},
+		"GET /v1/webhook_endpoints":                    list("webhook_endpoint", nil),
+		"GET /v1/webhook_endpoints/{webhook_endpoint}": retrieve("webhook_endpoint", "webhook_endpoint"),
+		"POST /v1/webhook_endpoints/{webhook_endpoint}": {handle: (*action).updateEndpoint,
+			params: []string{"url", "enabled_events", "description", "metadata.*", "disabled"}},
 		"DELETE /v1/webhook_endpoints/{webhook_endpoint}": {handle: (*action).deleteEndpoint},
 	}
 }

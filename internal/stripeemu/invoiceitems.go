@@ -10,7 +10,8 @@ import (
 func invoiceItemOperations() map[string]operation {
 	editable := []string{"amount", "description", "metadata.*", "quantity", "unit_amount", "discountable", "period.start", "period.end"}
 	return map[string]operation{
-		"POST /v1/invoiceitems": {handle: (*action).createItem, params: joined(editable, []string{"customer", "currency", "price", "invoice", "subscription"})},
+		"POST /v1/invoiceitems": {handle: (*action).createItem,
+			params: joined(editable, []string{"customer", "currency", "price", "invoice", "subscription"})},
 		"GET /v1/invoiceitems": list("invoiceitem", map[string]filter{
 			"customer": field("customer"), "invoice": field("invoice"),
 			"pending": func(r *record, value any) bool { return (r.Object["invoice"] == nil) == (value == true) },

@@ -277,7 +277,8 @@ func TestManualInvoice(t *testing.T) {
 	pack := a.price(t, 500, "")
 	invoice := func() *stripe.Invoice {
 		must(a.api.InvoiceItems.New(&stripe.InvoiceItemParams{Customer: stripe.String(customer.ID), Price: stripe.String(pack.ID), Quantity: stripe.Int64(3)}))(t)
-		must(a.api.InvoiceItems.New(&stripe.InvoiceItemParams{Customer: stripe.String(customer.ID), Amount: stripe.Int64(-200), Currency: stripe.String("usd"), Description: stripe.String("thanks")}))(t)
+		must(a.api.InvoiceItems.New(&stripe.InvoiceItemParams{Customer: stripe.String(customer.ID), Amount: stripe.Int64(-200),
+			Currency: stripe.String("usd"), Description: stripe.String("thanks")}))(t)
 		return must(a.api.Invoices.New(&stripe.InvoiceParams{Customer: stripe.String(customer.ID), PendingInvoiceItemsBehavior: stripe.String("include")}))(t)
 	}
 	draft := invoice()
@@ -326,7 +327,8 @@ func TestAutoAdvance(t *testing.T) {
 	a := newLife(t, stripeemu.Config{})
 	customer := a.cardholder(t, "pm_card_visa")
 	must(a.api.InvoiceItems.New(&stripe.InvoiceItemParams{Customer: stripe.String(customer.ID), Amount: stripe.Int64(900), Currency: stripe.String("usd")}))(t)
-	draft := must(a.api.Invoices.New(&stripe.InvoiceParams{Customer: stripe.String(customer.ID), AutoAdvance: stripe.Bool(true), PendingInvoiceItemsBehavior: stripe.String("include")}))(t)
+	draft := must(a.api.Invoices.New(&stripe.InvoiceParams{Customer: stripe.String(customer.ID), AutoAdvance: stripe.Bool(true),
+		PendingInvoiceItemsBehavior: stripe.String("include")}))(t)
 	a.Advance(time.Hour)
 	if i := must(a.api.Invoices.Get(draft.ID, nil))(t); !i.Paid || i.AmountPaid != 900 {
 		t.Errorf("%s, %d", i.Status, i.AmountPaid)

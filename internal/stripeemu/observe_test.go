@@ -329,7 +329,8 @@ func observeRefusals(t *testing.T, o *observer) map[string]any {
 		Items: []*stripe.SubscriptionItemsParams{{Price: stripe.String("price_none")}}})))
 	see("declined card", second(o.api.PaymentMethods.Attach("pm_card_chargeDeclined", &stripe.PaymentMethodAttachParams{Customer: stripe.String(o.customer)})))
 	see("authentication off session", second(o.api.PaymentIntents.New(&stripe.PaymentIntentParams{Amount: stripe.Int64(500), Currency: stripe.String("usd"),
-		Customer: stripe.String(o.customer), PaymentMethod: stripe.String(o.prefer(t, "pm_card_authenticationRequired")), OffSession: stripe.Bool(true), Confirm: stripe.Bool(true)})))
+		Customer: stripe.String(o.customer), PaymentMethod: stripe.String(o.prefer(t, "pm_card_authenticationRequired")),
+		OffSession: stripe.Bool(true), Confirm: stripe.Bool(true)})))
 	must(o.api.Subscriptions.Cancel(s.ID, nil))(t)
 	see("cancel twice", second(o.api.Subscriptions.Cancel(s.ID, nil)))
 	see("upcoming of a canceled one", second(o.api.Invoices.Upcoming(&stripe.InvoiceUpcomingParams{Subscription: stripe.String(s.ID)})))

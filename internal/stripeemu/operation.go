@@ -36,9 +36,11 @@ type operation struct {
 // in Stripe's document.
 func allOperations() map[string]operation {
 	return merged(
-		customerOperations(), productOperations(), priceOperations(), couponOperations(), checkoutOperations(), subscriptionOperations(), subscriptionItemOperations(),
+		customerOperations(), productOperations(), priceOperations(), couponOperations(), checkoutOperations(),
+		subscriptionOperations(), subscriptionItemOperations(),
 		invoiceOperations(), upcomingOperations(), invoiceItemOperations(), paymentMethodOperations(), paymentOperations(),
-		setupIntentOperations(), scheduleOperations(), portalOperations(), refundOperations(), creditNoteOperations(), disputeOperations(), testClockOperations(), eventOperations(), endpointOperations(),
+		setupIntentOperations(), scheduleOperations(), portalOperations(), refundOperations(), creditNoteOperations(),
+		disputeOperations(), testClockOperations(), eventOperations(), endpointOperations(),
 	)
 }
 

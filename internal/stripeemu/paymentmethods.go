@@ -13,9 +13,11 @@ func paymentMethodOperations() map[string]operation {
 	return map[string]operation{
 		"POST /v1/payment_methods": {handle: (*action).createPaymentMethod, params: append(billing,
 			"type", "card.number", "card.exp_month", "card.exp_year", "card.cvc", "card.token")},
-		"GET /v1/payment_methods":                          {handle: (*action).listPaymentMethods, params: []string{"customer", "type", "limit", "starting_after", "ending_before"}},
-		"GET /v1/payment_methods/{payment_method}":         {handle: (*action).getPaymentMethod},
-		"POST /v1/payment_methods/{payment_method}":        {handle: (*action).updatePaymentMethod, params: append(billing, "card.exp_month", "card.exp_year")},
+		"GET /v1/payment_methods": {handle: (*action).listPaymentMethods,
+			params: []string{"customer", "type", "limit", "starting_after", "ending_before"}},
+		"GET /v1/payment_methods/{payment_method}": {handle: (*action).getPaymentMethod},
+		"POST /v1/payment_methods/{payment_method}": {handle: (*action).updatePaymentMethod,
+			params: append(billing, "card.exp_month", "card.exp_year")},
 		"POST /v1/payment_methods/{payment_method}/attach": {handle: (*action).attachPaymentMethod, params: []string{"customer"}},
 		"POST /v1/payment_methods/{payment_method}/detach": {handle: (*action).detachPaymentMethod},
 		"GET /v1/customers/{customer}/payment_methods/{payment_method}": {handle: func(a *action, r *request) (object, error) {
@@ -86,7 +88,8 @@ func (a *action) ownPaymentMethod(customerID, param, id string) (object, error) 
 		return nil, err
 	}
 	if method["customer"] != customerID {
-		return nil, invalid(param, "The customer does not have a payment method with the ID %s. The payment method must be attached to the customer.", id)
+		return nil, invalid(param,
+			"The customer does not have a payment method with the ID %s. The payment method must be attached to the customer.", id)
 	}
 	return method, nil
 }

@@ -3,23 +3,27 @@ package stripeemu
 import "example.com/saaskit/internal/stripecontract"
 
 func paymentOperations() map[string]operation {
-	writable := []string{"customer", "payment_method", "description", "receipt_email", "setup_future_usage", "metadata.*", "payment_method_types", "shipping.*"}
+	writable := []string{"customer", "payment_method", "description", "receipt_email", "setup_future_usage", "metadata.*",
+		"payment_method_types", "shipping.*"}
 	confirmable := []string{"off_session", "return_url"}
 	return map[string]operation{
 		"POST /v1/payment_intents": {handle: (*action).createIntent, params: joined(writable, confirmable, []string{
 			"amount", "currency", "confirm", "capture_method", "confirmation_method", "automatic_payment_methods.*",
 		})},
-		"GET /v1/payment_intents":                   list("payment_intent", map[string]filter{"customer": field("customer")}),
-		"GET /v1/payment_intents/{intent}":          retrieve("payment_intent", "intent"),
-		"POST /v1/payment_intents/{intent}":         {handle: (*action).updateIntent, params: joined(writable, []string{"amount", "currency"})},
-		"POST /v1/payment_intents/{intent}/confirm": {handle: (*action).confirmIntent, params: joined(confirmable, []string{"payment_method", "receipt_email", "setup_future_usage"})},
+		"GET /v1/payment_intents":           list("payment_intent", map[string]filter{"customer": field("customer")}),
+		"GET /v1/payment_intents/{intent}":  retrieve("payment_intent", "intent"),
+		"POST /v1/payment_intents/{intent}": {handle: (*action).updateIntent, params: joined(writable, []string{"amount", "currency"})},
+		"POST /v1/payment_intents/{intent}/confirm": {handle: (*action).confirmIntent,
+			params: joined(confirmable, []string{"payment_method", "receipt_email", "setup_future_usage"})},
 		"POST /v1/payment_intents/{intent}/capture": {handle: (*action).captureIntent, params: []string{"amount_to_capture"}},
 		"POST /v1/payment_intents/{intent}/cancel":  {handle: (*action).cancelIntent, params: []string{"cancellation_reason"}},
-		"GET /v1/charges":                           list("charge", map[string]filter{"customer": field("customer"), "payment_intent": field("payment_intent")}),
-		"GET /v1/charges/{charge}":                  retrieve("charge", "id"),
-		"POST /v1/charges/{charge}":                 {handle: (*action).updateCharge, params: []string{"description", "metadata.*", "receipt_email"}},
-		"GET /v1/balance_transactions":              list("balance_transaction", map[string]filter{"currency": field("currency"), "source": field("source"), "type": field("type")}),
-		"GET /v1/balance_transactions/{id}":         retrieve("balance_transaction", "id"),
+		"GET /v1/charges": list("charge",
+			map[string]filter{"customer": field("customer"), "payment_intent": field("payment_intent")}),
+		"GET /v1/charges/{charge}":  retrieve("charge", "id"),
+		"POST /v1/charges/{charge}": {handle: (*action).updateCharge, params: []string{"description", "metadata.*", "receipt_email"}},
+		"GET /v1/balance_transactions": list("balance_transaction",
+			map[string]filter{"currency": field("currency"), "source": field("source"), "type": field("type")}),
+		"GET /v1/balance_transactions/{id}": retrieve("balance_transaction", "id"),
 	}
 }
 

@@ -11,13 +11,15 @@ func portalOperations() map[string]operation {
 		"features.payment_method_update.*", "features.subscription_cancel.*", "features.subscription_update.*",
 	}
 	return map[string]operation{
-		"POST /v1/billing_portal/configurations":                 {handle: (*action).createPortalConfiguration, params: editable},
-		"GET /v1/billing_portal/configurations":                  list("billing_portal.configuration", map[string]filter{"active": field("active"), "is_default": field("is_default")}),
+		"POST /v1/billing_portal/configurations": {handle: (*action).createPortalConfiguration, params: editable},
+		"GET /v1/billing_portal/configurations": list("billing_portal.configuration",
+			map[string]filter{"active": field("active"), "is_default": field("is_default")}),
 		"GET /v1/billing_portal/configurations/{configuration}":  retrieve("billing_portal.configuration", "configuration"),
 		"POST /v1/billing_portal/configurations/{configuration}": {handle: (*action).updatePortalConfiguration, params: append(editable, "active")},
-		"POST /v1/billing_portal/sessions": {handle: (*action).createPortalSession, params: []string{"customer", "configuration", "return_url", "locale", "flow_data.type", "flow_data.after_completion.*",
-			"flow_data.subscription_cancel.subscription", "flow_data.subscription_update.subscription",
-		}},
+		"POST /v1/billing_portal/sessions": {handle: (*action).createPortalSession,
+			params: []string{"customer", "configuration", "return_url", "locale", "flow_data.type", "flow_data.after_completion.*",
+				"flow_data.subscription_cancel.subscription", "flow_data.subscription_update.subscription",
+			}},
 	}
 }
 

@@ -79,7 +79,8 @@ func (a *action) portalPage(session, configuration object) portalPage {
 	for _, r := range a.paymentMethodsOf(text(customer, "id"), "card") {
 		card := child(r.Object, "card")
 		p.Cards = append(p.Cards, portalCard{ID: text(r.Object, "id"), Default: r.Object["id"] == preferred,
-			Name: fmt.Sprintf("%s •••• %s, until %02d/%d", text(card, "brand"), text(card, "last4"), number(card, "exp_month"), number(card, "exp_year"))})
+			Name: fmt.Sprintf("%s •••• %s, until %02d/%d", text(card, "brand"), text(card, "last4"), number(card, "exp_month"),
+				number(card, "exp_year"))})
 	}
 	if offers(configuration, "invoice_history") {
 		p.Invoices = a.portalInvoices(customer)

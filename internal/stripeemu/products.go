@@ -7,8 +7,9 @@ func productOperations() map[string]operation {
 		"name", "active", "description", "metadata.*", "images", "features.*", "shippable", "statement_descriptor", "unit_label", "url",
 	}
 	return map[string]operation{
-		"POST /v1/products":        {handle: (*action).createProduct, params: append(writable, "id")},
-		"GET /v1/products":         list("product", map[string]filter{"active": field("active"), "ids": idIn, "shippable": field("shippable"), "url": field("url")}),
+		"POST /v1/products": {handle: (*action).createProduct, params: append(writable, "id")},
+		"GET /v1/products": list("product",
+			map[string]filter{"active": field("active"), "ids": idIn, "shippable": field("shippable"), "url": field("url")}),
 		"GET /v1/products/{id}":    retrieve("product", "id"),
 		"POST /v1/products/{id}":   {handle: (*action).updateProduct, params: append(writable, "default_price")},
 		"DELETE /v1/products/{id}": {handle: (*action).deleteProduct},

@@ -14,7 +14,8 @@ const (
 
 func refundOperations() map[string]operation {
 	return map[string]operation{
-		"POST /v1/refunds":                 {handle: (*action).createRefund, params: []string{"charge", "payment_intent", "amount", "reason", "metadata.*"}},
+		"POST /v1/refunds": {handle: (*action).createRefund,
+			params: []string{"charge", "payment_intent", "amount", "reason", "metadata.*"}},
 		"GET /v1/refunds":                  list("refund", map[string]filter{"charge": field("charge"), "payment_intent": field("payment_intent")}),
 		"GET /v1/refunds/{refund}":         retrieve("refund", "refund"),
 		"POST /v1/refunds/{refund}":        {handle: (*action).updateRefund, params: []string{"metadata.*"}},

@@ -15,7 +15,8 @@ func scheduleOperations() map[string]operation {
 		"default_settings.collection_method",
 	}
 	return map[string]operation{
-		"POST /v1/subscription_schedules": {handle: (*action).createSchedule, params: joined(phases, []string{"customer", "from_subscription", "start_date"})},
+		"POST /v1/subscription_schedules": {handle: (*action).createSchedule,
+			params: joined(phases, []string{"customer", "from_subscription", "start_date"})},
 		"GET /v1/subscription_schedules": list("subscription_schedule", map[string]filter{
 			"customer": field("customer"), "canceled_at": within("canceled_at"), "completed_at": within("completed_at"),
 			"released_at": within("released_at"),

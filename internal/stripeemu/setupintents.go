@@ -8,7 +8,8 @@ func setupIntentOperations() map[string]operation {
 		"POST /v1/setup_intents": {handle: (*action).createSetupIntent, params: joined(writable, []string{
 			"confirm", "usage", "return_url", "automatic_payment_methods.*",
 		})},
-		"GET /v1/setup_intents":                   list("setup_intent", map[string]filter{"customer": field("customer"), "payment_method": field("payment_method")}),
+		"GET /v1/setup_intents": list("setup_intent",
+			map[string]filter{"customer": field("customer"), "payment_method": field("payment_method")}),
 		"GET /v1/setup_intents/{intent}":          retrieve("setup_intent", "intent"),
 		"POST /v1/setup_intents/{intent}":         {handle: (*action).updateSetupIntent, params: writable},
 		"POST /v1/setup_intents/{intent}/confirm": {handle: (*action).confirmSetupIntent, params: []string{"payment_method", "return_url"}},

@@ -40,7 +40,8 @@ func (e *Emulator) keep() {
 // write replaces the file in one step, so that a kill leaves the old or the new
 // one.
 func (e *Emulator) write() error {
-	state, err := json.Marshal(snapshot{Version: e.contract.Version(), Seq: e.store.seq, Offset: e.offset, Account: e.accountVersion, Records: e.store.records, Answers: e.answers})
+	state, err := json.Marshal(snapshot{Version: e.contract.Version(), Seq: e.store.seq, Offset: e.offset,
+		Account: e.accountVersion, Records: e.store.records, Answers: e.answers})
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}

@@ -5,11 +5,13 @@ func subscriptionItemOperations() map[string]operation {
 		"price", "quantity", "metadata.*", "proration_behavior", "proration_date", "payment_behavior", "off_session",
 	}
 	return map[string]operation{
-		"GET /v1/subscription_items":           {handle: (*action).listItems, params: []string{"subscription", "limit", "starting_after", "ending_before"}},
-		"POST /v1/subscription_items":          {handle: (*action).addItem, params: append(writable, "subscription")},
-		"GET /v1/subscription_items/{item}":    {handle: (*action).getSubscriptionItem},
-		"POST /v1/subscription_items/{item}":   {handle: (*action).changeItem, params: writable},
-		"DELETE /v1/subscription_items/{item}": {handle: (*action).removeItem, params: []string{"proration_behavior", "proration_date", "clear_usage"}},
+		"GET /v1/subscription_items": {handle: (*action).listItems,
+			params: []string{"subscription", "limit", "starting_after", "ending_before"}},
+		"POST /v1/subscription_items":        {handle: (*action).addItem, params: append(writable, "subscription")},
+		"GET /v1/subscription_items/{item}":  {handle: (*action).getSubscriptionItem},
+		"POST /v1/subscription_items/{item}": {handle: (*action).changeItem, params: writable},
+		"DELETE /v1/subscription_items/{item}": {handle: (*action).removeItem,
+			params: []string{"proration_behavior", "proration_date", "clear_usage"}},
 	}
 }
 

@@ -40,7 +40,8 @@ func subscriptionOperations() map[string]operation {
 		"DELETE /v1/subscriptions/{subscription_exposed_id}": {handle: (*action).cancelSubscription, params: []string{
 			"cancellation_details.comment", "cancellation_details.feedback", "invoice_now", "prorate",
 		}},
-		"POST /v1/subscriptions/{subscription}/resume":                {handle: (*action).resumeSubscription, params: []string{"billing_cycle_anchor", "proration_behavior"}},
+		"POST /v1/subscriptions/{subscription}/resume": {handle: (*action).resumeSubscription,
+			params: []string{"billing_cycle_anchor", "proration_behavior"}},
 		"DELETE /v1/subscriptions/{subscription_exposed_id}/discount": {handle: (*action).deleteSubscriptionDiscount},
 	}
 }
@@ -253,7 +254,8 @@ func (a *action) subscriptionOrder(params object) (subscriptionOrder, error) {
 			return order, err
 		}
 	}
-	order = subscriptionOrder{customer: customer, currency: currency, lines: lines, settings: clone(params), tax: flag(child(params, "automatic_tax"), "enabled")}
+	order = subscriptionOrder{customer: customer, currency: currency, lines: lines, settings: clone(params),
+		tax: flag(child(params, "automatic_tax"), "enabled")}
 	if order.trialEnd, err = a.trialEnd(params); err != nil {
 		return order, err
 	}

@@ -51,7 +51,8 @@ func (a *action) advanceTestClock(r *request) (object, error) {
 		return nil, invalid("frozen_time", "Test clocks can only be advanced forward. The clock is at %d.", from)
 	}
 	if to > a.furthest(text(clock, "id"), from) {
-		return nil, invalid("frozen_time", "You cannot advance a test clock more than two intervals of its shortest subscription, or two years without one.")
+		return nil, invalid("frozen_time",
+			"You cannot advance a test clock more than two intervals of its shortest subscription, or two years without one.")
 	}
 	clock["status"], clock["frozen_time"] = "advancing", to
 	a.emit("test_helpers.test_clock.advancing", clock)

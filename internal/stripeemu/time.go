@@ -53,7 +53,8 @@ type rule struct {
 
 // rules are in the order in which things happen that are due at one second.
 func rules() []rule {
-	return merge(sessionRules(), scheduleRules(), subscriptionRules(), invoiceRules(), captureRules(), debitRules(), refundRules(), disputeRules(), testClockRules())
+	return merge(sessionRules(), scheduleRules(), subscriptionRules(), invoiceRules(), captureRules(), debitRules(),
+		refundRules(), disputeRules(), testClockRules())
 }
 
 func merge(groups ...[]rule) []rule {

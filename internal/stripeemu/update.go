@@ -50,7 +50,8 @@ func (a *action) mayUpdate(s, params object) error {
 		return invalid("", "This subscription cannot be updated while its first invoice is unpaid.")
 	}
 	if s["schedule"] != nil && (params["cancel_at_period_end"] != nil || params["cancel_at"] != nil) {
-		return invalid("", "The subscription is managed by the subscription schedule `%s`, and updating any cancelation behavior directly is not allowed. Please update the schedule instead.", text(s, "schedule"))
+		return invalid("", "The subscription is managed by the subscription schedule `%s`, "+
+			"and updating any cancelation behavior directly is not allowed. Please update the schedule instead.", text(s, "schedule"))
 	}
 	if id := text(params, "default_payment_method"); id != "" {
 		if _, err := a.ownPaymentMethod(text(s, "customer"), "default_payment_method", id); err != nil {

@@ -94,7 +94,8 @@ func span(window string, from, to time.Time) (start, end time.Time, err error) {
 	}
 	if n := count(window, start, end); n > MaxWindows {
 		return start, end, problem.InvalidRequest.Errorf(
-			"from and to are %d windows of a %s apart and an answer has at most %d: ask for less at once or for longer windows", n, window, MaxWindows).
+			"from and to are %d windows of a %s apart and an answer has at most %d: ask for less at once or for longer windows",
+			n, window, MaxWindows).
 			In("query.from", "is too far from to")
 	}
 	return start, end, nil

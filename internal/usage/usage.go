@@ -74,7 +74,9 @@ func (s *Service) Record(ctx context.Context, accountID uuid.UUID, events []Even
 	return accepted, replayed, nil
 }
 
-func (s *Service) record(ctx context.Context, accountID uuid.UUID, events []Event, key idempotency.Key, actor audit.Actor) (a Accepted, replayed bool, err error) {
+func (s *Service) record(
+	ctx context.Context, accountID uuid.UUID, events []Event, key idempotency.Key, actor audit.Actor,
+) (a Accepted, replayed bool, err error) {
 	now := s.now()
 	err = postgres.InTx(ctx, s.pool, func(q *db.Queries) (err error) {
 		a, replayed, err = idempotency.Do(ctx, q, now, key, func() (Accepted, error) {

@@ -131,8 +131,15 @@ UPDATE user_deletions SET identity_closed_at = coalesce(identity_closed_at, @now
 UPDATE user_deletions SET finished_at = @now::timestamptz WHERE user_id = @user_id;
 
 -- name: ListOpenDeletions :many
-SELECT user_id FROM user_deletions WHERE finished_at IS NULL AND requested_at <= @before::timestamptz
+-- ListOpenDeletions goes on behind the row that it ended with: rows that stay open must not hide those behind them.
+SELECT user_id, requested_at FROM user_deletions
+WHERE finished_at IS NULL AND requested_at <= @before::timestamptz
+  AND (requested_at, user_id) > (@after_requested_at::timestamptz, @after_id::uuid)
 ORDER BY requested_at, user_id LIMIT @max_rows;
+
+-- name: OldestOpenDeletion :one
+-- OldestOpenDeletion is @now where none is open.
+SELECT coalesce(min(requested_at), @now::timestamptz)::timestamptz FROM user_deletions WHERE finished_at IS NULL;
 
 -- name: AnonymiseUser :exec
 -- AnonymiseUser leaves a tombstone: issuer and subject stay, so that a living token never makes a fresh account.
@@ -161,8 +168,9 @@ UPDATE audit_log SET ip = ''
 WHERE account_id = @account_id::uuid AND actor_kind = 'user' AND actor_id = @user_id::text AND ip <> '';
 
 -- name: ForgetAnswers :exec
--- ForgetAnswers removes stored answers of the person's own requests, which may name the person.
-DELETE FROM idempotency_keys WHERE principal = @principal;
+-- ForgetAnswers removes stored answers that may name the person: to the person's own requests, and to those of administrators,
+-- whose answer is the user as stored in the JSON of account.Profile. No index helps with the latter: the table holds a day.
+DELETE FROM idempotency_keys WHERE principal = @principal OR (operation = 'updateUser' AND result ->> 'ID' = @user_id::text);
 
 -- name: ExportKeys :many
 SELECT id, name, start, scopes, allowed_ips, created_at, expires_at, last_used_at, revoked_at FROM api_keys

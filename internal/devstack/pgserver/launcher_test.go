@@ -309,10 +309,13 @@ func group(t *testing.T, pgid int) []int {
 	return members
 }
 
-// asNobody makes a command of root's run as an ordinary user, who gets the
-// checkout and a copy of the program. Go's own build directory is closed.
-func asNobody(t *testing.T, co checkout.Checkout) func(*exec.Cmd) {
+// ordinary is a user without rights over others, and what makes a command run as that user: whoever runs the tests, or, where
+// that is root, nobody, who gets the checkout and a copy of the program. Go's own build directory is closed.
+func ordinary(t *testing.T, co checkout.Checkout) (uid int, as func(*exec.Cmd)) {
 	t.Helper()
+	if !isRoot() {
+		return os.Geteuid(), nil
+	}
 	const nobody = 65534
 	program := filepath.Join(tempDir(t, "/tmp"), "launcher")
 	content, err := os.ReadFile(os.Args[0])
@@ -325,10 +328,22 @@ func asNobody(t *testing.T, co checkout.Checkout) func(*exec.Cmd) {
 	if err := os.Chown(string(co), nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	return func(cmd *exec.Cmd) {
+	return nobody, func(cmd *exec.Cmd) {
 		cmd.Path = program
 		cmd.Dir = "/"
 		cmd.Env = append(cmd.Env, "HOME=/nonexistent")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
+}
+
+func isRoot() bool { return os.Geteuid() == 0 }
+
+// owner is the user whom a file belongs to.
+func owner(t *testing.T, path string) int {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(info.Sys().(*syscall.Stat_t).Uid)
 }

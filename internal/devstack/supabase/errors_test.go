@@ -115,7 +115,8 @@ func TestErrors(t *testing.T) {
 		{"generate: unknown", "POST", "/admin/generate_link", service, m{"type": "recovery", "email": "x@example.com"}, 404, "user_not_found"},
 		{"generate: confirmed", "POST", "/admin/generate_link", service, m{"type": "signup", "email": "ana@example.com", "password": password}, 422, "email_exists"},
 		{"generate: no email", "POST", "/admin/generate_link", service, m{"type": "recovery"}, 400, "validation_failed"},
-		{"generate: new email taken", "POST", "/admin/generate_link", service, m{"type": "email_change_new", "email": "ana@example.com", "new_email": "new@example.com"}, 422, "email_exists"},
+		{"generate: new email taken", "POST", "/admin/generate_link", service,
+			m{"type": "email_change_new", "email": "ana@example.com", "new_email": "new@example.com"}, 422, "email_exists"},
 		{"invite: confirmed", "POST", "/invite", service, m{"email": "ana@example.com"}, 422, "email_exists"},
 		{"invite: a user", "POST", "/invite", ana.AccessToken, m{"email": "d@example.com"}, 403, "not_admin"},
 	}

@@ -61,7 +61,8 @@ func (w *World) Buy(t testing.TB, p Person, wish map[string]any) {
 // Lots counts the lots of credits that somebody has paid for.
 func (w *World) Lots(t testing.TB, p Person) (n int) {
 	t.Helper()
-	err := w.Pool.QueryRow(t.Context(), `SELECT count(*) FROM credit_lots WHERE account_id = $1 AND natural_key NOT LIKE 'clock:%'`, p.AccountID).Scan(&n)
+	err := w.Pool.QueryRow(t.Context(),
+		`SELECT count(*) FROM credit_lots WHERE account_id = $1 AND natural_key NOT LIKE 'clock:%'`, p.AccountID).Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,25 +1,40 @@
-package stripecontract
+package stripeemu_test
 
 import (
 	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/stripe/stripe-mock/embedded"
 )
 
-// EventObject returns the type of the object that an event of a given type
-// carries: "refund" for "charge.refund.updated". It answers "" for an event
-// whose object may be of several types, and false for one that Stripe does not
-// have.
-func EventObject(eventType string) (string, bool, error) {
+// eventObject returns the type of the object that an event of a given type carries: "refund" for "charge.refund.updated". It is
+// "" for an event whose object may be of several types. Stripe has to have the event.
+func eventObject(t *testing.T, eventType string) string {
+	t.Helper()
 	types, err := loadEvents()
 	if err != nil {
-		return "", false, err
+		t.Fatal(err)
 	}
 	object, ok := types[eventType]
-	return object, ok, nil
+	if !ok {
+		t.Errorf("Stripe has no event %s", eventType)
+	}
+	return object
+}
+
+func TestEventObject(t *testing.T) {
+	t.Parallel()
+	for eventType, want := range map[string]string{
+		"invoice.paid": "invoice", "charge.refund.updated": "refund", "customer.subscription.deleted": "subscription",
+		"checkout.session.completed": "checkout.session", "charge.dispute.created": "dispute",
+	} {
+		if got := eventObject(t, eventType); got != want {
+			t.Errorf("%s: got %q, want %q", eventType, got, want)
+		}
+	}
 }
 
 // loadEvents reads the map from the document for SDKs, which alone has it.
