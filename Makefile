@@ -55,9 +55,11 @@ bench: devdb ## measure against a floor in the same run
 
 .PHONY: fuzz
 fuzz: devdb ## fuzz each fuzz target for FUZZTIME (30s)
-	@$(DEVDB) -test -- bash -c 'for p in $$(go list ./...); do \
-		for f in $$(go test -list "^Fuzz" $$p | grep "^Fuzz" || true); do \
-			echo "== $$p $$f"; go test -run "^$$f$$" -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} $$p; done; done'
+	@$(DEVDB) -test -- bash -euo pipefail -c 'failed=; for p in $$(go list ./...); do \
+		listed=$$(go test -list "^Fuzz" $$p); \
+		for f in $$(grep "^Fuzz" <<< "$$listed" || true); do \
+			echo "== $$p $$f"; go test -run "^$$f$$" -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} $$p || failed="$$failed $$f"; done; done; \
+		test -z "$$failed" || { echo "Failed:$$failed"; exit 1; }'
 
 .PHONY: generate
 generate: $(TOOLS)/oapi-codegen $(TOOLS)/sqlc sdk/typescript/node_modules ## write internal/api, internal/db and the clients
