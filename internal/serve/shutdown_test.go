@@ -15,7 +15,7 @@ import (
 )
 
 // A request that is being worked on when the server is told to stop gets its answer.
-func TestShutdownAnswersWhatIsUnderWay(t *testing.T) {
+func TestC46ShutdownAnswersWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	w := servetest.Start(t, servetest.Options{})
 	second, p := w.Run(t, map[string]string{"SHUTDOWN_DELAY": "2s"}), w.Person(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -17,14 +16,8 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/saaskit/internal/account"
-	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/billing"
-	"example.com/saaskit/internal/cache"
-	"example.com/saaskit/internal/cache/redistest"
-	"example.com/saaskit/internal/catalog"
-	"example.com/saaskit/internal/catalog/catalogtest"
 	"example.com/saaskit/internal/credit"
-	"example.com/saaskit/internal/origin"
 	"example.com/saaskit/internal/problem"
 	"example.com/saaskit/internal/stripehook"
 )
@@ -62,29 +55,8 @@ func newLife(t *testing.T, seed uint64, prompt bool) *life {
 	l := &life{random: rand.New(rand.NewPCG(seed, 51)), prompt: prompt, kills: map[string]int{}, order: map[string]int{}}
 	l.world = newWorld(t, with(l.endanger))
 	l.exec(`DELETE FROM stripe_customers`)
-	for _, p := range catalogtest.Catalogue().Prices {
-		o := l.price(p.StripePriceID, p.Interval, p.Amount, p.Currency)
-		l.put("product", object{"id": o["product"], "name": p.LookupKey, "active": true})
-	}
 	l.began = l.clock.Now()
-	log := slog.New(slog.DiscardHandler)
-	c, err := cache.Open(t.Context(), redistest.New(t), "life", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	accounts, err := account.New(account.Config{Pool: l.pool, Cache: c, Log: log, Now: l.clock.Now, Policy: account.DefaultPolicy()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	origins, err := origin.Parse([]string{"https://app.example.com"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.billing = billing.New(billing.Config{
-		Pool: l.pool, Stripe: l.api, Catalog: catalog.New(l.pool), Accounts: accounts, Origins: origins,
-		AppEnv: appEnv, Now: l.clock.Now, Log: log,
-	})
+	l.billing = l.shop()
 	l.credits = credit.New(credit.Config{Pool: l.pool, Now: l.clock.Now, Policy: account.DefaultPolicy()})
 	return l
 }
@@ -258,21 +230,10 @@ func (l *life) settle() {
 	}
 }
 
-func (l *life) must(err error) {
-	l.t.Helper()
-	if err != nil {
-		l.t.Fatal(err)
-	}
-}
-
 // buy opens a checkout session by our own service and pays for it on Stripe's page.
 func (l *life) buy(accountID uuid.UUID, wish billing.Wish) {
 	l.t.Helper()
-	wish.AccountID, wish.Currency = accountID, "usd"
-	wish.SuccessURL, wish.CancelURL = "https://app.example.com/ok", "https://app.example.com/no"
-	wish.Actor = audit.Operator("life")
-	session, _, err := l.billing.OpenCheckout(l.t.Context(), wish)
-	l.must(err)
+	session := l.checkout(l.billing, accountID, wish)
 	req, err := http.NewRequestWithContext(l.t.Context(), http.MethodPost, session.URL, strings.NewReader(url.Values{"action": {"pay"}, "email": {"one@example.com"}}.Encode()))
 	l.must(err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")

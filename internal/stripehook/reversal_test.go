@@ -192,6 +192,7 @@ func TestC88DisputeLost(t *testing.T) {
 	w.want("true", `SELECT dispute_lost_at IS NOT NULL FROM stripe_customers WHERE stripe_id = 'cus_1'`)
 	w.want("1", `SELECT count(*) FROM outbox WHERE kind = 'operator_alarm' AND payload->>'reason' = 'dispute'`)
 	w.want("true", `SELECT count(*) > 0 FROM audit_log WHERE target_kind = 'dispute' AND account_id = $1`, w.t1)
+	w.wantAccess("basic") // by the policy a dispute costs credits, and a person decides about the rest
 	if w.alarms("credit_shortfall") != 1 {
 		t.Error("the shortfall was not told once")
 	}
