@@ -32,7 +32,8 @@ test: devdb ## run all tests on a real PostgreSQL and Redis, fetching both if ne
 check: generate lint vet-sql tidy sdk-test race clean-tree ## generate, lint, vet SQL, test with the race detector, tidy, clean tree
 
 .PHONY: race
-race: devdb ## run all tests with the race detector and in random order
+race: devdb ## run all tests with the race detector, which needs a C compiler, and in random order
+	@command -v $$(go env CC) > /dev/null || { echo "The race detector needs a C compiler: apt-get install gcc, or xcode-select --install"; exit 1; }
 	@$(DEVDB) -test -- go test -race -shuffle=on ./...
 	@cd sdk/go && go test -race -shuffle=on ./...
 
