@@ -89,12 +89,8 @@ func plainNumber(n json.Number) (any, *wrongPart) {
 	if i, ok := integer(text); ok {
 		return json.Number(strconv.FormatInt(i, 10)), nil
 	}
-	f, err := n.Float64()
-	if err != nil {
-		return n, nil // too large for the validator, which says so
-	}
-	// What is an integer and does not fit is for the validator, too.
-	if f == math.Trunc(f) && math.Abs(f) < math.MaxInt64 {
+	// What is too large, or an integer that does not fit, is for the validator to refuse.
+	if f, err := n.Float64(); err == nil && f == math.Trunc(f) && math.Abs(f) < math.MaxInt64 {
 		return nil, &wrongPart{reason: "is a number with more digits than are told apart"}
 	}
 	return n, nil
