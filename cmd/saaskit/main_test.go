@@ -143,7 +143,11 @@ func TestServeRefusesUnsafeSettings(t *testing.T) {
 		"no webhook secret":            {map[string]string{"STRIPE_WEBHOOK_SECRET": ""}, "STRIPE_WEBHOOK_SECRET is required"},
 		"an emulator with a live key":  {map[string]string{"STRIPE_API_KEY": "sk_live_0123456789", "DEV_MODE": "false"}, "STRIPE_API_BASE goes with a test key only"},
 		"an emulator elsewhere":        {map[string]string{"STRIPE_API_BASE": "http://192.0.2.1:12111"}, "STRIPE_API_BASE has to be on this machine"},
-		"the secret everybody knows":   {map[string]string{"SUPABASE_JWT_SECRET": "super-secret-jwt-token-with-at-least-32-characters-long", "DEV_MODE": "false"}, "SUPABASE_JWT_SECRET is the default"},
+		"the secret everybody knows":   {map[string]string{"SUPABASE_JWT_SECRET": "super-secret-jwt-token-with-at-least-32-characters-long", "DEV_MODE": "false"}, "SUPABASE_JWT_SECRET is a default"},
+		"self-hosting's known secret":  {map[string]string{"SUPABASE_JWT_SECRET": "your-super-secret-jwt-token-with-at-least-32-characters-long", "DEV_MODE": "false"}, "SUPABASE_JWT_SECRET is a default"},
+		"an emulator for everybody":    {map[string]string{"ADDR": "0.0.0.0:0"}, "STRIPE_API_BASE goes with a loopback ADDR only"},
+		"metrics for everybody":        {map[string]string{"METRICS_ADDR": ":0"}, "METRICS_ADDR is every address"},
+		"everybody as a proxy":         {map[string]string{"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES has"},
 		"dev mode with a live key":     {map[string]string{"STRIPE_API_KEY": "sk_live_0123456789", "STRIPE_API_BASE": ""}, "DEV_MODE does not go with a live Stripe key"},
 		"any origin outside dev mode":  {map[string]string{"CORS_ORIGINS": "*", "DEV_MODE": "false"}, "may be * in DEV_MODE only"},
 		"passwords in clear":           {map[string]string{"SUPABASE_URL": "http://auth.example.com"}, "SUPABASE_URL has to be https"},
@@ -151,7 +155,9 @@ func TestServeRefusesUnsafeSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tt.env["ADDR"] = "127.0.0.1:0"
+			if tt.env["ADDR"] == "" {
+				tt.env["ADDR"] = "127.0.0.1:0"
+			}
 			r := saaskit(t, w.Env(tt.env), "serve").want(t, 1, "", tt.want)
 			if strings.Contains(r.stderr, `"serving"`) {
 				t.Errorf("it has served before it refused: %s", r.stderr)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -66,8 +67,9 @@ type Config struct {
 func Load(getenv func(string) string) (Config, error) {
 	r := &reader{getenv: getenv}
 	c := Config{
-		Addr:        r.address("ADDR", "127.0.0.1:8080", "where to listen; :8080 for all addresses"),
-		MetricsAddr: r.address("METRICS_ADDR", "127.0.0.1:9464", "where to serve /metrics; off for none", Off),
+		Addr: r.address("ADDR", "127.0.0.1:8080", "where to listen; :8080 for all addresses"),
+		MetricsAddr: r.address("METRICS_ADDR", "127.0.0.1:9464",
+			"where to serve /metrics: one address that the public does not reach, such as $(POD_IP):9464; off for none", Off),
 		ShutdownDelay: r.duration("SHUTDOWN_DELAY", "5s", 0, time.Minute,
 			"how long the server goes on answering when it is told to stop, with /readyz at 503, until load balancers have noticed"),
 		ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", "20s", time.Second, 5*time.Minute, "how long requests, and after them jobs, may finish then"),
@@ -75,7 +77,7 @@ func Load(getenv func(string) string) (Config, error) {
 		LogLevel:        r.oneOf("LOG_LEVEL", "info", "least level that is logged", "debug", "info", "warn", "error"),
 		AppEnv: r.text("APP_ENV", "production",
 			"name of this environment, stamped on Stripe customers so that environments on one Stripe account keep apart"),
-		DevMode: r.flag("DEV_MODE", "test routes and lax origins; never in production"),
+		DevMode: r.flag("DEV_MODE", "test routes and lax origins; never in production. Known secrets only with a loopback ADDR"),
 
 		DatabaseURL:      r.parsed("DATABASE_URL", "postgres://user:password@host/database", readsDatabase),
 		DatabaseMaxConns: r.number("DATABASE_MAX_CONNS", 16, 4, 1000, "connections that the server opens at the most"),
@@ -111,7 +113,7 @@ func Load(getenv func(string) string) (Config, error) {
 
 		CORSOrigins:     r.origins("CORS_ORIGINS", "origins of front ends that may call, by comma"),
 		RedirectOrigins: r.origins("REDIRECT_ORIGINS", "origins that success_url, cancel_url and redirect_to may have, by comma"),
-		TrustedProxies:  r.networks("TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, by comma"),
+		TrustedProxies:  r.networks("TRUSTED_PROXIES", "networks whose X-Forwarded-For is believed, by comma; none wider than 10.0.0.0/8 and fc00::/7"),
 		APIKeyPrefix:    r.text("API_KEY_PREFIX", "sk", "beginning of every API key"),
 		AuthPerMinute:   r.number("AUTH_PER_MINUTE", 30, 1, 100000, "sign-in requests a minute per address; three times as many per e-mail address"),
 		PublicPerMinute: r.number("PUBLIC_PER_MINUTE", 600, 1, 10000000, "requests a minute of operations without sign-in, per address"),
@@ -139,6 +141,9 @@ func (c Config) refuseUnsafe(r *reader) {
 	c.refuseUnsafeStripe(r)
 	c.refuseUnsafeSupabase(r)
 	c.refuseHalfMail(r)
+	if everywhere(c.MetricsAddr) {
+		r.fail("METRICS_ADDR", "is every address of the machine: name one that the public does not reach; in Kubernetes the pod's own, $(POD_IP)")
+	}
 	if !c.DevMode {
 		for _, list := range [][]string{c.CORSOrigins, c.RedirectOrigins} {
 			for _, origin := range list {
@@ -183,6 +188,9 @@ func (c Config) refuseUnsafeStripe(r *reader) {
 	if !loopback(c.StripeAPIBase) {
 		r.fail("STRIPE_API_BASE", "has to be on this machine (127.0.0.1 or localhost)")
 	}
+	if c.reachable() {
+		r.fail("STRIPE_API_BASE", "goes with a loopback ADDR only, for the emulator's money is not real: set ADDR=127.0.0.1:8080")
+	}
 }
 
 func (c Config) refuseUnsafeSupabase(r *reader) {
@@ -196,8 +204,15 @@ func (c Config) refuseUnsafeSupabase(r *reader) {
 	if secret != "" && len(secret) < 32 {
 		r.fail("SUPABASE_JWT_SECRET", "is shorter than 32 characters")
 	}
-	if known := "super-secret-jwt-token-with-at-least-32-characters-long"; secret == known && !c.DevMode {
-		r.fail("SUPABASE_JWT_SECRET", "is the default that everybody knows")
+	// The Supabase CLI has one that begins so, the .env.example of self-hosting one with your- in front.
+	if !strings.Contains(strings.ToLower(secret), "super-secret-jwt-token") {
+		return
+	}
+	switch {
+	case !c.DevMode:
+		r.fail("SUPABASE_JWT_SECRET", "is a default that everybody knows: make another with openssl rand -base64 48")
+	case c.reachable():
+		r.fail("SUPABASE_JWT_SECRET", "is a default that everybody knows, which goes with a loopback ADDR only: set ADDR=127.0.0.1:8080, or another secret")
 	}
 }
 
@@ -222,15 +237,32 @@ func hasAnyPrefix(s string, prefixes ...string) bool {
 	return false
 }
 
+// reachable tells whether others than this machine may reach the server.
+func (c Config) reachable() bool {
+	host, _, err := net.SplitHostPort(c.Addr)
+	return err == nil && !loopbackHost(host) // one that cannot be read is said already
+}
+
+// everywhere tells whether a listener at addr would listen on all addresses.
+func everywhere(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false // off, or said already
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.Unmap().WithZone("").IsUnspecified()
+}
+
 func loopback(raw string) bool {
 	u, err := url.Parse(raw)
-	if err != nil {
-		return false
-	}
-	if u.Hostname() == "localhost" {
+	return err == nil && loopbackHost(u.Hostname())
+}
+
+func loopbackHost(host string) bool {
+	if host == "localhost" {
 		return true
 	}
-	ip := net.ParseIP(u.Hostname())
+	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
 }
 

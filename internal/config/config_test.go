@@ -36,6 +36,38 @@ func TestLoadDefaults(t *testing.T) {
 	}
 }
 
+const knownSecret = "super-secret-jwt-token-with-at-least-32-characters-long"
+
+// dev is a setting for dev mode, where no money moves.
+func dev(env map[string]string) map[string]string {
+	env["DEV_MODE"], env["STRIPE_API_KEY"] = "true", "sk_test_1"
+	return env
+}
+
+func TestLoadTakes(t *testing.T) {
+	t.Parallel()
+	for name, changes := range map[string]map[string]string{
+		"a known secret for this machine alone":  dev(map[string]string{"SUPABASE_JWT_SECRET": knownSecret, "ADDR": "localhost:8080"}),
+		"an emulator for this machine alone":     dev(map[string]string{"STRIPE_API_BASE": "http://127.0.0.1:1", "ADDR": "[::1]:0"}),
+		"every address":                          {"ADDR": ":8080"},
+		"every address in dev mode":              dev(map[string]string{"ADDR": "0.0.0.0:8080"}),
+		"metrics on the address of a pod":        {"METRICS_ADDR": "10.1.2.3:9464"},
+		"metrics on the IPv6 address of a pod":   {"METRICS_ADDR": "[2001:db8::7]:9464"},
+		"metrics on a name":                      {"METRICS_ADDR": "metrics.internal:9464"},
+		"no metrics":                             {"METRICS_ADDR": "off"},
+		"the widest private networks as proxies": {"TRUSTED_PROXIES": "10.0.0.0/8,fc00::/7,::ffff:10.0.0.0/104"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := valid()
+			maps.Copy(env, changes)
+			if _, err := load(env); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -50,7 +82,17 @@ func TestLoadRefuses(t *testing.T) {
 		{"emulator elsewhere", map[string]string{"STRIPE_API_BASE": "http://stripe.example.com", "STRIPE_API_KEY": "sk_test_1"}, "STRIPE_API_BASE has to be on this machine"},
 		{"emulator on a host that only looks local",
 			map[string]string{"STRIPE_API_BASE": "http://127.0.0.1.example.com", "STRIPE_API_KEY": "sk_test_1"}, "STRIPE_API_BASE has to be on this machine"},
-		{"known JWT secret", map[string]string{"SUPABASE_JWT_SECRET": "super-secret-jwt-token-with-at-least-32-characters-long"}, "SUPABASE_JWT_SECRET is the default"},
+		{"known JWT secret", map[string]string{"SUPABASE_JWT_SECRET": "super-secret-jwt-token-with-at-least-32-characters-long"}, "SUPABASE_JWT_SECRET is a default"},
+		{"known JWT secret of self-hosting", map[string]string{"SUPABASE_JWT_SECRET": "your-super-secret-jwt-token-with-at-least-32-characters-long"}, "SUPABASE_JWT_SECRET is a default"},
+		{"known JWT secret, a little changed", map[string]string{"SUPABASE_JWT_SECRET": "My-Super-Secret-JWT-token-with-at-least-32-characters-long!"}, "SUPABASE_JWT_SECRET is a default"},
+		{"known JWT secret in dev mode, for everybody to reach", dev(map[string]string{"SUPABASE_JWT_SECRET": knownSecret, "ADDR": ":8080"}), "SUPABASE_JWT_SECRET is a default"},
+		{"known JWT secret in dev mode, for the network to reach", dev(map[string]string{"SUPABASE_JWT_SECRET": knownSecret, "ADDR": "192.168.1.2:8080"}), "SUPABASE_JWT_SECRET is a default"},
+		{"emulator for everybody to reach", map[string]string{"STRIPE_API_BASE": "http://127.0.0.1:1", "STRIPE_API_KEY": "sk_test_1", "ADDR": "0.0.0.0:8080"}, "STRIPE_API_BASE goes with a loopback ADDR"},
+		{"emulator in dev mode, for everybody to reach", dev(map[string]string{"STRIPE_API_BASE": "http://127.0.0.1:1", "ADDR": "[::]:8080"}), "STRIPE_API_BASE goes with a loopback ADDR"},
+		{"metrics for everybody", map[string]string{"METRICS_ADDR": ":9464"}, "METRICS_ADDR is every address"},
+		{"metrics on every IPv4 address", map[string]string{"METRICS_ADDR": "0.0.0.0:9464"}, "METRICS_ADDR is every address"},
+		{"metrics on every IPv6 address", map[string]string{"METRICS_ADDR": "[::]:9464"}, "METRICS_ADDR is every address"},
+		{"metrics on every address, in another spelling", map[string]string{"METRICS_ADDR": "[::ffff:0.0.0.0]:9464"}, "METRICS_ADDR is every address"},
 		{"short JWT secret", map[string]string{"SUPABASE_JWT_SECRET": "short"}, "SUPABASE_JWT_SECRET is shorter"},
 		{"passwords in clear", map[string]string{"SUPABASE_URL": "http://ref.supabase.co"}, "SUPABASE_URL has to be https"},
 		{"a path, which we add ourselves", map[string]string{"SUPABASE_URL": "https://ref.supabase.co/auth/v1"}, "SUPABASE_URL is not of the form"},
@@ -65,6 +107,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"number out of range", map[string]string{"DATABASE_MAX_CONNS": "1"}, "DATABASE_MAX_CONNS is"},
 		{"duration without unit", map[string]string{"PAST_DUE_GRACE": "7"}, "PAST_DUE_GRACE is"},
 		{"proxy that is no network", map[string]string{"TRUSTED_PROXIES": "10.0.0.1"}, "TRUSTED_PROXIES has"},
+		{"everybody as a proxy", map[string]string{"TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"}, "TRUSTED_PROXIES has \"0.0.0.0/0\""},
+		{"every IPv6 address as a proxy", map[string]string{"TRUSTED_PROXIES": "::/0"}, "TRUSTED_PROXIES has \"::/0\""},
+		{"everybody as a proxy, in another spelling", map[string]string{"TRUSTED_PROXIES": "::ffff:0.0.0.0/96"}, "TRUSTED_PROXIES has"},
+		{"half of everybody as a proxy", map[string]string{"TRUSTED_PROXIES": "128.0.0.0/1"}, "TRUSTED_PROXIES has"},
 		{"origin with a path", map[string]string{"CORS_ORIGINS": "https://a.example/x"}, "CORS_ORIGINS has"},
 		{"origin that is a pattern", map[string]string{"CORS_ORIGINS": "https://*"}, "CORS_ORIGINS has"},
 		{"origin with a password", map[string]string{"REDIRECT_ORIGINS": "https://u:hunter2@a.example"}, "REDIRECT_ORIGINS has"},

@@ -149,6 +149,7 @@ func (r *reader) address(name, fallback, help string, words ...string) string {
 	}
 	if err != nil {
 		r.fail(name, "is %q; write host:port, such as 127.0.0.1:8080", v)
+		return ""
 	}
 	return v
 }
@@ -180,11 +181,26 @@ func (r *reader) requiredURL(name, help string) string {
 func (r *reader) networks(name, help string) []string {
 	list := r.list(name, "", help)
 	for _, text := range list {
-		if _, err := netip.ParsePrefix(text); err != nil {
+		switch network, err := netip.ParsePrefix(text); {
+		case err != nil:
 			r.fail(name, "has %q, which is not a network such as 10.0.0.0/8", text)
+		case wide(network):
+			r.fail(name, "has %q, which is wider than any private network: whoever is in it may say who they are", text)
 		}
 	}
 	return list
+}
+
+// wide tells whether a network is wider than the widest private ones, 10.0.0.0/8 and fc00::/7.
+func wide(network netip.Prefix) bool {
+	const v4, v6, mapped = 8, 7, 96
+	switch {
+	case network.Addr().Is4():
+		return network.Bits() < v4
+	case network.Addr().Is4In6():
+		return network.Bits() < mapped+v4
+	}
+	return network.Bits() < v6
 }
 
 // origins reads a list of scheme://host[:port].

@@ -12,7 +12,9 @@ import (
 // ListStripeEvents answers GET /v1/admin/stripe-events.
 func (s *Server) ListStripeEvents(ctx context.Context, req api.ListStripeEventsRequestObject) (api.ListStripeEventsResponseObject, error) {
 	p := req.Params
-	filter := stripehook.Filter{Reason: valueOr(p.Reason, ""), Type: valueOr(p.Type, ""), ObjectID: valueOr(p.Object, ""), Status: string(valueOr(p.Status, ""))}
+	filter := stripehook.Filter{
+		Reason: valueOr(p.Reason, ""), Type: valueOr(p.Type, ""), ObjectID: valueOr(p.Object, ""), Status: string(valueOr(p.Status, "")),
+	}
 	found, err := s.Stripe.Events(ctx, filter, pageOf(p.Limit, p.Cursor))
 	if err != nil {
 		return nil, err

@@ -84,7 +84,9 @@ func (s *Server) ResendEmail(ctx context.Context, req api.ResendEmailRequestObje
 }
 
 // RequestPasswordReset answers POST /v1/auth/password-reset.
-func (s *Server) RequestPasswordReset(ctx context.Context, req api.RequestPasswordResetRequestObject) (api.RequestPasswordResetResponseObject, error) {
+func (s *Server) RequestPasswordReset(
+	ctx context.Context, req api.RequestPasswordResetRequestObject,
+) (api.RequestPasswordResetResponseObject, error) {
 	err := s.Auth.ResetPassword(ctx, callerOf(ctx).ip, string(req.Body.Email), valueOr(req.Body.RedirectTo, ""))
 	if err != nil {
 		return nil, err
@@ -121,7 +123,8 @@ func toSession(session *auth.Session) (api.SessionJSONResponse, error) {
 func toAuthUser(u auth.User) (api.AuthUser, error) {
 	id, err := uuid.Parse(u.ID)
 	if err != nil {
-		return api.AuthUser{}, problem.SupabaseFailed.Errorf("Supabase Auth answers a user without an id").Because(fmt.Errorf("read user id: %w", err))
+		return api.AuthUser{}, problem.SupabaseFailed.Errorf("Supabase Auth answers a user without an id").
+			Because(fmt.Errorf("read user id: %w", err))
 	}
 	user := api.AuthUser{ID: id, Email: optional(u.Email), EmailConfirmedAt: u.EmailConfirmedAt, CreatedAt: u.CreatedAt}
 	if u.UserMetadata != nil {

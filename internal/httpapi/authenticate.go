@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"strings"
 
@@ -13,23 +14,42 @@ import (
 	"example.com/saaskit/internal/problem"
 )
 
-// authenticate finds out who is calling, from the document's own security requirements, and refuses who may not.
-func (r *router) authenticate(o *operation) echo.MiddlewareFunc {
+// admit finds out who is calling, from the document's own security requirements, counts the request, and refuses who may not. It
+// counts before it refuses, or a program in a loop would never meet a limit.
+func (r *router) admit(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			v := visitOf(c)
-			who := caller{requestID: v.requestID, ip: c.RealIP()}
-			if !o.public() {
-				p, err := r.principal(c, o, who.ip)
-				if err != nil {
+			v.caller = caller{requestID: v.requestID, ip: c.RealIP()}
+			if o.public() {
+				if err := r.limitPublic(o, c); err != nil {
 					return err
 				}
-				who.Principal = p
-				if p.Kind == account.KindService {
-					who.actFor = r.actFor(p)
+				return next(c)
+			}
+			p, err := r.credential(c, o, v.caller.ip)
+			if err != nil {
+				return err
+			}
+			v.caller.Principal = p
+			counted, err := r.limitPrincipal(o, c, p)
+			if err != nil {
+				return err
+			}
+			if err := r.allowed(o, p); err != nil {
+				return err
+			}
+			if o.takesAccount {
+				if v.caller.Principal, err = r.actingFor(c, p); err != nil {
+					return err
+				}
+				if err := r.limitNamed(o, c, counted, p, v.caller.Principal); err != nil {
+					return err
 				}
 			}
-			v.caller = who
+			if p.Kind == account.KindService {
+				v.caller.actFor = r.actFor(v.caller.Principal)
+			}
 			return next(c)
 		}
 	}
@@ -43,23 +63,12 @@ func (r *router) actFor(p account.Principal) func(context.Context, uuid.UUID) er
 	}
 }
 
-// principal verifies the credential, then the account that it is to act for, then what it may do.
-func (r *router) principal(c echo.Context, o *operation, ip string) (account.Principal, error) {
-	p, err := r.credential(c, o, ip)
-	if err != nil {
-		return p, err
-	}
-	if err := r.allowed(o, p); err != nil {
-		return p, err
-	}
-	if !o.takesAccount {
-		return p, nil
-	}
-	return r.actingFor(c, p)
-}
-
+// credential verifies the credential.
 func (r *router) credential(c echo.Context, o *operation, ip string) (account.Principal, error) {
 	ctx, header := c.Request().Context(), c.Request().Header
+	if err := single(header, headerAPIKey, echo.HeaderAuthorization); err != nil {
+		return account.Principal{}, err
+	}
 	key, token := header.Get(headerAPIKey), ""
 	if scheme, value, ok := strings.Cut(header.Get(echo.HeaderAuthorization), " "); ok && strings.EqualFold(scheme, "bearer") {
 		token = strings.TrimSpace(value)
@@ -113,8 +122,42 @@ func (r *router) allowed(o *operation, p account.Principal) error {
 	return nil
 }
 
+// single refuses headers that come more than once: which of them counts would be for the reader to guess, and a proxy may guess
+// otherwise. Names are in the canonical form.
+func single(h http.Header, names ...string) error {
+	for _, name := range names {
+		if len(h[name]) > 1 {
+			return problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("header."+name, "comes more than once")
+		}
+	}
+	return nil
+}
+
+// confirmAdmin asks Supabase whether the user is an administrator still, before an administrator changes something: a token says
+// so until it expires. Service keys have their scope.
+func (r *router) confirmAdmin(o *operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		if !o.admin || !changes(o.method) {
+			return next
+		}
+		return func(c echo.Context) error {
+			p := callerOf(c.Request().Context()).Principal
+			if p.Kind != account.KindUser {
+				return next(c)
+			}
+			if err := r.services.Auth.ConfirmAdmin(c.Request().Context(), p); err != nil {
+				return err
+			}
+			return next(c)
+		}
+	}
+}
+
 // actingFor resolves the Saaskit-Account header.
 func (r *router) actingFor(c echo.Context, p account.Principal) (account.Principal, error) {
+	if err := single(c.Request().Header, headerAccount); err != nil {
+		return p, err
+	}
 	named := c.Request().Header.Get(headerAccount)
 	if named == "" {
 		return p, nil

@@ -8,7 +8,9 @@ import (
 )
 
 // CreateCheckoutSession answers POST /v1/billing/checkout-sessions.
-func (s *Server) CreateCheckoutSession(ctx context.Context, req api.CreateCheckoutSessionRequestObject) (api.CreateCheckoutSessionResponseObject, error) {
+func (s *Server) CreateCheckoutSession(
+	ctx context.Context, req api.CreateCheckoutSessionRequestObject,
+) (api.CreateCheckoutSessionResponseObject, error) {
 	wish, err := toCheckout(ctx, req)
 	if err != nil {
 		return nil, err
@@ -98,8 +100,8 @@ func toCheckout(ctx context.Context, req api.CreateCheckoutSessionRequestObject)
 	key, err := who.idempotencyKey("createCheckoutSession", req.Params.IdempotencyKey, accountID, body)
 	return billing.Wish{
 		AccountID: accountID, UserID: who.UserID, Tier: valueOr(body.Tier, ""), Interval: string(valueOr(body.Interval, "")),
-		CreditPack: valueOr(body.CreditPack, ""), Quantity: valueOr(body.Quantity, 1), Currency: body.Currency, SuccessURL: body.SuccessURL, CancelURL: body.CancelURL,
-		Key: key, Actor: who.actor(),
+		CreditPack: valueOr(body.CreditPack, ""), Quantity: valueOr(body.Quantity, 1), Currency: body.Currency,
+		SuccessURL: body.SuccessURL, CancelURL: body.CancelURL, Key: key, Actor: who.actor(),
 	}, err
 }
 

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	headerAccount = "Saaskit-Account"
-	headerAPIKey  = "X-Api-Key"
+	headerAccount     = "Saaskit-Account"
+	headerAPIKey      = "X-Api-Key"
+	headerIdempotency = "Idempotency-Key"
 )
 
 // A caller is what the middleware found out about a request.

@@ -21,7 +21,9 @@ func (s *Server) GetCredits(ctx context.Context, _ api.GetCreditsRequestObject) 
 }
 
 // ListCreditTransactions answers GET /v1/credits/transactions.
-func (s *Server) ListCreditTransactions(ctx context.Context, req api.ListCreditTransactionsRequestObject) (api.ListCreditTransactionsResponseObject, error) {
+func (s *Server) ListCreditTransactions(
+	ctx context.Context, req api.ListCreditTransactionsRequestObject,
+) (api.ListCreditTransactionsResponseObject, error) {
 	accountID, err := callerOf(ctx).account(ctx, nil)
 	if err != nil {
 		return nil, err

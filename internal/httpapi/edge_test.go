@@ -13,7 +13,7 @@ import (
 // Requests that are wrong in ways the document alone does not show. None of them may change anything or end in a 5xx.
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
-	w := servetest.Start(t, servetest.Options{})
+	w := generous(t)
 	p := w.Person(t)
 	_, key := w.Key(t, p, "credits:write", "usage:write")
 	post := func(path, body string, header ...string) servetest.Request {
@@ -66,6 +66,102 @@ func TestBadRequests(t *testing.T) {
 	if after := counts(t, w); after != before {
 		t.Errorf("bad requests have changed the database: %s, then %s", before, after)
 	}
+}
+
+// A number is what it is, however it is written; one that is refused is refused at its place, and not in the words of Go.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	w := generous(t)
+	p := w.Person(t)
+	w.Buy(t, p, servetest.SmallPack())
+	_, key := w.Key(t, p, "credits:write")
+	for text, want := range map[string]float64{
+		"1": 1, "1.0": 1, "1e0": 1, "10E-1": 1, "0.1e1": 1, "2.50e+1": 25, "1.000000000000000000000000": 1,
+	} {
+		res := w.Do(t, by{key: key}.post("/v1/credits/consume", `{"amount":`+text+`}`))
+		if res.Status != http.StatusOK || decoded(t, res)["amount"] != want {
+			t.Errorf("%s: answered %d %s, want %v", text, res.Status, res.Body, want)
+		}
+	}
+	// This is more than there is, and no bad request.
+	w.Do(t, by{key: key}.post("/v1/credits/consume", `{"amount":1e12}`)).WantProblem(http.StatusPaymentRequired, "insufficient_credits")
+	for _, text := range []string{
+		"1.5", "-1.0", "0.0", "0e999999999999999999999", "1e13", "1e400", "-1e400", "1e999999999999999999999", "1e-1", "1e-400", "1e-999999999999999999999",
+		"1.0000000000000000001", "9007199254740993.5", "9223372036854775807", "9223372036854775808", "9223372036854775808.0", "1e19", "123456789012345678901234567890",
+	} {
+		res := w.Do(t, by{key: key}.post("/v1/credits/consume", `{"amount":`+text+`}`)).WantProblem(http.StatusBadRequest, "invalid_request")
+		var problem struct {
+			Errors []struct{ Location, Message string }
+		}
+		res.Want(http.StatusBadRequest, &problem)
+		if len(problem.Errors) == 0 || problem.Errors[0].Location != "body.amount" {
+			t.Errorf("%s: the place is not told: %s", text, res.Body)
+		}
+		for _, of := range []string{"json.", "float", "strconv"} {
+			if strings.Contains(string(res.Body), of) {
+				t.Errorf("%s: the problem speaks Go: %s", text, res.Body)
+			}
+		}
+	}
+}
+
+// What may come once and comes twice is refused: which of the two counts would be anybody's guess.
+func TestComesTwice(t *testing.T) {
+	t.Parallel()
+	w := generous(t)
+	p, other := w.Person(t), w.Person(t)
+	_, key := w.Key(t, p, "account:read", "credits:write", "usage:read")
+	_, second := w.Key(t, other, "account:read")
+	tests := []struct {
+		name     string
+		req      servetest.Request
+		header   string
+		values   []string
+		location string
+	}{
+		{"a time", by{key: key}.get("/v1/usage?meter=requests&from=2026-01-01T00:00:00Z&from=2026-02-01T00:00:00Z"), "", nil, "query.from"},
+		{"a limit", by{token: p.Token}.get("/v1/invoices?limit=1&limit=1"), "", nil, "query.limit"},
+		{"a key", by{}.get("/v1/account"), "X-API-Key", []string{key, second}, "header.X-API-Key"},
+		{"a token", by{}.get("/v1/account"), "Authorization", []string{"Bearer " + p.Token, "Bearer " + other.Token}, "header.Authorization"},
+		{"an account", by{token: p.Token}.get("/v1/account"), "Saaskit-Account", []string{p.AccountID.String(), other.AccountID.String()}, "header.Saaskit-Account"},
+		{"an Idempotency-Key", by{key: key}.post("/v1/credits/consume", object{"amount": 1}), "Idempotency-Key", []string{"a", "b"}, "header.Idempotency-Key"},
+	}
+	for _, tt := range tests {
+		tt.req.More = http.Header{tt.header: tt.values}
+		res := w.Do(t, tt.req).WantProblem(http.StatusBadRequest, "invalid_request")
+		if !strings.Contains(strings.ToLower(string(res.Body)), `"location":"`+strings.ToLower(tt.location)+`"`) {
+			t.Errorf("%s: the place is not told: %s", tt.name, res.Body)
+		}
+	}
+}
+
+// An operation that does nothing under an Idempotency-Key says so, for whoever sends one relies on it.
+func TestIdempotencyKeyIsNotIgnored(t *testing.T) {
+	t.Parallel()
+	w := generous(t)
+	admin := w.Admin(t)
+	service := w.ServiceKey(t, "account", "admin", "authorize", "credits", "usage", "worker")
+	tried := 0
+	for _, o := range operations(t) {
+		if o.params.GetByInAndName("header", "Idempotency-Key") != nil || o.method != http.MethodPost && o.method != http.MethodPatch || o.takes["stripe_signature"] {
+			continue
+		}
+		tried++
+		r := withHeader(o.request(nil), "Idempotency-Key", "a")
+		if forUsers(o) {
+			r.Token = admin.Token
+		} else if guarded(o) {
+			r.Key = service
+		}
+		res := w.Do(t, r).WantProblem(http.StatusBadRequest, "invalid_request")
+		if !strings.Contains(string(res.Body), `"header.Idempotency-Key"`) {
+			t.Errorf("%s: the place is not told: %s", o.id, res.Body)
+		}
+	}
+	if tried < 5 {
+		t.Errorf("only %d operations were tried", tried)
+	}
+	w.Do(t, by{token: admin.Token}.with("Idempotency-Key", "a").get("/v1/users/me")).Want(http.StatusOK, nil)
 }
 
 func TestHeaders(t *testing.T) {

@@ -23,15 +23,18 @@ func problemWriter(log *slog.Logger) echo.HTTPErrorHandler {
 		}
 		ctx := c.Request().Context()
 		p := problem.Of(asProblem(ctx, err))
+		v := visitOf(c)
 		switch {
 		case errors.Is(err, context.Canceled):
-			log.InfoContext(ctx, "the caller has gone", "route", c.Path(), "request_id", visitOf(c).requestID, "error", err)
+			log.InfoContext(ctx, "the caller has gone", "route", c.Path(), "request_id", v.requestID, "error", err)
 		case p.Kind.Status >= http.StatusInternalServerError:
-			log.ErrorContext(ctx, "request failed", "route", c.Path(), "request_id", visitOf(c).requestID, "code", p.Kind.Code, "error", err, "cause", p.Cause)
+			log.ErrorContext(ctx, "request failed",
+				"route", c.Path(), "request_id", v.requestID, "code", p.Kind.Code, "error", err, "cause", p.Cause)
 		case p.Cause != nil:
-			log.DebugContext(ctx, "request refused", "route", c.Path(), "request_id", visitOf(c).requestID, "code", p.Kind.Code, "error", err, "cause", p.Cause)
+			log.DebugContext(ctx, "request refused",
+				"route", c.Path(), "request_id", v.requestID, "code", p.Kind.Code, "error", err, "cause", p.Cause)
 		}
-		visitOf(c).code = p.Kind.Code
+		v.code = p.Kind.Code
 		writeProblem(c, p)
 	}
 }

@@ -33,6 +33,7 @@ type operation struct {
 	route        *routers.Route
 	pathParams   []string
 	queryParams  []string
+	queryLists   []string // those of them that may come more than once
 	bodyLimit    int64
 	deadline     time.Duration
 	schemes      map[string]bool // names of the security schemes; empty for a public operation
@@ -41,6 +42,8 @@ type operation struct {
 	sensitive    bool // may need aal2
 	devOnly      bool
 	takesAccount bool // has the Saaskit-Account header
+
+	takesIdempotencyKey bool // has that header
 }
 
 // public tells whether the operation wants no credential of ours.
@@ -48,6 +51,9 @@ func (o *operation) public() bool { return len(o.schemes) == 0 || o.schemes[sche
 
 // takesKey tells whether a program may call the operation.
 func (o *operation) takesKey() bool { return o.schemes[schemeAPIKey] || o.schemes[schemeServiceKey] }
+
+// signsIn tells whether the operation is a sign-in flow, which is limited by address.
+func (o *operation) signsIn() bool { return o.tag == tagAuth && changes(o.method) }
 
 // operations reads all operations of the document. It fails where one is not described well enough to be guarded.
 func operations(doc *openapi3.T) ([]*operation, error) {
@@ -92,8 +98,13 @@ func newOperation(doc *openapi3.T, path string, item *openapi3.PathItem, method 
 				o.pathParams = append(o.pathParams, p.Value.Name)
 			case p.Value.In == openapi3.ParameterInQuery:
 				o.queryParams = append(o.queryParams, p.Value.Name)
+				if p.Value.Schema.Value.Type.Is(openapi3.TypeArray) {
+					o.queryLists = append(o.queryLists, p.Value.Name)
+				}
 			case p.Value.Name == headerAccount:
 				o.takesAccount = true
+			case p.Value.Name == headerIdempotency:
+				o.takesIdempotencyKey = true
 			}
 		}
 	}

@@ -14,7 +14,7 @@ func Validation() (Part, error) {
 func Admission(cfg Config) (Part, error) {
 	r := newRouter(cfg)
 	return part(func(o *operation) []echo.MiddlewareFunc {
-		return []echo.MiddlewareFunc{visited, r.authenticate(o), r.limitRate(o)}
+		return []echo.MiddlewareFunc{visited, r.admit(o)}
 	})
 }
 

@@ -22,43 +22,67 @@ const tagAuth = "auth"
 // operatorLimit is for a service key, whichever account it works for: the limits of tiers are for customers.
 var operatorLimit = ratelimit.Limit{PerMinute: 6000, Burst: 1000}
 
-// limitRate counts requests: sign-in flows and public operations per address, everything else per account by its tier.
-// Stripe's webhook is not limited, for a burst of events is ordinary.
-func (r *router) limitRate(o *operation) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			if o.schemes[schemeStripeSignature] {
-				return next(c)
-			}
-			key, limit, err := r.limitOf(o, c)
-			if err != nil {
-				return err
-			}
-			d := r.limiter.Take(c.Request().Context(), key, limit)
-			setLimitHeaders(c, d)
-			if !d.Allowed {
-				return problem.RateLimited.Errorf("wait and try again").After(d.RetryAfter)
-			}
-			return next(c)
-		}
+// limitPublic counts a request without a credential, by its address. Stripe's webhook is not limited, for a burst of events is
+// ordinary.
+func (r *router) limitPublic(o *operation, c echo.Context) error {
+	switch {
+	case o.schemes[schemeStripeSignature]:
+		return nil
+	case o.signsIn():
+		return r.take(c, "auth:ip:"+addressOf(c), r.authLimit)
 	}
+	return r.take(c, "public:ip:"+addressOf(c), r.publicLimit)
 }
 
-func (r *router) limitOf(o *operation, c echo.Context) (string, ratelimit.Limit, error) {
-	if o.tag == tagAuth && changes(o.method) {
-		return "auth:ip:" + addressOf(c), r.authLimit, nil
+// limitPrincipal counts a request of somebody known: sign-in flows per address, everything else per account by its tier. It
+// returns the bucket.
+func (r *router) limitPrincipal(o *operation, c echo.Context, p account.Principal) (bucket string, err error) {
+	if o.signsIn() {
+		bucket = "auth:ip:" + addressOf(c)
+		return bucket, r.take(c, bucket, r.authLimit)
 	}
-	if o.public() {
-		return "public:ip:" + addressOf(c), r.publicLimit, nil
+	bucket, limit, err := r.limitOf(c.Request().Context(), p)
+	if err != nil {
+		return bucket, err
 	}
-	p := callerOf(c.Request().Context()).Principal
+	return bucket, r.take(c, bucket, limit)
+}
+
+// limitNamed counts a request for the account that it names, where that is not the principal's own, in place of the bucket that
+// has paid for the question whether the principal may.
+func (r *router) limitNamed(o *operation, c echo.Context, paid string, own, acting account.Principal) error {
+	if o.signsIn() || own.Kind == account.KindService || sameAccount(own.AccountID, acting.AccountID) {
+		return nil
+	}
+	r.limiter.GiveBack(paid)
+	bucket, limit, err := r.limitOf(c.Request().Context(), acting)
+	if err != nil {
+		return err
+	}
+	return r.take(c, bucket, limit)
+}
+
+func sameAccount(a, b *uuid.UUID) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// take takes a token, and tells with the answer what is left.
+func (r *router) take(c echo.Context, bucket string, limit ratelimit.Limit) error {
+	d := r.limiter.Take(c.Request().Context(), bucket, limit)
+	setLimitHeaders(c, d)
+	if !d.Allowed {
+		return problem.RateLimited.Errorf("wait and try again").After(d.RetryAfter)
+	}
+	return nil
+}
+
+// limitOf is the bucket of a principal: that of the account which it works for, or a service key's own.
+func (r *router) limitOf(ctx context.Context, p account.Principal) (string, ratelimit.Limit, error) {
 	if p.Kind == account.KindService {
 		return p.String(), operatorLimit, nil
 	}
 	if p.AccountID == nil {
 		return p.String(), r.publicLimit, nil
 	}
-	limit, err := r.tierLimit(c.Request().Context(), *p.AccountID)
+	limit, err := r.tierLimit(ctx, *p.AccountID)
 	return "account:" + p.AccountID.String(), limit, err
 }
 
@@ -87,10 +111,11 @@ func (r *router) tierLimit(ctx context.Context, accountID uuid.UUID) (ratelimit.
 	return ratelimit.Limit{PerMinute: tier.Limits.RequestsPerMinute, Burst: tier.Limits.Burst}, nil
 }
 
-// limitEmail counts sign-in flows per e-mail address too: whoever comes from many addresses still guesses at one user.
+// limitEmail counts sign-in flows per e-mail address too: whoever comes from many addresses still guesses at one user. That
+// includes who is signed in and changes the address, for Supabase sends a mail to the new one, whosever it is.
 func (r *router) limitEmail(o *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		if o.tag != tagAuth || !o.public() {
+		if !o.signsIn() {
 			return next
 		}
 		return func(c echo.Context) error {

@@ -132,7 +132,7 @@ func (r *router) chains(ops []*operation) map[string][]echo.MiddlewareFunc {
 		if o.devOnly && !r.devMode {
 			chain = append(chain, hidden)
 		}
-		chain = append(chain, limitBody(o), deadline(o), r.authenticate(o), r.limitRate(o), validate(o), r.limitEmail(o))
+		chain = append(chain, limitBody(o), deadline(o), r.admit(o), validate(o), r.limitEmail(o), r.confirmAdmin(o))
 		chains[o.id] = []echo.MiddlewareFunc{composed(chain)}
 	}
 	return chains
@@ -255,7 +255,7 @@ func cors(origins []string) echo.MiddlewareFunc {
 		AllowOrigins: origins,
 		AllowMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowHeaders: []string{
-			echo.HeaderAuthorization, echo.HeaderContentType, headerAPIKey, headerAccount, "Idempotency-Key", "If-Match", headerRequestID,
+			echo.HeaderAuthorization, echo.HeaderContentType, headerAPIKey, headerAccount, headerIdempotency, "If-Match", headerRequestID,
 		},
 		ExposeHeaders: []string{
 			headerRequestID, "Idempotent-Replayed", "ETag", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",

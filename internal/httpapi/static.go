@@ -21,10 +21,11 @@ type Readiness struct {
 
 // registerStatic adds the routes that are no operations of the document.
 func registerStatic(e *echo.Echo, ready func(context.Context) Readiness) {
-	e.GET("/healthz", func(c echo.Context) error {
+	probes := []string{http.MethodGet, http.MethodHead}
+	e.Match(probes, "/healthz", func(c echo.Context) error {
 		return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 	})
-	e.GET("/readyz", func(c echo.Context) error {
+	e.Match(probes, "/readyz", func(c echo.Context) error {
 		r := ready(c.Request().Context())
 		if !r.Ready {
 			return c.JSON(http.StatusServiceUnavailable, r)

@@ -17,7 +17,12 @@ import (
 // generous runs a world whose tiers let a table through that has more requests and keys than the free one allows.
 func generous(t *testing.T) *servetest.World {
 	t.Helper()
-	w := servetest.Start(t, servetest.Options{})
+	return generousWith(t, nil)
+}
+
+func generousWith(t *testing.T, env map[string]string) *servetest.World {
+	t.Helper()
+	w := servetest.Start(t, servetest.Options{Env: env})
 	if _, err := w.Pool.Exec(t.Context(), "UPDATE tiers SET requests_per_minute = 100000, burst = 10000, api_keys = 1000"); err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,8 @@ const maxMove = 2 * 365 * 24 * time.Hour
 // MoveClock answers POST /v1/test/clock.
 func (s *Server) MoveClock(ctx context.Context, req api.MoveClockRequestObject) (api.MoveClockResponseObject, error) {
 	if s.Clock == nil {
-		return nil, problem.Conflict.Errorf("time can be moved only while every part is embedded: unset DATABASE_URL, REDIS_URL, SUPABASE_URL and STRIPE_API_KEY")
+		return nil, problem.Conflict.Errorf("time can be moved only while every part is embedded: " +
+			"unset DATABASE_URL, REDIS_URL, SUPABASE_URL and STRIPE_API_KEY")
 	}
 	now := s.Clock.Time()
 	to, err := destination(now, *req.Body)

@@ -1,14 +1,12 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -40,6 +38,9 @@ func validate(o *operation) echo.MiddlewareFunc {
 	options := validation(o)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
+			if err := idempotencyHeader(o, c.Request().Header); err != nil {
+				return err
+			}
 			query, err := knownQuery(o, c)
 			if err != nil {
 				return err
@@ -72,6 +73,9 @@ func knownQuery(o *operation, c echo.Context) (url.Values, error) {
 		return nil, problem.InvalidRequest.Errorf("the query after the ? cannot be read").In("query", "is not of the form name=value&name=value")
 	}
 	for name, values := range query {
+		if len(values) > 1 && slices.Contains(o.queryParams, name) && !slices.Contains(o.queryLists, name) {
+			return nil, problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("query."+name, "comes more than once")
+		}
 		for _, v := range values {
 			if !storable(v) {
 				return nil, problem.InvalidRequest.Errorf("see errors for the parts that are wrong").In("query."+clip(name), notText)
@@ -83,6 +87,18 @@ func knownQuery(o *operation, c echo.Context) (url.Values, error) {
 		}
 	}
 	return query, nil
+}
+
+// idempotencyHeader refuses a key that would promise what the operation does not do. GET, PUT and DELETE may be repeated anyway.
+func idempotencyHeader(o *operation, h http.Header) error {
+	if len(h[headerIdempotency]) == 0 || o.schemes[schemeStripeSignature] {
+		return nil
+	}
+	if !o.takesIdempotencyKey && (o.method == http.MethodPost || o.method == http.MethodPatch) {
+		return problem.InvalidRequest.Errorf("the operation takes no %s: what it does twice, it does twice; send it without", headerIdempotency).
+			In("header."+headerIdempotency, "is not taken here")
+	}
+	return single(h, headerIdempotency)
 }
 
 // invalidRequest turns what the validator found into a problem. The validator's own text dumps the schema and the value, so
@@ -116,8 +132,11 @@ func collect(p *problem.Error, location string, err error) {
 		request *openapi3filter.RequestError
 		schema  *openapi3.SchemaError
 		parse   *openapi3filter.ParseError
+		part    *wrongPart
 	)
 	switch {
+	case asType(err, &part):
+		p.In(strings.Join(append([]string{location}, part.pointer...), "."), part.reason)
 	case asType(err, &many):
 		for _, e := range many {
 			collect(p, location, e)
@@ -160,6 +179,9 @@ func reasonOf(e *openapi3.SchemaError) string {
 	if e.SchemaField == "pattern" && e.Schema != nil {
 		return "does not match " + e.Schema.Pattern
 	}
+	if errors.Is(e.Origin, strconv.ErrRange) { // of the validator's own reading; its reason is a text of Go
+		return "is too large a number"
+	}
 	return strings.ReplaceAll(e.Reason, `"`, "`")
 }
 
@@ -177,65 +199,10 @@ func parseReason(e *openapi3filter.ParseError) string {
 	}
 }
 
-// decodeJSON is the body decoder for JSON. It refuses what follows the document, and keeps numbers exact.
-func decodeJSON(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
-	d := json.NewDecoder(body)
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, jsonError(err)
-	}
-	if _, err := d.Token(); err != io.EOF { // io.EOF comes bare
-		return nil, &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: "has more after the JSON document"}
-	}
-	if !storableJSON(v) {
-		return nil, &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: notText}
-	}
-	return v, nil
-}
-
 const notText = "has a character that no text has (NUL, or bytes that are not UTF-8)"
 
 // storable tells whether PostgreSQL takes s as text.
 func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
-
-func storableJSON(v any) bool {
-	switch v := v.(type) {
-	case string:
-		return storable(v)
-	case []any:
-		for _, element := range v {
-			if !storableJSON(element) {
-				return false
-			}
-		}
-	case map[string]any:
-		for name, element := range v {
-			if !storable(name) || !storableJSON(element) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func jsonError(err error) error {
-	var (
-		tooLarge *http.MaxBytesError
-		syntax   *json.SyntaxError
-	)
-	switch {
-	case errors.As(err, &tooLarge):
-		return err
-	case errors.As(err, &syntax):
-		return &openapi3filter.ParseError{
-			Kind: openapi3filter.KindInvalidFormat, Reason: fmt.Sprintf("is not valid JSON at byte %d", syntax.Offset), Cause: err,
-		}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &openapi3filter.ParseError{Kind: openapi3filter.KindInvalidFormat, Reason: "ends before the JSON document does", Cause: err}
-	}
-	return &openapi3filter.ParseError{Kind: openapi3filter.KindOther, Cause: err}
-}
 
 // The validator looks at none of the document's formats by itself. It keeps what it is taught in package variables without a
 // lock, so this has to be over before anything in the process validates.

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,15 +32,45 @@ func (o operation) takesAccount() bool {
 	return o.params.GetByInAndName("header", "Saaskit-Account") != nil
 }
 
+// ownership says of every path parameter whose thing it names. The walk fails on one that is not here.
+var ownership = map[string]string{
+	"{key_id}":     anAccounts,
+	"{session_id}": anAccounts,
+	"{user_id}":    anAdministrators,
+	"{event_id}":   anAdministrators,
+	"{tier}":       everybodys,
+}
+
+const (
+	anAccounts       = "an account's: nobody else may see or change it"
+	anAdministrators = "an administrator's to see, of all accounts"
+	everybodys       = "everybody's"
+)
+
+var pathParameter = regexp.MustCompile(`\{[^}]+\}`)
+
+// things are the operation's path parameters that name an account's thing.
+func (o operation) things() (names []string) {
+	for _, name := range pathParameter.FindAllString(o.path, -1) {
+		if ownership[name] == anAccounts {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // request fills the path with the given ids, or with ids that nobody has.
 func (o operation) request(ids map[string]string) servetest.Request {
-	path := regexp.MustCompile(`\{[^}]+_id\}`).ReplaceAllStringFunc(o.path, func(name string) string {
+	path := pathParameter.ReplaceAllStringFunc(o.path, func(name string) string {
 		if id, given := ids[name]; given {
 			return id
 		}
+		if name == "{tier}" {
+			return "pro"
+		}
 		return uuid.NewString()
 	})
-	r := servetest.Request{Method: o.method, Path: strings.ReplaceAll(path, "{tier}", "pro")}
+	r := servetest.Request{Method: o.method, Path: path}
 	if o.op.RequestBody != nil {
 		r.Body = map[string]any{}
 	}
@@ -177,11 +206,10 @@ func refusals(t *testing.T, w *servetest.World) []refusal {
 	w.Do(t, servetest.Request{Method: http.MethodDelete, Path: "/v1/api-keys/" + revokedID, Token: good.Token}).Want(http.StatusNoContent, nil)
 	_, full := w.Key(t, good, "account:read", "credits:read", "credits:write", "usage:read", "usage:write")
 
-	othersID, _ := w.Key(t, other, "credits:read")
+	othersThing := thingsOf(t, w, other)
 	idle := w.ServiceKey(t, "worker")
 	service := w.ServiceKey(t, "account", "admin", "authorize", "credits", "usage", "worker")
-	othersThing := map[string]string{"{key_id}": othersID}
-	ofAThing := func(o operation) bool { return strings.Contains(o.path, "{key_id}") }
+	ofAThing := func(o operation) bool { return len(o.things()) > 0 }
 	namesAccount := func(o operation) bool {
 		body := o.op.RequestBody
 		if body == nil {
@@ -192,7 +220,8 @@ func refusals(t *testing.T, w *servetest.World) []refusal {
 	}
 
 	return []refusal{
-		{name: "another account's thing", applies: ofAThing, with: withToken(good.Token), ids: othersThing, want: map[string]int{"not_found": 404}},
+		{name: "another account's thing", applies: ofAThing, with: withToken(good.Token), ids: othersThing,
+			want: map[string]int{"not_found": 404, "account_forbidden": 403}}, // either says the same of what is not there
 		{name: "another account's id in the body", applies: namesAccount, with: withKey(full),
 			body: map[string]any{"account_id": other.AccountID}, want: map[string]int{"account_forbidden": 403}},
 		{name: "the id of an account that is not there, from a service key", applies: namesAccount, with: withKey(service),
@@ -223,11 +252,63 @@ func refusals(t *testing.T, w *servetest.World) []refusal {
 			return withHeader(withKey(full)(r), "Saaskit-Account", other.AccountID.String())
 		}, map[string]int{"account_forbidden": 403}),
 		refuse("somebody who is no administrator", func(o operation) bool { return o.admin }, withToken(good.Token), map[string]int{"admin_required": 403}),
+		{name: "an administrator who was demoted", applies: func(o operation) bool { return o.admin && o.method != http.MethodGet },
+			with: withToken(demoted(t, w)), body: map[string]any{}, want: map[string]int{"admin_required": 403}},
 		refuse("a disabled user", forUsers, withToken(disabled(t, w).Token), map[string]int{"user_disabled": 403}),
 		refuse("a disabled user's key", func(o operation) bool { return o.takes["api_key"] }, withKey(keyOfDisabled(t, w)), map[string]int{"account_closed": 403, "user_disabled": 403, "invalid_api_key": 401}),
 		refuse("a deleted user", forUsers, withToken(deleted(t, w)), map[string]int{"user_deleted": 403}),
 		refuse("a session that was signed out", forUsers, withToken(signedOut(t, w)), map[string]int{"session_revoked": 401}),
 	}
+}
+
+// thingsOf makes one of each thing that an account may have, and returns their ids.
+func thingsOf(t *testing.T, w *servetest.World, p servetest.Person) map[string]string {
+	t.Helper()
+	keyID, _ := w.Key(t, p, "credits:read")
+	var session struct{ ID string }
+	w.Do(t, servetest.Request{Method: http.MethodPost, Path: "/v1/billing/checkout-sessions", Token: p.Token, Body: servetest.Pro()}).
+		Want(http.StatusCreated, &session)
+	ids := map[string]string{"{key_id}": keyID, "{session_id}": session.ID}
+	for name, whose := range ownership {
+		if whose == anAccounts && ids[name] == "" {
+			t.Errorf("there is no thing of another account for %s", name)
+		}
+	}
+	return ids
+}
+
+// TestEveryPathParameterHasAnOwner keeps the walk from passing by an operation that works on what belongs to somebody.
+func TestEveryPathParameterHasAnOwner(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, o := range operations(t) {
+		for _, name := range pathParameter.FindAllString(o.path, -1) {
+			seen[name] = true
+			switch whose := ownership[name]; {
+			case whose == "":
+				t.Errorf("%s: %s is missing from ownership", o.id, name)
+			case whose == anAdministrators && !o.admin:
+				t.Errorf("%s: %s is for administrators, and the operation is for everybody", o.id, name)
+			case whose == anAccounts && o.public():
+				t.Errorf("%s: %s belongs to an account, and the operation is public", o.id, name)
+			}
+		}
+	}
+	for name := range ownership {
+		if !seen[name] {
+			t.Errorf("no operation has %s", name)
+		}
+	}
+}
+
+// demoted is an administrator whose token says so still.
+func demoted(t *testing.T, w *servetest.World) string {
+	t.Helper()
+	p := w.Admin(t)
+	if err := w.Supabase.SetAppMetadata(p.Subject, map[string]any{"saaskit_role": nil}); err != nil {
+		t.Fatal(err)
+	}
+	return p.Token
 }
 
 // expiredKey makes a key and lets its time pass. Nobody has seen it yet, so it is in no cache.
@@ -363,7 +444,7 @@ func TestEveryOperationValidates(t *testing.T) {
 // TestSensitiveOperationsWantASecondFactor walks over what the document marks as sensitive, where the operator asks for aal2.
 func TestSensitiveOperationsWantASecondFactor(t *testing.T) {
 	t.Parallel()
-	w := servetest.Start(t, servetest.Options{Env: map[string]string{"REQUIRE_AAL2": "true"}})
+	w := generousWith(t, map[string]string{"REQUIRE_AAL2": "true"})
 	p := w.Person(t)
 	claims := w.Supabase.Claims(p.Subject)
 	claims["aal"] = "aal2"

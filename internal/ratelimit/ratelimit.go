@@ -100,11 +100,18 @@ func (r *Limiter) Take(ctx context.Context, key string, l Limit) Decision {
 	return r.ask(ctx, key, l, e)
 }
 
+// GiveBack returns a token that [Limiter.Take] has granted and that counts elsewhere after all. Redis hears of it with the next
+// request of the key.
+func (r *Limiter) GiveBack(key string) {
+	r.known.get(key, r.now()).giveBack()
+}
+
 // ask gets a lease from Redis, or decides without it.
 func (r *Limiter) ask(ctx context.Context, key string, l Limit, e *entry) Decision {
-	answer, err := r.lease(ctx, key, l, e.unused())
+	back := e.unused()
+	answer, err := r.lease(ctx, key, l, back)
 	if err != nil {
-		return e.alone(l, r.now())
+		return e.alone(l, back, r.now())
 	}
 	return e.accept(l, answer, r.now())
 }
@@ -119,7 +126,8 @@ type entry struct {
 	until    time.Time // the lease may be used
 	left     int       // in the bucket after the lease was taken
 	full     time.Time // the bucket is full again
-	refused  time.Time // until then there is no token
+	refused  time.Time // until then a refusal is repeated without asking
+	next     time.Time // then there is a token again, as it was told with the refusal
 	lastSeen time.Time
 }
 
@@ -136,9 +144,16 @@ func (e *entry) take(l Limit, now time.Time) (Decision, bool) {
 		e.tokens--
 		return e.decision(now, 0), true
 	case now.Before(e.refused):
-		return e.decision(now, e.refused.Sub(now)), true
+		return e.decision(now, e.next.Sub(now)), true
 	}
 	return Decision{}, false
+}
+
+func (e *entry) giveBack() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tokens++
+	e.refused = time.Time{}
 }
 
 // unused takes back what is left of a lease that is over.
@@ -156,7 +171,7 @@ func (e *entry) accept(l Limit, a answer, now time.Time) Decision {
 	defer e.mu.Unlock()
 	e.left, e.full = a.left, now.Add(a.full)
 	if a.granted == 0 {
-		e.refused = now.Add(min(a.wait, refusalLife))
+		e.next, e.refused = now.Add(a.wait), now.Add(min(a.wait, refusalLife))
 		return e.decision(now, a.wait)
 	}
 	if l.lease() > 1 {
@@ -165,10 +180,11 @@ func (e *entry) accept(l Limit, a answer, now time.Time) Decision {
 	return e.decision(now, 0)
 }
 
-// alone decides without Redis, from where the bucket was when it was last seen.
-func (e *entry) alone(l Limit, now time.Time) Decision {
+// alone decides without Redis, from where the bucket was when it was last seen. back is how many tokens were not used since.
+func (e *entry) alone(l Limit, back int, now time.Time) Decision {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.full = e.full.Add(-time.Duration(back) * l.interval())
 	if e.full.Before(now) {
 		e.full = now
 	}

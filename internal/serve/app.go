@@ -31,6 +31,7 @@ type app struct {
 	registry *prometheus.Registry
 	handler  http.Handler
 	draining atomic.Bool
+	schema   schemaCheck
 	closers  []func()
 }
 
@@ -57,6 +58,7 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger, clock Cloc
 		return nil, err
 	}
 	a.registerMetrics()
+	a.schema.ask, a.schema.now = a.schemaIsCurrent, time.Now
 	a.handler, err = httpapi.New(httpapi.Config{
 		Services: a.domains.services(), Log: log, Metrics: a.registry, Limiter: ratelimit.New(a.cache, time.Now), Ready: a.ready,
 		CORSOrigins: cfg.CORSOrigins, TrustedProxies: cfg.TrustedProxies, RequireAAL2: cfg.RequireAAL2, DevMode: cfg.DevMode,
@@ -75,25 +77,4 @@ func (a *app) close() {
 		a.closers[i]()
 	}
 	a.closers = nil
-}
-
-// readyTimeout bounds the look at the database; a balancer asks often.
-const readyTimeout = 2 * time.Second
-
-// ready looks at what requests need. It asks the database each time: a schema that was restored from a backup is behind.
-func (a *app) ready(ctx context.Context) httpapi.Readiness {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	r := httpapi.Readiness{Ready: !a.draining.Load(), Database: "ok", Schema: "current", Redis: "ok"}
-	if a.cache.Degraded() {
-		r.Redis = "degraded"
-	}
-	switch current, err := postgres.SchemaIsCurrent(ctx, a.pool); {
-	case err != nil:
-		a.log.ErrorContext(ctx, "the database does not answer", "error", err)
-		r.Ready, r.Database, r.Schema = false, "unreachable", "unknown"
-	case !current:
-		r.Ready, r.Schema = false, "behind"
-	}
-	return r
 }

@@ -2224,7 +2224,7 @@ type ClientInterface interface {
 	// CreatePortalSessionWithBody Open Stripe's customer portal
 	//
 	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-	// request makes another one.
+	// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2234,7 +2234,7 @@ type ClientInterface interface {
 	// CreatePortalSession Open Stripe's customer portal
 	//
 	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-	// request makes another one.
+	// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2334,8 +2334,8 @@ type ClientInterface interface {
 
 	// PreviewSubscriptionWithBody What a change would charge
 	//
-	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-	// charged is this to the cent.
+	// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+	// quarter of an hour, and what is charged is this to the cent.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2344,8 +2344,8 @@ type ClientInterface interface {
 
 	// PreviewSubscription What a change would charge
 	//
-	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-	// charged is this to the cent.
+	// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+	// quarter of an hour, and what is charged is this to the cent.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3114,7 +3114,7 @@ func (c *RawClient) GetCheckoutSession(ctx context.Context, sessionID string, pa
 // CreatePortalSessionWithBody Open Stripe's customer portal
 //
 // Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-// request makes another one.
+// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3134,7 +3134,7 @@ func (c *RawClient) CreatePortalSessionWithBody(ctx context.Context, params *Cre
 // CreatePortalSession Open Stripe's customer portal
 //
 // Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-// request makes another one.
+// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3354,8 +3354,8 @@ func (c *RawClient) CancelSubscription(ctx context.Context, params *CancelSubscr
 
 // PreviewSubscriptionWithBody What a change would charge
 //
-// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-// charged is this to the cent.
+// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+// quarter of an hour, and what is charged is this to the cent.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3374,8 +3374,8 @@ func (c *RawClient) PreviewSubscriptionWithBody(ctx context.Context, params *Pre
 
 // PreviewSubscription What a change would charge
 //
-// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-// charged is this to the cent.
+// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+// quarter of an hour, and what is charged is this to the cent.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6681,7 +6681,7 @@ type ClientWithResponsesInterface interface {
 	// CreatePortalSessionWithBodyWithResponse Open Stripe's customer portal
 	//
 	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-	// request makes another one.
+	// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6691,7 +6691,7 @@ type ClientWithResponsesInterface interface {
 	// CreatePortalSessionWithResponse Open Stripe's customer portal
 	//
 	// Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-	// request makes another one.
+	// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6801,8 +6801,8 @@ type ClientWithResponsesInterface interface {
 
 	// PreviewSubscriptionWithBodyWithResponse What a change would charge
 	//
-	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-	// charged is this to the cent.
+	// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+	// quarter of an hour, and what is charged is this to the cent.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6811,8 +6811,8 @@ type ClientWithResponsesInterface interface {
 
 	// PreviewSubscriptionWithResponse What a change would charge
 	//
-	// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-	// charged is this to the cent.
+	// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+	// quarter of an hour, and what is charged is this to the cent.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10242,7 +10242,7 @@ func (c *ClientWithResponses) GetCheckoutSessionWithResponse(ctx context.Context
 // CreatePortalSessionWithBodyWithResponse Open Stripe's customer portal
 //
 // Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-// request makes another one.
+// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10258,7 +10258,7 @@ func (c *ClientWithResponses) CreatePortalSessionWithBodyWithResponse(ctx contex
 // CreatePortalSessionWithResponse Open Stripe's customer portal
 //
 // Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
-// request makes another one.
+// request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10440,8 +10440,8 @@ func (c *ClientWithResponses) CancelSubscriptionWithResponse(ctx context.Context
 
 // PreviewSubscriptionWithBodyWithResponse What a change would charge
 //
-// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-// charged is this to the cent.
+// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+// quarter of an hour, and what is charged is this to the cent.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10456,8 +10456,8 @@ func (c *ClientWithResponses) PreviewSubscriptionWithBodyWithResponse(ctx contex
 
 // PreviewSubscriptionWithResponse What a change would charge
 //
-// Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
-// charged is this to the cent.
+// Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+// quarter of an hour, and what is charged is this to the cent.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

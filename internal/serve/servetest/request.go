@@ -25,7 +25,8 @@ type Request struct {
 	Token        string
 	Key          string
 	Header       map[string]string
-	Base         string // another instance
+	More         http.Header // beside Header, where one comes several times
+	Base         string      // another instance
 }
 
 // A Response is an answer, its body read.
@@ -93,6 +94,11 @@ func (w *World) newRequest(t testing.TB, r Request) *http.Request {
 	}
 	for name, value := range r.Header {
 		req.Header.Set(name, value)
+	}
+	for name, values := range r.More {
+		for _, value := range values {
+			req.Header.Add(name, value)
+		}
 	}
 	return req
 }

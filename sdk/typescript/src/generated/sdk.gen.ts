@@ -384,7 +384,7 @@ export const getCheckoutSession = <ThrowOnError extends boolean = false>(options
  * Open Stripe's customer portal
  *
  * Where a customer changes payment methods and finds invoices. The address works for a short time and for whoever has it, so each
- * request makes another one.
+ * request makes another one, and none is kept to be replayed: there is no `Idempotency-Key`, and a retry harms nothing.
  *
  */
 export const createPortalSession = <ThrowOnError extends boolean = false>(options: Options<CreatePortalSessionData, ThrowOnError>): RequestResult<CreatePortalSessionResponses, CreatePortalSessionErrors, ThrowOnError> => (options.client ?? client).post<CreatePortalSessionResponses, CreatePortalSessionErrors, ThrowOnError>({
@@ -442,8 +442,8 @@ export const updateSubscription = <ThrowOnError extends boolean = false>(options
 /**
  * What a change would charge
  *
- * Changes nothing. The lines are Stripe's own. Hand `prorated_at` in with the change within a quarter of an hour, and what is
- * charged is this to the cent.
+ * Changes nothing, so there is no `Idempotency-Key`. The lines are Stripe's own. Hand `prorated_at` in with the change within a
+ * quarter of an hour, and what is charged is this to the cent.
  *
  */
 export const previewSubscription = <ThrowOnError extends boolean = false>(options: Options<PreviewSubscriptionData, ThrowOnError>): RequestResult<PreviewSubscriptionResponses, PreviewSubscriptionErrors, ThrowOnError> => (options.client ?? client).post<PreviewSubscriptionResponses, PreviewSubscriptionErrors, ThrowOnError>({
