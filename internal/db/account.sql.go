@@ -799,6 +799,44 @@ func (q *Queries) ListOpenDeletions(ctx context.Context, arg ListOpenDeletionsPa
 	return items, nil
 }
 
+const listOpenIdentities = `-- name: ListOpenIdentities :many
+SELECT user_id, requested_at FROM user_deletions
+WHERE finished_at IS NOT NULL AND identity_closed_at IS NULL
+  AND (requested_at, user_id) > ($1::timestamptz, $2::uuid)
+ORDER BY requested_at, user_id LIMIT $3
+`
+
+type ListOpenIdentitiesRow struct {
+	UserID      uuid.UUID
+	RequestedAt time.Time
+}
+
+// ListOpenIdentities are users who are gone here and not yet at Supabase Auth.
+//
+//	SELECT user_id, requested_at FROM user_deletions
+//	WHERE finished_at IS NOT NULL AND identity_closed_at IS NULL
+//	  AND (requested_at, user_id) > ($1::timestamptz, $2::uuid)
+//	ORDER BY requested_at, user_id LIMIT $3
+func (q *Queries) ListOpenIdentities(ctx context.Context, afterRequestedAt time.Time, afterID uuid.UUID, maxRows int32) ([]ListOpenIdentitiesRow, error) {
+	rows, err := q.db.Query(ctx, listOpenIdentities, afterRequestedAt, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListOpenIdentitiesRow{}
+	for rows.Next() {
+		var i ListOpenIdentitiesRow
+		if err := rows.Scan(&i.UserID, &i.RequestedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listStandingFacts = `-- name: ListStandingFacts :many
 SELECT s.id, s.account_id, s.customer_id, s.status, s.tier_id, s.price_id, s.interval, s.currency, s.quantity, s.current_period_start, s.current_period_end, s.access_end, s.cancel_at, s.cancel_at_period_end, s.canceled_at, s.ended_at, s.trial_start, s.trial_end, s.past_due_since, s.pause_behavior, s.paused_since, s.latest_invoice_id, s.livemode, s.access_known, s.created_at, s.updated_at, s.pending_price_id, s.pending_quantity, s.pending_expires_at, s.schedule_id, s.scheduled_price_id, s.scheduled_quantity, s.scheduled_at, t.rank FROM subscriptions s LEFT JOIN tiers t ON t.id = s.tier_id
 WHERE s.account_id = ANY($1::uuid[])

@@ -137,6 +137,13 @@ WHERE finished_at IS NULL AND requested_at <= @before::timestamptz
   AND (requested_at, user_id) > (@after_requested_at::timestamptz, @after_id::uuid)
 ORDER BY requested_at, user_id LIMIT @max_rows;
 
+-- name: ListOpenIdentities :many
+-- ListOpenIdentities are users who are gone here and not yet at Supabase Auth.
+SELECT user_id, requested_at FROM user_deletions
+WHERE finished_at IS NOT NULL AND identity_closed_at IS NULL
+  AND (requested_at, user_id) > (@after_requested_at::timestamptz, @after_id::uuid)
+ORDER BY requested_at, user_id LIMIT @max_rows;
+
 -- name: OldestOpenDeletion :one
 -- OldestOpenDeletion is @now where none is open.
 SELECT coalesce(min(requested_at), @now::timestamptz)::timestamptz FROM user_deletions WHERE finished_at IS NULL;
