@@ -60,6 +60,7 @@ type CatalogApply struct {
 	CreatedAt    time.Time
 	FinishedAt   *time.Time
 	SupersededAt *time.Time
+	Environment  *string
 }
 
 type CatalogApplyStep struct {

@@ -251,7 +251,10 @@ func (s *Stack) settings(context.Context) error {
 func (s *Stack) logf(format string, args ...any) { s.log.Info(fmt.Sprintf(format, args...)) }
 
 // exported are the settings that dev.env shows, in its order.
+//
+// APP_ENV and DEV_MODE are among them because the CLI would run as production without, and make another catalogue at Stripe.
 var exported = []string{
+	"APP_ENV", "DEV_MODE",
 	"DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_JWT_ISSUER",
 	"STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET",
 }
