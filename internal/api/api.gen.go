@@ -591,14 +591,30 @@ type AccountRole string
 
 // AccountExport defines model for AccountExport.
 type AccountExport struct {
-	Account            Account             `json:"account"`
-	APIKeys            []APIKey            `json:"api_keys"`
-	AuditLog           []AuditEntry        `json:"audit_log"`
-	CreditTransactions []CreditTransaction `json:"credit_transactions"`
-	Invoices           []Invoice           `json:"invoices"`
-	Subscriptions      []Subscription      `json:"subscriptions"`
-	Transactions       []Transaction       `json:"transactions"`
-	Usage              []UsageTotal        `json:"usage"`
+	Account Account  `json:"account"`
+	APIKeys []APIKey `json:"api_keys"`
+
+	// AuditLog Network addresses are the user's own; those of others are left out.
+	AuditLog         []AuditLogEntry           `json:"audit_log"`
+	Charges          []ExportedCharge          `json:"charges"`
+	CheckoutAttempts []ExportedCheckoutAttempt `json:"checkout_attempts"`
+	CheckoutSessions []ExportedCheckoutSession `json:"checkout_sessions"`
+
+	// CreditLots Spent and expired ones too.
+	CreditLots          []CreditLot                  `json:"credit_lots"`
+	CreditNotes         []ExportedCreditNote         `json:"credit_notes"`
+	CreditTransactions  []CreditTransaction          `json:"credit_transactions"`
+	Customers           []ExportedCustomer           `json:"customers"`
+	Disputes            []ExportedDispute            `json:"disputes"`
+	Invoices            []Invoice                    `json:"invoices"`
+	Messages            []ExportedMessage            `json:"messages"`
+	PaymentMethods      []ExportedPaymentMethod      `json:"payment_methods"`
+	Payments            []ExportedPayment            `json:"payments"`
+	Refunds             []ExportedRefund             `json:"refunds"`
+	SubscriptionChanges []ExportedSubscriptionChange `json:"subscription_changes"`
+	Subscriptions       []Subscription               `json:"subscriptions"`
+	Transactions        []Transaction                `json:"transactions"`
+	Usage               []UsageTotal                 `json:"usage"`
 }
 
 // Allowance Credits that come with the tier.
@@ -612,16 +628,6 @@ type Allowance struct {
 
 // AllowanceEvery defines model for Allowance.Every.
 type AllowanceEvery string
-
-// AuditEntry defines model for AuditEntry.
-type AuditEntry struct {
-	// Action Example: api_key.create
-	Action    string             `json:"action"`
-	ActorKind string             `json:"actor_kind"`
-	CreatedAt time.Time          `json:"created_at"`
-	ID        openapi_types.UUID `json:"id"`
-	TargetID  *string            `json:"target_id,omitempty"`
-}
 
 // AuditLog defines model for AuditLog.
 type AuditLog struct {
@@ -841,6 +847,140 @@ type Currency = string
 
 // Email Example: ana@example.com
 type Email = openapi_types.Email
+
+// ExportedCharge defines model for ExportedCharge.
+type ExportedCharge struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"created_at"`
+	Disputed  bool      `json:"disputed"`
+	ID        string    `json:"id"`
+	InvoiceID *string   `json:"invoice_id,omitempty"`
+	PaymentID *string   `json:"payment_id,omitempty"`
+
+	// Refunded An amount in the currency's minor unit, as Stripe counts it.
+	Refunded Money  `json:"refunded"`
+	Status   string `json:"status"`
+}
+
+// ExportedCheckoutAttempt What was put into a checkout.
+type ExportedCheckoutAttempt struct {
+	CancelURL  string             `json:"cancel_url"`
+	CreatedAt  time.Time          `json:"created_at"`
+	CreditPack *string            `json:"credit_pack,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	Kind       string             `json:"kind"`
+	Price      string             `json:"price"`
+	Quantity   int64              `json:"quantity"`
+	SessionID  *string            `json:"session_id,omitempty"`
+	Status     string             `json:"status"`
+	SuccessURL string             `json:"success_url"`
+	Tier       *string            `json:"tier,omitempty"`
+}
+
+// ExportedCheckoutSession What Stripe says of a checkout.
+type ExportedCheckoutSession struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount        *Money    `json:"amount,omitempty"`
+	CreatedAt     time.Time `json:"created_at"`
+	ID            string    `json:"id"`
+	Mode          string    `json:"mode"`
+	PaymentID     *string   `json:"payment_id,omitempty"`
+	PaymentStatus string    `json:"payment_status"`
+	Status        string    `json:"status"`
+}
+
+// ExportedCreditNote defines model for ExportedCreditNote.
+type ExportedCreditNote struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Credited An amount in the currency's minor unit, as Stripe counts it.
+	Credited  Money   `json:"credited"`
+	ID        string  `json:"id"`
+	InvoiceID string  `json:"invoice_id"`
+	Reason    *string `json:"reason,omitempty"`
+	Status    string  `json:"status"`
+}
+
+// ExportedCustomer The account as Stripe knows it.
+type ExportedCustomer struct {
+	// Balance An amount in the currency's minor unit, as Stripe counts it.
+	Balance              *Money     `json:"balance,omitempty"`
+	CreatedAt            time.Time  `json:"created_at"`
+	DefaultPaymentMethod *string    `json:"default_payment_method,omitempty"`
+	DeletedAt            *time.Time `json:"deleted_at,omitempty"`
+	Email                *string    `json:"email,omitempty"`
+	ID                   *string    `json:"id,omitempty"`
+}
+
+// ExportedDispute defines model for ExportedDispute.
+type ExportedDispute struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  string    `json:"charge_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	Reason    *string   `json:"reason,omitempty"`
+	Status    string    `json:"status"`
+
+	// Withdrawn An amount in the currency's minor unit, as Stripe counts it.
+	Withdrawn Money `json:"withdrawn"`
+}
+
+// ExportedMessage What was told to the user by mail, or is to be.
+type ExportedMessage struct {
+	Content   map[string]interface{} `json:"content"`
+	CreatedAt time.Time              `json:"created_at"`
+	ID        openapi_types.UUID     `json:"id"`
+	Kind      string                 `json:"kind"`
+	SentAt    *time.Time             `json:"sent_at,omitempty"`
+}
+
+// ExportedPayment A payment intent at Stripe, whatever became of it.
+type ExportedPayment struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  *string   `json:"charge_id,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	InvoiceID *string   `json:"invoice_id,omitempty"`
+	Status    string    `json:"status"`
+}
+
+// ExportedPaymentMethod defines model for ExportedPaymentMethod.
+type ExportedPaymentMethod struct {
+	Brand      *string    `json:"brand,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+	DetachedAt *time.Time `json:"detached_at,omitempty"`
+	ExpMonth   *int32     `json:"exp_month,omitempty"`
+	ExpYear    *int32     `json:"exp_year,omitempty"`
+	ID         string     `json:"id"`
+	Last4      *string    `json:"last4,omitempty"`
+	Type       string     `json:"type"`
+}
+
+// ExportedRefund defines model for ExportedRefund.
+type ExportedRefund struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  string    `json:"charge_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	Reason    *string   `json:"reason,omitempty"`
+	Status    string    `json:"status"`
+}
+
+// ExportedSubscriptionChange What was asked of a subscription.
+type ExportedSubscriptionChange struct {
+	CreatedAt      time.Time              `json:"created_at"`
+	ID             openapi_types.UUID     `json:"id"`
+	Kind           string                 `json:"kind"`
+	Status         string                 `json:"status"`
+	SubscriptionID string                 `json:"subscription_id"`
+	Wish           map[string]interface{} `json:"wish,omitempty"`
+}
 
 // Feature Something that the tier contains; `value` where it is more than a yes.
 type Feature struct {
@@ -8358,202 +8498,213 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L3rdhu3siD8Kjj89lpxclqUfMtF/vGNtuOc6MSOvSx7smciDQl2gyS2mkAHQIvm8fJZ8zTzYPMks1AF",
-	"dKO70WRTlmw5OfkRi2Q3LoWqQt3r/SiVq0IKJoweHb8fLRnNmII/TzO2KqRhwrxmRU43LLPfZkyniheG",
-	"SzE6Hk2NKtmUrJdMMWKWjFCh10wRrolZUkPknFBBGFU5Z4oo9kfJtCFrbpbwtKYrRqp50s3BL2wzHiUj",
-	"nS7ZitrpmChXo+PfR3ae0UUyMpuCjY5H2iguFqMPH5LRaxz09Mfu6n6lK2YXwnU1NRdElorkcqGbE7UH",
-	"/pCMCqroihkHjpM0laUwPwOAunO9sZvHR4iRhKaGzKUakxNSaqa+0qRgSktB8+opBBo3Flg5mxsiS/OE",
-	"UHLJNvarmSxFZofiRhO5Fv49+4hm6oqnzD56LpZU28eEhaUUbHwuRsmI2zXhYY6Skf1tdDw6o1RfcnPg",
-	"ttLY/1yqFTWj41FZ8mwUA/TTUmkZ2flUsHdmksKvU3vi9mQLumBkxuZSsbFfzh8lU5t6NfhGYxEr+u45",
-	"EwuzHB0/vv8gGa248J/vx5YUoM4vbNNd2gt6yTShRDGjNkTTORuTt4WF1oPHj0mhuDB0ljNycvb09JSk",
-	"S6poas87ITOLLJQoKjK5Im/fnv447oNqC3/7NvTg8eP2hgpqDFN2zP/1+78c/OfFv/4tCvhf2AaxG6Yv",
-	"qFnWk1+yzQTOyyI4V5ZGLansd7LP+YqbaoLWMeXwYzhgxua0zM3o+MFRYnfIV5ZG7x8dwf7cp2oeLgxb",
-	"MIUkpZgupNAMKOqVkrOcreyfqRSW0dg/aVHkPKX2BA8LfOJf/6ntcb4P1vA3xeaj49H/d1izr0P8VR/6",
-	"cWHGJkKcEMXmpaY5uff6p6fkh0ePv/t6PPqQjM6Y1hwn6VnLfmvw40XWcMYXgmWEC5j4DdPmNdMAzxua",
-	"OxgyMv2pIWupLvUYjt69Awzu1akjokLJginD8Zhonss1yya8gI/csJWOcMzqwKlSdGM/p4pRw7IJNQ00",
-	"zKhhB4avWBcXkxF7V3DF9F7v8GwAmiejnGozKXW1oCZYkC1QsuKiNIzk1ADjGrYCJJUISHQqC9YE21as",
-	"sY/HQKkNVZFF/50tuBBcLDzb1SxVzFIre0dXRQ6LuZw8nP+bZRlGEsPy3N4amtCCKjMeHYsyz2M8oeYn",
-	"v48AnrDHakd+SY1Tru9nOfsnS41dOWLVc65NF7Myauhg2Dj0jAAnuH9iN3lzLzBn/0LfFvagAe2zjFsw",
-	"0/xVsOg5zTUDPhd+a3n5IJoJ7oNHDyOItKLvTvHZx0etjSajdwcLeWC/O9CXvDiQBS7voJCWxyq3uGFE",
-	"ZI/dXn3+uuhF6WDFnsP3X8nXR/h64w+6Gy8F/6Nk7ndc70BYfIgdtJN+uowuTZnWXSr7bcnMkikrd5Wz",
-	"6gey4FcgXdZyHyUF5RkxVtYVcj2uWcVMypxRcV2uOJDDXXKRhUKzFznts4yuIvLzFtalZM7iYm5K89yK",
-	"tJbNuJnkWoBItGKrGVPdiZJRrSLg61bEpSAbOyZkj4pHJWsLzvVSakbmjJpSWZFOZAQEE02WMs9a0N7G",
-	"xgBGFTeDGRN/8ruZGR70s3eFVHEE8pi1lZO5xz4kI1rwiWXHN8AFaZlxM8nlYvhY9o1nwqhNz+1tBzSK",
-	"Ck1TexbDV/kU3n1TvxqbgIsrydM9mMUpvhC9HwPC3IP7BG/FRr3W3nfsutR0wQYP9tY+/UYamnfHamE3",
-	"rZS6CqnacAlg3tpc/Lj9akPkipKFve2oSCP8AjHBWQNSuWK18m9pzxJti4ZWnoQqdseF+fbRqKtQJCN2",
-	"ZVWVgOOtpDDLKJ9TMs/lVYy/ePZulmxjdfCcXwGj4orAcDE23ob9yoEeFxSFUU1sEb5hnO5Ri23uEMfI",
-	"kWLcnqZGqonn+Z2fb/GeMVQtmJnwbLe4BQO4/TWWvJvXWoA9R3b2MWKjG6aXz92Q9NiYpu9mmAwEcAwh",
-	"rOIqsp34wOPY0ESWQDswihfx4eYGqSUuCDfExhoOaPLZ+7VbRFZexMUbNAj2wWsbile/9tDecBKojqw5",
-	"ZDj9ADoxy7e6zyRpBSxCNTkrCzqjmhH7OLkUcg2i62pMpjybor2WWfnWDuu1SRSLiJGXTCRESAPfwpA8",
-	"w4e4JievTrts/Fq6/4ryPApv+GWSSjHnanU7aGJ3NVkxQz132X4tM/XCPxs5723ndEMa5v7LDAC87aVn",
-	"8BCYv7VeS5XtNLf556La1tMlSy9laQIDW3Mj17f4tMxqwMm+0hVqMqJxznH0vFU+kHTtkw2d+mLbNg01",
-	"pe7u0olXBU0v47d1qRQT6WanZO2f+yhbWfdrqzRf0Xy3CO6e+5CM/iipMNxsBspquoJMpTQWzHJEO03O",
-	"4E7DHVmgzynPWRaV5LyW2P1BcZpPMroJzZPBCtyRd6Q/9MKkVJAZQw2eapJLsbD/on/GLnWggun2GRxp",
-	"AKoo6uQSkWIrP2iik5DroWfeWqN9s3cVL+TVbs7UhN+/WWlZCuZpzqxl9zbQLJUii5hWfpZrMqeqYWn1",
-	"KFR5Fr59ePTdg6Nd7oVkZGTf8Rr5hFBDVlIbu0CyYVRpQpeMZkONvFHehhcS2OhfVzDukL7MWIj2afDW",
-	"pDqaiz0uxNaRwgT+6Yv4OnW5Ys5TuieqNUXXJnR/kir0ReqEcEGKnKYVOkxbPscpQfdZA+y9YnC/Lhi6",
-	"ner/dmFIY/VNd+PRUUxpZHNmaTii2P4PWSpwy4LfdS4VCkO6YCLjYvGEoNHSAiQ0EdoHrZI4xj1scQ5u",
-	"P3MHmq2n7Z1KH6Fg0yvKnZ24DYAT4I1rqonii6UhoC8gEAIjQpSyI6RbvzFMR2qBo/V+Umvk9Q6isEIx",
-	"tXZ90Tx/OR8d/z7QCve+y+gUizhqXop841FhzpU2LlBiTE7h5rGy9YwRxWhG6ILyyGWTjN4d+OGtFhXh",
-	"SBe4I9BETVQG+ST+uIWiwrBsIIoNlM+VZW/CfhgobshSpQ2+SysrlZVt08uRW2k8rKR7r+OA4Urqre7U",
-	"0vBYXjnxLyYb6qE2L38ilt4qaacV+GJZTCPAhM40E2a85QS2GkrzcruzoFB7WXJfSBEzYm9xO3oYVVNt",
-	"B/IN+BuDE9u10F6rUNcOvoUdt49wQY2VrfAU3f7J2p3iAESZ0dxi+6Qy5Ax45zosonWpdlnIfM5Su5Xb",
-	"dHm1QpIUu5KXDOwa6yWFSB4wnxGpSMZ1URorFMpLMqPpZUKmimkjFUSyUWNJRjFTKsFAPPQMBLmFVVjg",
-	"gq30FeAJdj74AwaKm6BDaWK4q6q6ypoH2jisFpQH4eKN0cgOj8fNGFif1kyyRUD9Ispv4HRAvc4KZsb7",
-	"CYdTTwS3qgmn4IacLlmeTYmRC3AjDBzevjSQJnNp9vW82et/p7+ogptbTb1nN2f0GAI7RSuu6OwlefTg",
-	"/ncJyeWaKZJSDRE0ta2ZlWrUDHqjB/9x8f7hh7/FKPuZV34Cn4ig/819GqdyFUIalZ+WTP2oIVPH4i1+",
-	"QodyxJokV8wsuVig58r7q0gqhaFc6CdkekXzOvYVb9mVBB83FYSSDdNdRfgGrlqYdiAHgUFix3ga2Hua",
-	"vrNkZJXjKP/y/teeO2yS4boGXfzulYLuhkj7nYYkOOjFGc9zLhYTxajuuaSuc/EtpbavOJ/qJG5R3GJy",
-	"w9eKbB5RrrJMMa29Fv3qx5+iRsyci/3958+5YL18uqCbFRNmYol0VewBDFFC5EdUOKR8P8DCC7I0Ezmf",
-	"zGjDxxIE0gQGxYpDAD7FwpICP3ifU0eXMwOe9sHC6x5Pb7UU4kBNokhCqtqpXoRHu0XEHLStXfJcD/gK",
-	"prjMJkxkexw0vlNFNw58S0lF/fLivnxuiGbG5BD9XVCFmQgE54vHZe1lzm5LLcEiAoGtGjJc89bj+2iJ",
-	"bEuMzM3IYc/l4lRcz5L4CdxP4Ra8SFAN1LOdl6W53n4g1rERED/KZQqU7O9U/3mRyxn8IS166rjJobM4",
-	"JMnu5SAIopi3KHlPw1earLiQipSCmwTcvuAUI2B71ISbj4y32d9L1RcoU40UO5Rf2TqwyO1hqm5G3Uav",
-	"VKatDiiYgSB4cu/p6Y+vv0Yhb0U3pNQYpHjJNk8IFZuGeGdvRMhPuol43rsSp9tOkLhkG4jRkqUh+BQA",
-	"JpNESJCIGwC4heDejseqT4j9la0j3uU98CW12k7uBbdtW3nNMq5Yat6+fh7ERnpv7hB5/joO3o/1ylZ8",
-	"6X6y04Oyy3WiSwgGuQawvL92N5Tafq3agRrOnoTn1oMXr6QyNL8eVqDpZ++NthYfjBJb46vgdmtpno1I",
-	"nYylPGOaLOWaaKOkWFhe5FL+ZqzlRvpuR85cx4dQL+Q108x8intdOaBN0F17Xfj2eztfoQrzYxlzWhGn",
-	"4CDHt3AU0gWmcjEmU+rwTBieV8mMjbB/w/IczyN3p4GJAC5YyrHObRftMGUXFbChXoG4Ljog1GG2IUsq",
-	"sqh66Ufrkfj7FMbOrMLLIUZxC6kF5cJOzI1m+fyJc07UV20mGZzL8AQsxVYs2/RYAFFE0kauwCwlSCbH",
-	"5K1mhAoQx0hKVeZlqQI4h5URCrohUpBpF7TTJ/Z358d36a4eqxgmvLac/R5M9r6D+K8KbitmljIb4IOq",
-	"zyL0bnosqUAQpQj0ST9dUrGIEkUKvyBNrCk3GvzU9l+3zDF5aynC7k90SWJhz0uKKlymi/xNSSeCIChg",
-	"WUoSpCyGH/y18b4+QNaH/LceEtUTydT2bWOOytYYos591wT/oGC33qtKsSvO1ix7uqRq0ZMTZHkBcadQ",
-	"m0wdXuWMZvbC6mOK+1kOiyLnLJsEBvpB76Ww+j1dW1yne3HtGzXI7W+Qou8+hfEqgGSwyABauJLArtU6",
-	"spZtC4EWRz0uUl7gQluYQ/NYTIoulZ2C5OyK5ZE40MCZQPP78TD6/UL1sxUXW5NKiF022H6QrcIbXBtF",
-	"jVSaUAVPCCvQ1elxcRuVy/a/Ti5gqTHTDdNK7MFh3FbU0t+nHb6cY32KJ6gK43ZcEl+yR2a4O5DJPrHZ",
-	"1wkLch5Ut504hlU1COJRe+0gY6uMPyGFkgtFV9rJ5yjMNPGLC13O5zzl9pavwxci7nPjxOeI6LKkRcEE",
-	"ywhcYVRk6KBeyzK33+VF9OpiSkkVTWTl6RLMoZVnwddFsVi4turFYO3eQe6ZnSt2xs0Ei9aNwfLcXshG",
-	"El0WVuSK7qO28FfK6uMffgg01UdB1F7jXjV9uavaR+tBphaRqVMyWXQB+EXHA+zrUuhDdAED2cqM7Y4Q",
-	"hl/9AsNYYQzhDGC2BVkR5B2MzWXaYxWfzmS2GU8TMoXaHvBXQc1yPLVi0NRFZNZ7EXTVct3CAJXU2TVz",
-	"Me3TGrfvv1pj/U5so6HiF2VCgjhbH5GKL3gzzLBUvOUJPnr0fWTVr9lcMb28ntKr8OUJJMfsW7smFsvX",
-	"NB6Eg8chpJnI7rK+HlKPN49rvhBlEahH9ReY4YMayk5lqF/5fy0NNdeMdJZXTOW0mDSi1d3Sj5JI5DoY",
-	"AOCGzzOwm3pFaC3VpbOU1lHsR4++b5jZjqJupc6OztIly8ocxO8B6puBkkcYDVTr2BGN7HpRWV+SUnRW",
-	"+2c6FyuW2ULDdqivO+nvWDGa1WGH7Y9rxSFfBdKj/Y/4AX+6iFG8nePgiirLXrWdzMXEv8b3XYRT89Nv",
-	"biZIBHc/wd/4w0WzdFGsnkXNoXbaAr2WHhNoz5AoBoY3dbjjzrnhyYlnGcHNw6iCo45Khbuzf11yZCRb",
-	"voZNe72N1TTA4maNYhtfiLfF9TjPXUzmu2FL7Q4/LDgAogX8KicnNTSXixIkk3YQmf3f0cEPk4v3R8m3",
-	"D+IBZWiDfHbForVfCj65Ykr3BT2E5ti2VAly+hUjmLPWppCHDwZE2nZSK5zBVNONHm4M80bOPoNtxnJu",
-	"xd5JGvP59iw0k+I6kbtB2N+VmdzvLcjFvDAbCW66YiunhXVVYUSdvp26X3uLIxR0k0ua7cpTj4aTrlhi",
-	"tScpmFUihAGxuZMxeMmKUKmpMb0OQmuPvnGv8oWQCkRbi/t/lFTZS07EVRTFUsav9rRrKSjoqQdigJIy",
-	"rsYBQLjdubxkGaHmGMNsXKw1N5qgrSjB77UTZeCX0IIc1/46GRxrNltKeWkVpzVjxchvJG7D6OSbutSs",
-	"EeK01XMR0ChHOCDbT5m9Zy+26IOhlg8mvHE88CwW9eUulUr1q9A8SDFpEWp9YC2Lf330UZ5aM7wbiCwK",
-	"2eetRRc1KvLsXaCr8sWFGXdQfWZrRa7Q59cd/Jmo8skXiqaMrJc8ZxBWhj4fronVHLJyj4KBzoPd6w6h",
-	"BJ/IKfocHaGVImOKrOmmIeZfY9pJM1ovUqVM5jnDfLqCljpW+9dqQJVfj1Gjvf1fOxDVY9i14zBNs8KV",
-	"jBv8rhMsge+0dzb04my8u2c8IhPZtWpS9NYvuDF/lHcyDvCvBF5zCMwEVukV8l3vNvyL1ygN4FXcgfO1",
-	"VeIGt++BqpU8nVczAauXkIJNWy4BUIhHW2oOdA2KwFrcXTZjGaaaoz8bM9U886jkV6KXcm0FhWkpLoVc",
-	"i2nc9gjVDPZA47iGXN0zdY27GBPYxYyfwkt7qjXrJRNNA1AwYxKWKay/bNYn2BYd2VhehTcfVVTlWjQG",
-	"kb09kjw4TAp0oHpEsGIvSHWGKVcgfSlLNZyLb6WuPcO69grO2noEzk0c8aRUbuPt7oSml9lqHiWbuEIX",
-	"g1yalUkrFPrsAEkbxSCOMV5y4ZOZxVp4cwNHf11bWg231v6r+pjV/hox7f58YryjWda6ZWe9jMscRejt",
-	"3Y4r/sH2VuRlfDUODr1511ttSFXe+IDkCF+hdLBY7TPQYgUyByeLYSnUnZUpOVPP8UkMyp00g0Xbwt2K",
-	"io1lUNy0S9+u6AZMHt3QLSsMCzbQSjggnbwli1deZyikoFhdRXJYbU7O1CvVkx+hqLiMAIIvllitduV6",
-	"GcSqV4SFh9oluufSFb7Fwg9OJkuIFCm6ImnY2yGEp0GoaiIkgTnGu1NRwqT5ZloK7K+CbYCqFf70kc7z",
-	"Cr26RjNfvba56+f8CivCuAvO7S8OvlmpdOTudKZUXQfnQ5gmNQC5cY/dGd+xos0ES7nHakF13G3dt/yy",
-	"gnKq/eD5aOUaGNS1ywzUaD24vMCLKk9kqEn/0wSwd6Ieq4tnWOrIwFoLe0SM9RtTd90EbEs86oyKS2cc",
-	"y1wYjatLkHiDN4Qq+M0OPKShNTG3B/Z26ohXwato2cNYL7vYqAzlgir2k2xi2ZwQ9c8ylu1V2rvWeDzG",
-	"hAvagTQ3QcsfUw7BBc1dq9z0sDrR/VykPVJXm7liitA8Dws8+dLOFlnpTJamMo7b4wDbOBfw2aPyE/8X",
-	"xIIrRgRUq6FZxjIX+/txZLtHQttHYXo82KzmU70Vut76YJmPwDJ0AnORyXUMy6BvVT9+dc/2hwcPHj78",
-	"7sHRw2+/f/zou+8ef3/0HdGGikw7ecvewWW6JFJVktAAAK9xhTs24/fRgihuohqkDijtxWGAykmassLE",
-	"SvHR4JeWZHllF+TLlJfCNKLCQ3dYiW15ouJpMMi6FuBorhjNNgOEt2p9jXl6N1r5MvdxNfMVEzoaJnZS",
-	"ZUrb6weAnxBtz5xqQslKZgwSIyhRbOG8Nu20w0Gmzqp2Xl2qFTxpexfFC/B8iJrUuphavmZpiMwziNml",
-	"gjx8TKxAT4TDd1/WI6Ob/QpH7mev6RYyPBom8ntaCfTzXddejUP6y6kJyar1DmeTldOqTkS974HsP++4",
-	"Nd20vWCsbswmoPrZMFZbuZbh5xMw7h5G7EvEbA27Cm+mbrXnfdwy9VkPuGk+MYSCnlzXMM775llokAxo",
-	"diuexYxY20jxzZJ12k4OIrJrlYHjusjpZtJr1Blc3j1uHRyo2nTd/pVXJ+OaznLn4c+ZcbEA9s8dpaYj",
-	"DYl8n8t2V88qAKSypO7RnMiHSgWHmnQcOTtKwVg02dGgaI92Q42GRx+iJQyk2hdVhkTuRaP2wtmSKqXF",
-	"b6oPGjeg0+FqdipzLXkKbXlS1G6fgi4GZAlsEW+DGMD9Y5eq7g3aSjagrUETCM3yK6bHBMuGlhrcmD61",
-	"Ze3eDKNlowvD0vcD2xu0g+njMVG/sKIqcgItiEguFy0pMV65eQgbuBjApe0gfSdxU50cWoyzkbhwNMgV",
-	"+t+Z4vPN0NjTdgtnecnEFPsyTYEDTdFDjkGwS6qXU0JzZ9b/mFSCWK7ETiG/N1bYLuwmBvMxXdGUBAyz",
-	"klfYEndFFzzNOdjRubjC0Oz9Uhfg1xhG1RJT7S7PoEKKX9lSQgFF/LKv0xVk16Wl4mZzZuHfsNT31Xtx",
-	"FhsvIpA3YdbiV5pM3x1ADt0UUoNcrxj7hYtMMkQwlukxOcm1hNgkSAb/O8RuY/+Y3vbJ/zg4eXXqGid7",
-	"9lpw1+TOKRLb1l4lG+OCrQwHsVGIzxpVDfRF4M1JDg7csFMov42FgLxTyd/jdnW+KMC56FNZyD0M0gST",
-	"rsw2X9sRtYPN1DkYpwQQSFdfQMaAqx7aSCmYJvCllkSKLX28t4MMIl4mFo2r2pbxbuDw4MFZ9WBkMH9T",
-	"YxT+T/52//ff3ow6rZWDZkEWoRp1TKpe67GQ/qUxBXYq5mIu42LsjKaXhGEoHiVnlJ4dE7vFAy4ScvLq",
-	"1KmaRU6FTqro6bD7XVLVULYghmSN8bk4F99889tSWoEtpVAlcvzNN+TEyXVEM6sltHshdbZH7k3tP1Lx",
-	"/wCSOfao/3//9/+Zfv0EYkAgYdQNSMW5cIsm96bVcR7D88B8XQ2qNhV9PSYnoXYdIC8Vm1oIFZmjVG52",
-	"4vCYVJ42qhi21WSZhUA1HuYRga/1CTHQihMDeoOVzDaE4svoM4am9Q7Cr7Hptv7mG5jCp08GTbiRXKnV",
-	"y2a5JR2ZsekTMs1kqqt0y/Eqm0LNFqjpRxeKFktM5qTpspoKiozYUzxjYIAm01aHdnfXYQboq5dnbwBe",
-	"r07ePP05zKGSgiVkDSmzFKx4OZGl0VYmmh5e3T+kpVkefjN1NkNg/+dCV3Vj5ZxsZKn0ce3M8cm2VQtE",
-	"+NYCD1/XvsQWMWueWvQ8BXTVa/RAYxSwcxg9eARhQ57RVXs0B6/dY8fEXnFTZCQ5T5nQwA0c/Z8UNF2y",
-	"gwfjI9fkCClRHx8ertfrMYWfx1ItDt27+vD56dNnv549g3fqPNuRY7KjZFSlUIyOxvfxIVkwQQs+Oh49",
-	"HB+NH2LyxhJuJYBi3TN1gZ0TqovnNBsd2y9Pqs6W9tTBFqF7WzTUj3jl5Wfkex8uWu3nHxwd3VjL9aql",
-	"a7ff+pv6UoGG74/+8Y++0arl1S3sk1oaGPxOIAIAmJCJ/37xIQkEAfzYuF9/v7Aw0uVqRdWmufKgpAd2",
-	"76UpFomBWg8LHTYgvQAhC3Pvmvl0dmVw5tmKi0MQ6A9cw9ro2edcm6oNZOf04VKDhOb6TmsozvXR7awa",
-	"0DeaC52oRwqEzW8ftWXNVlbSZHzxr3+Lz9YqnQ3XGmb2U+2YQVZJTK1VYW/AvlVFROBwWf9y8J+9i9pB",
-	"ThAFMhrw4FPUh2+X4DxaRCjuV7a2XBbCbe4AyW2lMSt7uPMGBAjpCSqLADW5IiO+9XlFXPB1k6pQ/Duo",
-	"Tae9lBUkdOhh1FWZoOozuqncmj4SdJaBa5NgL7JHKcul5sSmuv/g+x1zHR38sA/FU+PFVE/7lR8MBTHv",
-	"TVcN5lDlWnmNZdXHJ5xqeT0+cXLwP31K5Z+BXbRTob5wrlFlNXh00WihSzFf9maZyOF7+HfCsw/bpLQw",
-	"P+zTnGSftOV8yXf7CF/69NEEBXhIlkQAhcmkPvPrkhXXuhvifN1K4DWj8Mc7Ci1VON7HsY6DOO+4GIRr",
-	"hy638/j9XdxCMiqkNvEAP7CiAyli8DT2xE7QSIUNlsOk2dplJOR6TH6VvnoHFn/SqAwmREvsrsc1ofma",
-	"bjTRdM5Qu2tSI0KuSZD7qU6BxgyWoIs7QNFPyNRJGUHTFaxWCbVwwRbCMoKBKWjbgMVGVOO+Nbm36v2b",
-	"6g1Y2l2WJKW6hCKcwqelL+jHXQUFP/DR3f3qGdRp1x+rm39p2gfseogkkRBsDZahBTpnc0OgPPDnRaY+",
-	"Pf8rDesMscZjgeXacZ4HddXAqQLVCwSyKWe2AlMkBnhafDwmElphGk2WVC+rSgnkxFm3Wsaxju3uXODA",
-	"umlA8xXrp7iQaYwtovnfdRa4dYSNslCw//1dYqniG0HFulfCh6arybm3WjRw/8YmbrZO7WHc/miw4gMc",
-	"zZ+SOTfo6QW9ZFhgKkpH6IMUmmOqoq//FrLcw/dY6fMDEht0R4/kx8zBVT9XctUgOQnFtS15cKENlEMF",
-	"MXJBrxikP0MdSW6WXIANP5UC6oCDhRv6k4wjIoXlYhXttLDqUWx1wPbuFKPDNe15NEm/XboHGjd9z2wh",
-	"rqRifCGB3SGQWzWnD9of9uXBv7DN6Y9DeG/X8l9Qky67p4jF2K95JXwiDo+rc8Emg5j8p0JAb7i8ZJs/",
-	"P1fHEgPgVk1cY5yEQGm4DQTFu3qk1LcZ+mjef6iglmVEAb5FMukV8ARbw22+pIHkFQUGlMNqQ8PFlOQZ",
-	"BJqg17r0LQWIq7xJmMh0Qqg5F5AcG2YVH0UVXYDQ3SbfZkXSD46AP6dQ5o/yLyeYwapSJwBgwIKFBTos",
-	"9iPW0iwPc7nASpmealrqsVycitHtIFWjC9/wO2E7NH0h0c9wYk3rNl8Iq0ZilMbBivIcmEpVQDI4rNIs",
-	"RxftU5GlCY8l6o+vg3kgsOL2ROlzMcXuf1Ngby7sxFXA92HkFl8TMsVXpq1nZhCm6yorRLhgDj0Mbw/T",
-	"ggaJUfYVkf7tEbLszlk6nrkC5w6y2xHJo9uBYpptQaiTtj1iHfR+cBcg2DmEXAtoPoidjdoKFkC40Y7r",
-	"lo402vJrEBN5EAvCBPoE7ITLZE03hM+jmx9/ftYCIWG4ZMy6txfAMMbiagT3M3z3wFmFXLciTjSL1v/Z",
-	"eP+zd66YOVQRtTt1XLo+rUHEq6A+/u0TrZ3lWRUofhvHHdb5/wsRKfbUgIww6moOWTGg7dPonryL3995",
-	"8tQjEoRYPDh6UBfdqYQOB5qq3WLdMszHCbQxQkMV8FtChmaJ8VsgfYc8N6OKBIf32q+yRyOBpCT2jmsX",
-	"ne0AHnbYax0J+lQhBJyLBeF3AG1R93L9kK4pvPp4++3mKl/U/pbsTW74z2Rxqiv296MK1a34e8u5tIuG",
-	"uns2I0SDpMIBy3BgHyuXywfBYOGGtmPJFaR79Qsi+PttXkvNhLM/mxDymmWMrQiFpk72sHIuLlE5RNlx",
-	"+/Gsl5KueK/bfL2UJ6vTuxzNHtZXjBt+XY+6Lyqc/bela7CnWMaE4dT1BwT9HxMzZiyXYmHvns4Jh3ES",
-	"QgpWhUnMOKQNHaauFfmBEyt0vwjyE8iyUDkYqvGRe1P7YZqQqS94Zv/2BZOmX2PVFcxfIgVNL8m9adCD",
-	"vPkwmlpRqOV6SQJ/+bnwNgUfV6YNz3PoP/ikaocLb/nWieBg5yIjrgsK4T5GkrxSciVBNrN0on17VWa3",
-	"AHE4rjXugo3JCWz3XLg0H6hmSGZswYX2dshoRcR+P3679fufyKHf3tqn9uzHpm93A/Iiuu+rbCSZliqf",
-	"/vmtyC8LKNDvgrc9sADPA67h2MJWK3Iv6zh8X3fIDINuu2zEU1iQoFN1upYrpjFx0kjIdM2lvNRB4Dn0",
-	"+4NcNy7qCPOZLBdL4+INqWlWfrWvuDzKc0GrEldr18PZ85qpBXTOIKPVa9bNoGWQ8aGgp1OuIbExYE5r",
-	"15tdYgPMVn7uuWinzIHbyU3/6OghtHKHXKC5VDOeZUwEa+HGqxs4+zHhGTAwO+MMMxRZFmM+C2ZunvNE",
-	"IlqDFqk3HdPaG9J6awJFBTFMIOl1J+NTd0qEd21YrcaJ2Dq3N7Fb6TXpHXvMDxAUsHM5DWjaIb3vPYLd",
-	"41FpnnOR1T04UArw6nKQJkz0UipDDF8hA7BfrpcSQvSWEIoMpM9oujwXXjDClHovIPT4IfBebrYivwkp",
-	"91bu2OYyP/ENG5l8+P16167Ciq9Xa0X83pM48FY5sPLs9pBj7Iz4Cp67TZ5VTdMX53u2smrQZ80Zahug",
-	"vH4Ahl5N81AicQ1IamU1qH/fF+L2tOpbfWeVVb/EyAH5/mQgoyS+Fi2m9OfS6DF5LquqB9pU9T6IVBlT",
-	"9bOQW2Wf0gX7krO4v9IkaETu0cJ909BwG31PW/hymEqhS6xV1ONih9tiipVwp/Z2yb2YB/kueU7uPTp6",
-	"YLXdbo/0KdS4mCo2Z9CYe4qNr/gfZd2427vcA4Hw+FwEdRbcu61gclxQqBC7mvxBPWN0MSTVXefeqYME",
-	"ojcfQuSGqOXOqKJPcVv7m/ludnboItInM/qaLjV1/nn0z33I/KxgtWo2lLyxWXGbvsPq3gNu4jfh43+t",
-	"PKAOAIalBFnZumZNM5pDYBGdG9BMv8D7JWfZoq6JeTO3jVdktmLgqX/or4V3btvDsC1TdG6+iNQzXp9m",
-	"R3PwaKFbHUKjlrHf2u1zBEvIFMtXgDyB3f+wAhuY3uuGQq7OYTe/PZz4DsvDjXX23JoNkx5Y27DYp64L",
-	"UfjCPyu6IaVmVVGynBqLWwClL1gO1s3TjCuq0RpGQS5JTzdkR2hEGyiz6rK7x+RtQe5RssSGUhbrMCV8",
-	"w6iC8FJGq3L4UN0xIZQswKaiiC8R/XWj86tvhmQRGSyiauGqM2Z87mVgbzlVcG5V2WIusydBF1vvEMpY",
-	"mnPBMpIzesVcuKqzsGrMuNaoSkmBVmcUvKGhzZoKLGPggmTcGLTK3HZlMqdj8qNci+ZewIZcL65aUUF5",
-	"5pvsnot703a3UFAY9KVdIdqyEIM96a/9LBzk+RlNL8fkVFROKIy1dVFnMeDGBH4MxLhJlnBnhP5IW81P",
-	"LPjvzcFqyekvkoSEzMP7ii1rDkrI72N0C8F4mFY9Xnsi51yJorohdoRSE1KKnGlNppae/WW7nj6pHDWe",
-	"pLGkJ1Llmm6s1u+p0Pt/KlInXJ+LTMmi6FHAYel/fnrEE/overxzCQVDxIkBJFgETXSjNPi06fVEL4+9",
-	"sNEEUtni5VqMyc8g3waNZqdVWo2p0jfr9JVuT2KX34Lk7QWMDE2qHEI0YRwWj9Nwm7lxwfnPfuf5TspR",
-	"i7aTkSLyCh4W5iqBHlUV584Zzexp3T3HKq2QUJZ55hoiDlX/7Nxb7dAnBO+FHCPIg7JaHH26QhpXrRxB",
-	"CEEIHd3IXmEFLTXLpgnR3MrUUHQIxEc7DBMZy6pM/EqmPhfonk18oBP1FyZ4IjTBlgQowYd36HEl19ch",
-	"6ZVzzdc/Dh3AZLaxkm5CWK4ZmW3OxTRo/T8dkxOxwXy0tlISrR5loXoH7tL/us4+uTkGK5c0qMaKaaD9",
-	"LySpgGERsNT7xjsZpo3Pc++13fzIrlguC8RuiL8V+SYhj44eAXYDRXQNNHbom6nsc3GdyOWg3fmd9xTU",
-	"CTC+KL0LymzW6bAQxdPM2NWBPYRuwbBGICyebmmWTBjoXJjdxhk3xv8SjypOeUFWEqTOHnBBXH+jXQfS",
-	"gH+ay/Sy/0YcBHjyQl45MxIMV8UCM3Vl9U7/EdsvoC0Iv3JxhWxV5tCJw8gFxNsl58I+NVNcLHzjIegj",
-	"ay+9Oc1zTbKS+YjhNd0cE8UEW9NcJ0RhRX87h7vUdOIqRUBMMmc6wYITlm3pMXnDV4yoUmgixblwOd0Q",
-	"SFXVIkMrUNiyQhPqZGHCDfaWsMIyeIMrpgfiw0pesTF5KfINWS95zpwFCXpnck3YasayjGVPzsWjox/I",
-	"NJVinvPU+KKFUjjDFPZZqRq8dyqdHUOzCDI1cur7EKzwYOz+rHiQuCE3snQClIXVJnap2zefAm7ckqvY",
-	"jm3x5pN7iWFTPdc4QMpbAZdcfyYBeCs7tkDzR9pD7TSzGt7o+Nuj7ey4Wb8R+EFRznKe3gIjfoUDf3kc",
-	"OM52xWZmyWEPbsudGNjrm3wDT9wi6tsJ+lyAp2EgE3Jnroii4vLzx6kBYHzbcEgZWdJsW6AawPrwvf1n",
-	"awnqN9gpcXe5YNdSsT+senc34VtVUWAjvTztM2Vedeq6OSj2H9vQOJK/cATJnrEjd9h572Wzbdab0je+",
-	"j3vtoQOergwp8DRGZ/rYBTK14px33Msp/LrmGaSIGOlCDdduoHtv3zz9OurMxw78N5S40eq74JslfxR3",
-	"6Rnb7n7r0MN6Ecd6n3OR5mXGsjH5Va4bpdfqyJGehjRydJ0lxIaqOv0PA5brmXi7zBhxJUKYL/MMu3nZ",
-	"RfhoG2oFKW3I/aOjI4+IX1ikBGzY94QEbAbfO/FH6agbibkRKQFfNcO44KvDuh1NX1EOlxWGrXydduPa",
-	"zk25b5YYdLR36hE4FF2tc4urS6pW4H50JlbFsGMwAatpViIS9FTNT6XKbooz3A3nYdjif3jxmJub2mrY",
-	"hekv/BG0u9FGKmx69VcM330NyIdXXpzGrH5yAP0VR8f3jx59//i7b7uk1wzotQxgu+T1VqOO0sL25kH9",
-	"nS24EK6nIRWtUiwJJqfjzQtVLXhv6zL/sSd/8dH25r1fXNehqvn4l95uiFGVLknpkKVGTvt5eEMJeP5w",
-	"xbYVNccIB91xqtdZy76jgq+kCF1SRVZXczJLJohiaCtD3zXUe5hzZ9TE3q5gfTsXdehy2B7WC7N1f4Jt",
-	"ZSOxA6fd3gT3lU1jpSRjlw4+/4KNhpTxsmuAFyxAMCd1UQqf/Mn1kml3Z7J8fqdUhR9hm1WpyzgSDa+8",
-	"HoPXzZJt34VVKDnnObtzeliv18DB98OOEugv2F2tn/z5SlFtwwNf+rzCh79K5GFNAxEkazH6Q/bOSt+9",
-	"Egj+fPvE/AyXEVPhBCP/fvbyV5LJtFzdgeTOZnRZHXsd9oFzDjQzgOyb/oOHR0fNI3oPd9aOxn5VqbnP",
-	"QGZ2fV9CJ79+6H98ez53RsPMPj0Nji96sxZOSMY1neUsc8J7U6wJ61pL4UQuXws7qWMJobtVHRWspaB5",
-	"3fY6Hj7vEOvO3jpYreTu3j1IHH/BVnc/IsZaxZMJ+ItemwIdP1yz2VLKS+3aUW4vH29VcQiChdDB2cZg",
-	"ko3947hiy9SUipFUXjGlCTdj8uDoiKwYFbqu1YQ2LyjDJhVYsDFeoqarf8qZS7JZ8zy3Vy+oINz0WLAY",
-	"v2JbGz+2duOrwPz84uSpp1+7vTF5KeqgxBXX2oXue+aQ80tWpQCRTGJMMpnz2kyMGFYzMlzXwZkHTsMQ",
-	"EC1H1EfX3xx+Mzp+P5giW2U7ANZgtgD2BJ23q3aS2seK5IrRbPO5IgYAVJMKj3pC9XjQ7hEUTgRxQAce",
-	"r3ttSB9wbnXVgyBLRpZSu/wweM4Ff9cSUzIqVT46Hh0CN3YzxzoCWDllnsu1xlKorkagbJY+rcOY4fSt",
-	"qns+Wi8loSty+v+fj8ZBf/7SLEddb8YrlE8xYojJImfVmFwRoHuuDdLNuHnP6shwEKgs16KRC4fea6mN",
-	"DteD911kjF/s9Wh5hAu5a7zlG450XwNPeYJFInVQew1rvARjeN9rdwhfeitpmFOSKte2Ye4IRvS+u8ii",
-	"grILaD0JF+KrsXRee2F5EBeLBsTBsxKHuIslS2meh+uqELrnNSrCE5aKaIaYQPNKIGlA3wlinf51sjTM",
-	"sepCySuIi805w+xRZg7K4gnJYuEzweAQRPLh4sP/CwAA//8=",
+	"7L3rdhu3siD8Kjj89lpxclqUfMtF/vGNtuOc6MSOvSx7smcijwh2gyS2mkAHQIvm8fJZ8zTzYPMks1AF",
+	"dKO70WSTkmw5OfkRi2Q3LoWqQt3rwyiVy0IKJoweHX8YLRjNmII/TzO2LKRhwrxmRU7XLLPfZkyniheG",
+	"SzE6Hk2MKtmErBZMMWIWjFChV0wRrolZUEPkjFBBGFU5Z4oo9kfJtCErbhbwtKZLRqp50vXBL2w9HiUj",
+	"nS7YktrpmCiXo+PfR3ae0btkZNYFGx2PtFFczEcfPyaj1zjo6Y/d1f1Kl8wuhOtqai6ILBXJ5Vw3J2oP",
+	"/DEZFVTRJTMOHCdpKkthfgYAded6YzePjxAjCU0NmUk1Jiek1Ex9pUnBlJaC5tVTCDRuLLByNjNEluYJ",
+	"oeSSre1XU1mKzA7FjSZyJfx79hHN1BVPmX30XCyoto8JC0sp2PhcjJIRt2vCwxwlI/vb6Hh0Rqm+5ObA",
+	"baWx/5lUS2pGx6Oy5NkoBuinpdIysvOJYO/NRQq/TuyJ25Mt6JyRKZtJxcZ+OX+UTK3r1eAbjUUs6fvn",
+	"TMzNYnT8+P6DZLTkwn++H1tSgDq/sHV3aS/oJdOEEsWMWhNNZ2xM3hYWWg8ePyaF4sLQac7IydnT01OS",
+	"LqiiqT3vhEwtslCiqMjkkrx9e/rjuA+qLfzt29CDx4/bGyqoMUzZMf/X7/9y8J/v/vVvUcD/wtaI3TB9",
+	"Qc2invySrS/gvCyCc2Vp1JLKbif7nC+5qSZoHVMOP4YDZmxGy9yMjh8cJXaHfGlp9P7REezPfarm4cKw",
+	"OVNIUorpQgrNgKJeKTnN2dL+mUphGY39kxZFzlNqT/CwwCf+9Z/aHueHYA1/U2w2Oh79f4c1+zrEX/Wh",
+	"HxdmbCLECVFsVmqak3uvf3pKfnj0+Luvx6OPyeiMac1xkp617LYGP15kDWd8LlhGuICJ3zBtXjMN8Lyh",
+	"uYMhI9OfGrKS6lKP4ejdO8DgXp06IiqULJgyHI+J5rlcseyCF/CRG7bUEY5ZHThViq7t51Qxalh2QU0D",
+	"DTNq2IHhS9bFxWTE3hdcMb3TOzwbgObJKKfaXJS6WlATLMgWKFlyURpGcmqAcQ1bAZJKBCQ6lQVrgm0j",
+	"1tjHY6DUhqrIov/O5lwILuae7WqWKmaplb2nyyKHxVxePJz9m2UZRhLD8tzeGprQgiozHh2LMs9jPKHm",
+	"J7+PAJ6wx2pHfkmNU67vZzn9J0uNXTli1XOuTRezMmroYNg49IwAJ7h/Yjd5cy8wZ/9C3xb2oAHts4xb",
+	"MNP8VbDoGc01Az4Xfmt5+SCaCe6DRw8jiLSk70/x2cdHrY0mo/cHc3lgvzvQl7w4kAUu76CQlscqt7hh",
+	"RGSP3V59/rroRelgxZ7D91/J+yN8vfEH3Y2Xgv9RMvc7rncgLD7GDtpJP11Gl6ZM6y6V/bZgZsGUlbvK",
+	"afUDmfMrkC5ruY+SgvKMGCvrCrka16xiKmXOqNiXKw7kcJdcZKHQ7EVO+yyjy4j8vIF1KZmzuJib0jy3",
+	"Iq1lM24muRIgEi3ZcspUd6JkVKsI+LoVcSnIxo4J2aPiUcnagnO1kJqRGaOmVFakExkBwUSThcyzFrQ3",
+	"sTGAUcXNYMbEn/x2ZoYH/ex9IVUcgTxmbeRk7rGPyYgW/MKy4xvggrTMuLnI5TyiBzFjr3xCs0wxrS38",
+	"3Fk43USuxBNiAMRyRqTFdnzG6yUg/A5an13Fczl/JoyKLtMK2fMdOATCmmVP4b34iCy9lKW5sNL0sjD7",
+	"jI0jnOAAGyfRKNjtP0klGUYFJjxDE+FCZwWzLEZkBNl7ZpU9q/nJwYfzFMZ/Ls2GyYU0+5wOvPyrNGzD",
+	"0EZRoWlqdgIfjvymfjU6QamNXDpFfbeFuzdjo2ZcF+U+0PgRX4yNycWV5OkOY57iC7Gxlkxrug8tvcAX",
+	"Y2MWdL1kwlwsmVnIbPehX+H7L+D1DRPsPXJsTKvTiT0W+xrei8rbwUV/kS6o2AfMZ8EgT2GMbVPtIDgF",
+	"b8VG3YvWtlBZCUgzdLC39uk30tC8O1brYqaVPaq6D9twCSintbkm24wzG7/28JYMuUYX72PXSuwW6EGV",
+	"AM/rK69G1IC3tBhvQNVRAcTqFVSkEckMGaWzu6ZyyWozq5Vy7CXRklaWXlipBEsuzLePRl3TTTJiV0yt",
+	"Q9lyKYVZRCVKJfNcXsUkOS9ImwVbW6ki51cghnBFYLiYwNxGlaXDFFxQFEZOBLmuvrlNkrkhtbMxTZ9I",
+	"eTFQA3DEa8+pMgAg0o1RtO15SSo3Q8+PlWZRmxWM4kV8uJnBw49r0A19s4YD2op3fu0WtSlexPUi9CT0",
+	"wctYWt/2qwfnAH3FnWjjIIIjaw4ZTr9dmSnN4q3u82VYzYBQTc7Kgk6pZsQ+Ti6FXIHOuxyTCc8m6Ohh",
+	"VjG2w3ozFOpTxMhLJhIipKmUDcIzfIhrcvLqtMuV9jIaLinPo/CGXy5SKWZcLW8HTeyu7LVBPXfZfCky",
+	"9cI/GznvTed0Q6ap3ZcZAHij2AMPgYin9UqqbKud3j8XNdO09aUOa9zfVNxSrICTfaUr1GTEXe/j6Hmr",
+	"fCDp2icbxrh3m7ZpqCl1d5dOOihoehnF8LRUiol0vVWP8s9dy8je/VoYpq5ovl2Ncc99TEZ/lFQYbtYD",
+	"RQ9dQaayNhXMckQ7Tc7gTnMq8SgZzSjPWRYVTLx5qfuD4jS/yOg69GsEK3BH3hFm0H2bUkGmDE1/VJNc",
+	"irn9Fx27dqkDLVNun8GRBqCKok4uESk28oMmOgm5GnrmrTXaN3tX8UJebedMTfj9mxX+pGCe5sxKdm8D",
+	"zVLpNLvm2z/LFZlR1XDReBSqXJLfPjz67sHRNr9kMjKy73iNfEKoIUupjV0gWTOqNKELRrOh3qEob8ML",
+	"CZx7rysYd0hfZixE+zR466I6mnc7XIitI4UJ/NPv4uvU5ZK5EIsdUa0pujah+5NUYRCDTggXpMhpWqHD",
+	"pBWsMCHod2+AvVcM7ldtQn91/d82DGmsvhmncHQU04HYjFkajuhp/0OWCuI5IGBjJhUKQ7pgIuNi/oSg",
+	"t8MCJPQt2AetzjPGPWyIKth85g40G0/be6OvoS/SK8qdg6kNgBPgjSuqieLzhSGgLyAQAqU9StkR0q3f",
+	"GKYjtcDRej+pFcx6B1FYoZha+8xpnr+cjY5/H2i+/9BldIpFPLwvRb72qDDjShsXYTUmp3DzWNl6yohi",
+	"NCN0TnnksklG7w/88FaLinCkd7gjZxyOySCfxJE/V1QYlg1EsYHyubLsTdgPA8UNWaq0wXdpZXSxsm16",
+	"OXIrjcejde91HDBcSb3VrVoaHssrJ/7FZEM91ITjT8TSWyXttD1FV+BsqyPT6FQzYcYbTmCjmTIvN3sZ",
+	"C7WTNfyFFDHv14Z4BQ+jaqrNQL6BQIXgxLYttNcq1PV6bGDH7SOcU2NlKzxFt3+ycqc4AFGmNLfYflEZ",
+	"cga8sw+LaF2qXRYym7HUbuU2feWtWEbFruQlA7vGakEhBBDMZ0Qq4my2xEh5SaY0vUzIRDFtpIIQWGos",
+	"yShmSiUYiIeegSC3sAoLXLCVvgI8wc4Hf8BAcYtqKE0M93FXV1nzQBuH1YLyIFy8MRrZ4m+4GQPr05pJ",
+	"tgioX0T5DWzoqNdp8Lu6AIPh1BPBrWrCCbhxJwuWZxNi5Bys4gOHty8NpEnvR76ub7gtQVZwc6up9+zm",
+	"jB5DYKdoBSSevSSPHtz/LiG5XDFFUqoh9K62NbNSjZrRsvTgP959ePjxbzHKfuaVn3oAKuh/c5/GqVyG",
+	"kEblpyVTP2rI1LFArVZYwgbuPOg624t9IjsK7TJBmFGvvQa8aH32ae8G6/kZeSHLBu+rtt3sYgCpGFc1",
+	"X7DbrRJTX1RHnMqtHlKUhnAB4Z/ewxcxTFsMzy/i5r/9TnCbbW/HqywuXEV/2dUEh/bQPrToPeVkpEtw",
+	"BfSCrccmt+FWw00FW2hOkoQHFRrVdkOawOocQRo0GRNN1xpSXDagzSdgBD2nsnTmo12J3P+86VR3Iesl",
+	"Wpmqk2iNP/xo6hijz8FukVh34H37cWDFqO6Rh3eCejBNjLNWuxkOfh8ptTH1iWpPHOgq5BGSCCSk27sc",
+	"MUflohnXEQVrxnJ2cx5HPsCxOxDiPozs2tgOMkofwt0gx9kHd5PRiptFpuhKDNxQDNvrLcaQvZ5hMLb7",
+	"ELl+ocHIHNLzKs/2dE0sViRWVeSQkjdlETEiyPC5I4EOvfKDtpQzfMINl7bf9WD4+2i/rvWYOJK2EhtE",
+	"xPrrOAEdHAxYU5ZCNuQsyn/uKvlsuRmuKUvvBvgXFb9s8W5Fxc0BImOGpovdLcsXGH3WEl4fPuize16s",
+	"GVUDH++Bfk61ebQh7W3QqcAjg4/Chaf+qdn/7sx8IPAiwbf9vJzqS5ahJB+Gc95MdNK1ufAm7SqIPe05",
+	"lRXXix1vmyhDaU1VsfahYvxPmLsTib+RVjjjYo6hqz5gldg7g3Khn5DJFc3rMgPol1hKSGGhglCyZrp7",
+	"VDfgnIBpByItDBLb92kQIdMMnk1GwJZiFl8f9d9D+xdZOVx8dq8UlGe7vtPwnQ16ccrznIv5xQZesA8N",
+	"LaS2r/gbss+asOViLbJZRKDApCgfd/Dqx5+iYV85F7tnbTzngvVatr1qQmv71MBs4xKS7OK6O98NsPCC",
+	"LM2FnF1Mm1d7YEwMQrAqmyrgU7IfT9Ll1EBmwGB33w5PbxSHcKAmUSQhVW3lY+HRXvdq3uYB67PQMMVl",
+	"dsFEtsNB4ztVIvnAt5RU1PQYwjCYnxuimTE5FNooqMKiLwTni6fA7mR9bPt5gkUEUkFgDazXvPH4ru3D",
+	"2pCZdTOeq+dyfir2i736BAG74Ra8E6UaqGc7L0uz334grbxRe2SUyxQo2d+p/vM8l1P4A9NY40EancUh",
+	"SXYvB0EQxXwMjo/N/EqTJRdSkVJwkwRmLzCD6S165xCH+s5xvX2ZMtVIsUP5la2CGKYdgvuaBQ6iVyrT",
+	"RCoiMPlYk3tPT398/TUKeUu6JqXGHORLtn5CqFg3xDt7I64bia3XKJ1wV0oitC0Zl2wNSVqyNASfAsBk",
+	"kggJEvHgzN496yh0Ynz7hNhf2SriGdkBX5res01bec0yrlhq3r5+HvGRDZHn9wmJv24ce8WX7idbY063",
+	"BZu2fGY7AMt707ZDqW2RrkPOe51pPXjxSipD8/2wAoNldt5oa/HBKLE1vgput5bm2chtyljKM6bJQq6I",
+	"NkqKueVFrroamnIDyv9uS3myTtRlvZDXTDPzKe515YB2gQHu+8K3Pz7cGQt/LNkmQy1wfAtHIV1mKhdj",
+	"MqEOz4TheVU3rlFhxbA8x/PI3WlgzRWXXuZY57UNvGHdiCEROFFddEByyHRNFlRkUfVyi+23T2HszCq8",
+	"HGIUt5CaUy7sxNxols+euHDO+qrNJINzGV7rSrEly9Y9xjQUkdBRCHvP5Ji81YxQAeIYSanKvCxVAOew",
+	"MkJB10QKMumCdvLE/u4yH1xlQY9VDGsLttIjPJjsfQcZc20f4Pao3dB1WseD12ngDgRRisAo/j6L4wnB",
+	"DHGkiRXlRkNkv/3XLXNM3lqKsPsTXZKY2/OSokow6iJ/U9KJIAgKWJaSBCmL4Qe/N97XB8j6kP/Wk8iG",
+	"xZm4ckAbs646910T/IPSA3uvKsWuOFuFYWVdV7vlBcSdQm0ydXiVM5rZC6uPKe5mOSyKnLPsYmeHPax+",
+	"52i2dCeufaMGud0NUvT9pzBeBZAMFhlAC1cS2LVaR9aybSHQ4qjHRcoLXGgLc2gey+LRpbJTkJxdsTyS",
+	"ORuEX9L8frzwwG7FDbIlFxurShC7bLD9IFuFN7g2ihrpKlrJwrJVGVQii9uoXGHVfcqulRqLimEtE3tw",
+	"mOkWtfT3aYcvZ1gK+AmqwrgdVy8t2aEIZzN0b1g2+z6JVN4bhNuJY1hV7jWe59hOy7bK+BNSKDlXdKmd",
+	"fI7CTBO/uNDlbMZTbm/5OuEj6m7meY/osqBFwQTLCFxhVGQY0r+SZW6/y4vo1cWUkipaM5CnCzCHVp4F",
+	"X4LaYuHKqheDtXsHuWd2rnj9o7AkRevGYHluL2QjiS4LK3JF91Fb+Ctl9fEPPwSa6qMgz7Fxr5q+MoHa",
+	"5zdCqRYiU6dksugCvBe9FTPvSwDrQwyaB7KVGdueU+187bjA0E2J4YgBzDYgK4K8g7G5THus4pOpzNbj",
+	"SUImUEYZ/iqoWYwnVgyauBzWei+CLlvB7jBAJXV2zVx1YNLm/VdrrN+JbTRU/KJMSBBn6yNS8TlvJmaW",
+	"irdi548efR9Z9Ws2U0wv9lN6Fb58AeVEdi0THst+bBoPwsHjENJMZHdZXw+px5vHNZ+LsgjUo/oLrImC",
+	"GspWZahf+X8tDTV75obLK6ZyWlw08vvd0o+SSK4/GADghs8zsJt6RWgl1aWzlNZ5/0ePvm+Y2Y6ibqXO",
+	"js7SBcvKHMTvAeqbgerymD9V69gRjWy/PLYvSSk6q/0znYsVOxqgYTvU1530d6wYzepEzfbHleJQ4QMK",
+	"uPkf8QP+9C5G8XaOgyuqLHvVdjJXReA1vu9ywpqffnMzQeE69xP8jT+8a1aJj5UOrjnUVlug19JjAu0Z",
+	"EsXAhLAOd9w6Nzx54VlGcPMwquCoo1Lh9npprpxUpLpfDZv2ehuraYDFzRrFNj4Xb4v9OM9dLH90w5ba",
+	"LX5YcABEe6VUTk5qaC7nJYYvt9Lu7P+ODn64ePfhKPn2QTwFD22Qz65YtMx2wS+umNJ9QQ+hObYtVYKc",
+	"fsUIVvlpU0hPRGcz4KhTjCJI5hluDPNGzj6DbcZybsXeizTm8+1ZaCbFPrnOQaLklbm439v7gHlhNhLc",
+	"dMVa6UKBKoyo07dT92t/Ehpd55Jm20IQowm4S5ZAQWrBrBLhyh93aixdsiJUampMr4PQ2qOv3at8LiSU",
+	"UlYW9/8oqbKXnIirKIqljF/taNdS0DtJD8QAJWVcjQOAcLtzeckyQs0xhtm47HRuNEFbUeLCWJ0oA7+0",
+	"Y1q72l+n5sWKTRdSXlrFacVYMfIbidswOhW6XDGbEeK01XMR0ChHOCBDWqe9Z99t0AdDLR9MeON44NmG",
+	"cOtK9avQPCjK0SLU+sBaFv/66KM8tWZ4NxBZFLLPW4sualQQ3rkXQuWLC2sUQfnZjc0PQp9fd/BnoqrA",
+	"N1c0ZWS14DmDsDKX8qGJ1RyycofeLM6D3esOoQSfyCn6HB2hlSJjiqzouiHm7zHtRTNaL9IQQuY5wwpE",
+	"BS11rM2a1YAqvx6jRnv7v3Ygqsewa8dhmmaFKxk3+O0TLIHvtHc29OJsvLtjPCIT2V7R970VH2/MH+Wd",
+	"jAP8K4HXHAIzgVV6hXzbuw3/4h6Z3F7FHThfWyVucPseqFrJ03k1IRluIqRgk5ZLABTi0YYqjV2DIrAW",
+	"d5dNWYbF+dCfjbV9PPOo5FeiF3JlBYVJKS6FXIlJ3PYI9R93QOO4hlznqlTtRGJMYBszfgov7ajWrBZM",
+	"NA1AwYxJ2BGm/rJZ0XFTdGQ8meZaZWj3ojGI7O2R5MFhUqAD1SOCFXtBqjNMuV6UC1mq4Vx8I3XtGNa1",
+	"U3DWxiNwbuKIJ6VyG292JzS9zFbzKNmFKw06yKVZmbRCoc8OkLRRDOIY40UqP5lZrIU3N3D0+9rSari1",
+	"9l+1Iqr214hp9+cT4x3NDoItO+tlXOYoQm/vZlzxD7a3Ii/jq3Fw6K1Ut9GGVFXaG5Ac4ZtBDRarfQZa",
+	"rC3L4GQx7Dq1tZMGZ+o5PolBuRfNYNG2cLekYo3pyu0uY0u6BpNHN3TLCsOCDbQSDijA15LFK68zlJ5U",
+	"rG4jMayXCGfqlerJj1BUXEYAwecLbAy2dG1jY/U+w1LN7W6IM+n6WmGpTCeTJUSKFF2RNGyjG8LTIFQ1",
+	"EZLAHOPtqShhmcFmWgrsr4JtgKoV/vSRzvMKvbpGM98orLnr5/wKa+i6C87tLw6+aal05O50plRdB+dD",
+	"mCY1ALlxj90Z37GizQV2zYxVz+6427pv+WUF7V/6wXNt5RoY1N6FGWu0HlyQ8UWVJzLUpP9pAtg7UY/V",
+	"xTMsdWRgdcobyFHffhOwDfGoUyounXEsc2E0rphY4g3eEKrgNzvwkIZ2Edkc2Ntp2VgFr6Jlr658FpWh",
+	"XFDFbpJNLJsTov4ZllobXtajm50fLmgL0twELV+ngKQLmturPdawvlb9XKQ9UlebuWKK0DwPS2L73k4W",
+	"WelUlqYyjtvjANs4F/DZo/IT/xd3PR8FlEehWcYyF/t7PbLdIaHtWpgeDzar+VRvTfO3PljmGliGTmAu",
+	"MrmKt+EzbAN+dc/2hwcPHj787sHRw2+/f/zou+8ef3/0HdGGikw7ecvewWW6IFJVktAAAK9whVs24/fR",
+	"gihuohqkDijtxWGAykmassLEmhfQ4JeWZHllF+T7lJXCNKLCQ3dYiR3Qo+JpMMiqFuBorhjN1gOEt2p9",
+	"jXl6N1r5MndxNfMlE/EqgidVprS9fgD4CdH2zKkmlCxlxiAxghLF5s5r0047HGTqrLoN1M1twJO2cxuB",
+	"AM+HqEmti6nla5aGyDyDmF0qyMPHxAr0RDh892U9MrrerdXGbvaabuuHo2Eiv6eVQD/fdu3VOKS/nC4a",
+	"7GqnRp0BnTQSUe97IPvPW25NN20vGKsbswmofjbcLRY1GIc+AePuYcS+RMzGsKvwZur2x9rFLVOf9YCb",
+	"5hNDCORMtW8ZOnwXXEdNmt2IZzEj1iZSfLNgxLdbD1XwrUS2b+XnnK4veo06gxvibaodvXXpXbd/5dXJ",
+	"uKbT3Hn4c2ZcLABW2tzYnCvS+93xsjZ46wCQypK6Qx94HyoVHGrSceRsKQVj0WRLL/gdOrs3est/jJYw",
+	"gMpmO6HKkMi9aNReOFtSpbT4TfVB4wZ0OlzNVmWuJU+hLU+K2u1T0PmALIEN4m0QA7h77FJVFRRqRIO2",
+	"Bm0zNcuvmB4TbLRSanBj+tSWlXszjJaNLgybBQ5sCNkOpo/HRP3CiqrICTRJJrmct6TEeK+rIWzg3QAu",
+	"bQfpO4mb6n3ZYpyNxIWjQa7Q/84Un62Hxp62kkMg1nWCjZknwIEm6CHHINgF1YsJobkz618nlSCWK7FV",
+	"yO+NFbYLu4nBfExXNCUBw6wk9HW2aDfnac7Bjs7FFYZm75a6AL/GMKqWmGp3eQYVUvzKFhJaTuCXfa2u",
+	"IbsuLRU36zML/4alvq/ei7PYeBGBvAmzFr/SZPL+AHLoJpAa5Lrr2i9cZJIhgrFMj8lJriXEJkEy+N8h",
+	"dhs77oKPxs6Isr53UhyP/nFw8ur04BfISfTsteC/uFYNqEhsWnuVbIwLtjIcxEYhPmtUNdAXgTcnOThw",
+	"w06gYRkWAvJOJX+P29X5ogDnok9lIfcwSBNMujJbf21H1A42E+dgnBBAIF19ARkDrt9KI6VgksCXWhIp",
+	"xudiP5BBxMuFReOqtmV0FAyNOTirHowM5m9qjML/yd/u//7bm1Gbj5wE7ZUtQjXqmIxHGOWzjIX0L4wp",
+	"Rh8/gl16JuNi7JSml4QJVw/1jNKzY2K3eMBFQk5enTpVs8ip0EkVPR1260+qrlMWxJCsMT4X5+Kbb35b",
+	"SCuwpRSqRI6/+YacOLmOaGa1hHb36M72yL2J/Ucq/h9AMsce9f/v//4/k6+fQAwIJIy6Aak4F27R5N6k",
+	"Os5jeB6Yr6tB1aair8fkJNSuA+SlYl0LoSJzlMrNVhwek8rTRhUj4AtkmYVANR7mEYGv9QkxC6mZC+gN",
+	"VjJdE4ovo89YE7kSDsKv2azUNNfffANT+PRJcu/1T0/JD48ef/c1kiu1etk0t6QjMzZ5QiaZTHWVbjle",
+	"ZhOo2QI1/ehc0WKByZw0XVRTQZERe4pnDAzQZHKasWUhDRPp2oLZ3XWYAfrq5dkbgNerkzdPfw5zqKSA",
+	"6t08XcCiaZ4TWRptZaLJ4dX9Q1qaxeE3E2czBPZ/LnRVN1bOyFqWSh/XzhyfbAvTV99a4OHr2pfYImbF",
+	"U4uep4CueoUeaIwCdg6jB48gbMgzumqP5uC1e+yY2Ctugowk5ykTGriBo/+TgqYLdvBgfOTaQiMl6uPD",
+	"w9VqNabw81iq+aF7Vx8+P3367NezZ/BOnWc7ckx2lIyqFIrR0fg+PiQLJmjBR8ejh+Oj8UNM3ljArQRQ",
+	"TCt7/Rx7TVYXz2k2OrZfOnyFNxUFW4TubWpZP+KVl5+R7318B/3MCml3Yud5cHTUrn1foM2VS3H4TyeQ",
+	"ohAzUE9CLtbbiGJs4fHoH//oG61ank+uDppG7PBOIAIAmJCJ//7uYxIIAvixcb/+/s7CSJfLJVXrVguN",
+	"uqQHlCcgNMUiMVDrYa6D1DkrkzhxAUIqg3w6uzI482zJxSEI9Ae5nPeefc61OSmhA9i8e/pwqUFCc32n",
+	"NRTn+ui2Vg3oG82FTtQjBcLmt4/asmYrK+li/O5f/xafrdVsDK61lS/8jcwgqySm1qoMVRZaPauKiMDh",
+	"sv7l4D97F7WFnCAKZDTgwaeoD98uwXm0iFDcr2xluSyE29wBkttIY1b2cOcNCBDSE1QWAWpyRUZQsQ+I",
+	"C75uUhWKfwe16bSXsoKEDj2MuioTVH1GN5Vb00eCzjKwNwn2InuUslxqTmyq+w++3zLX0cEPu1B83bHL",
+	"037lB0NBzHvTVYM5VLlWXmNZ9vEJp1ruxydODv6nT6n8M7CLdirUF841qqwGjy4aLXQp5sveLBM5/AD/",
+	"XvDs4yYpLcwP+zQn2SdtOV/y3T7Clz59NEEBHpIlpeseVCeT+syvS1bsdTfE+bqVwGtG4Y93FFqqcLzr",
+	"sY6DOO94NwjXDl1u5/GHu7iFZFRI3dO+E6zoda8nMoUQ4ASNVMCUG0mztctIyNWY/Cp99Q4s/qRRGUyI",
+	"lsQsuIb+5/mKrjXRdMZQu2tSI0KuSZC7qU6BxgyWoHd3gKKfkImTMoKmK1itEmrhgi2EZQQDU9C2AYuN",
+	"qMZ9a3Jv1fs31RuwtLssSUp1CUU4hU9Ln9PrXQUFP/DR3f3qGdRp19fVzb807QN2PUSSSAg2U8/QAp2z",
+	"mSFQHvjzIlOfnv+VhnWGWOOxwHLtOM+DumrgVIHqBQLZlDNbgSkSAzwtPh4TKXK0Ji6oXlSVEsiJs261",
+	"jGMd2925wIF104DmK9ZPcCGTGFtE87/rLHDrCBtloWD/+7vEUsU3gop1r4SPTVeTc2+1aOD+jU38FMMQ",
+	"wsm7aOGPBis+wNH8KZlzg55e0EuGBaaidIQ+SKE5pir6+m8hyz38gJU+PyKx5cywWH7MDFz1MyWXDZKT",
+	"UFzbkgcX2kA5VBAj5/SKQfoz1JHkZsEF2PBTKaAOOFi4oT/JOCJSWC5W0U4Lqx7FVgds704xOlzTjkeT",
+	"9Nule6Bx0/fMBuJKKsYXEtgdArlVc/qg/XFXHvwLW5/+OIT3di3/BTXponuKWIx9zyvhE3F4XJ0LNhnE",
+	"5D8VAnrD5SVb//m5OpYYALdq4hrjJARKw60hKN7VI6W+zdC1ef+hglqWEQX4FsmkV8ATbAW3+YIGklcU",
+	"GFAOqw0NF1OSZxBogl7r0rcUIK7yJmEi0wmh5lxAcmyYVXwUVXQBQnebfJsVST86Av6cQpk/yr+cYAar",
+	"Sp0AgAELFhbosNiNWEuzOMzlHCtleqppqcdyfipGt4NUjS58w++EzdD0hUQ/w4k1rdt8LqwaiVEaB0vK",
+	"c2AqVQHJ4LBKsxi9a5+KLE14LFF/fB3MA4EVtydKn4sJdv+bAHtzYSeuAr4PI7f4mpAJvjJpPTOFMF1X",
+	"WSHCBXPoYXh7mBY0SIyyr4j0b4+QZXfO0vHMFTh3kN2MSB7dDhTTbANCnbTtEaug94O7AMHOIeRKQPNB",
+	"7GzUVrAAwo12XLd0pNGWX4OYyINYECbQJ2AnXCYruiZ8Ft38+POzFggJwyVj1r29AIYxFlcjuJ/huwfO",
+	"KuS6FXGiWbT+z8b7n713xcyhiqjdqePS9WkNIl4F9fFvn2jtLM+qQPHbOO6wzv9fiEixpwZkhFFXc8iK",
+	"AW2fRvfkXfz+1pOnHpEgxOLB0YO66E4ldDjQVO0W65ZhPk6gjREaqoDfEjI0S4zfAuk75LkZVSQ4vNd+",
+	"lT0aCSQlsfdcu+hsB/Cww17rSNCnCiHgXMwJvwNoi7qX64e0p/Dq4+03m6t8Uftbsje54T+Txamu2N+P",
+	"KlS34u8t59IuGuru2YwQDZIKByzDgX0sXS4fBIOFG9qMJVeQ7tUviODvt3ktNRPO/mxCyGuWMbYkFJo6",
+	"2cPKubhE5RBlx83Hs1pIuuS9bvPVQp4sT+9yNHtYXzFu+HU96r6ocPbfFq7BnmIZE4ZT1x8Q9H9MzJiy",
+	"XIq5vXs6JxzGSQgpWBUmMeWQNnSYulbkB06s0P0iyE8gy0LlYKjGR+5N7IdJQia+4Jn92xdMmnyNVVcw",
+	"f4kUNL0k9yZBD/Lmw2hqRaGW6wUJ/OXnwtsUfFyZNjzPof/gk6odLrzlWyeCg52LjLguKIT7GEnySsml",
+	"BNnM0on27VWZ3QLE4bjWuHM2Jiew3XPh0nygmiGZsjkX2tshoxUR+/347dbvfyKHfntrn9qzH5u+3Q3I",
+	"i+i+r7KRZFKqfPLntyK/LKBAvwve9sACPA+4hmMLG63Ivazj8EPdITMMuu2yEU9hQYJO1elaLpnGxEkj",
+	"IdM1l/JSB4Hn0O8Pct24qCPMp7KcL4yLN6SmWfnVvuLyKM8FrUpcrVwPZ89rJhbQOYOMVq9ZN4OWQcaH",
+	"gp5OuYbExoA5rVxvdokNMFv5ueeinTIHbic3/aOjh9DKHXKBZlJNeZYxEayFG69u4OzHhGfAwOyMU8xQ",
+	"ZFmM+cyZuXnOE4loDVqk3nRMa29I660JFBXEMIGk152MT90pEd61YbUaJ2LrzN7EbqV70jv2mB8gKGDn",
+	"chrQtEN633sEu8ej0jzjIqt7cKAU4NXlIE2Y6IVUhhi+RAZgv1wtJIToLSAUGUif0XRxLrxghCn1XkDo",
+	"8UPgvdxsRX4TUu6t3LHNZX7iGzYy+fD79a5dhRVfr9aK+L0jceCtcmDl2c0hx9gZ8RU8d5s8q5qmL873",
+	"bGnVoM+aM9Q2QHn9AAy9muahROIakNTKalD/vi/E7WnVt/rOKqt+iZED8v3JQEZJfC1aTOnPpdFj8lxW",
+	"VQ+0qep9EKkypupnIbfKPqUL9iVncX+lSdCI3KOF+6ah4Tb6nrbw5TCVQpdYq6jHxQ63xQQr4U7s7ZJ7",
+	"MQ/yXfKc3Ht09MBqu90e6ROocTFRbMagMfcEG1/xP8q6cbd3uQcC4fG5COosuHdbweS4oFAhdjX5g3rG",
+	"6GJIqrvOvVMHCURvPoTIDVHLnVFFn+K2djfz3ezs0EWkT2b0NV1q6vzz6J+7kPlZwWrVbCh5Y7PiNn2H",
+	"1b0H3MRvwsf/WnlAHQAMSwmysnXNmqY0h8AiOjOgmX6B90vOsnldE/NmbhuvyGzEwFP/0F8L79y2h2Fb",
+	"pujMfBGpZ7w+zY7m4NFCtzqERi1jv7Xb5wiWkAmWrwB5Arv/YQU2ML3XDYVcncNufns48R2Whxvr7Lk1",
+	"GyY9sLZhsU9dF6LwhX+WdE1KzaqiZDk1FrcASl+wHKybpxlXVKM1jIJckp5uyI7QiDZQZtVld4/J24Lc",
+	"o2SBDaUs1mFK+JpRBeGljFbl8KG6Y0IomYNNRRFfIvrrRudX3wzJIjJYRNXcVWfM+MzLwN5yquDcqrLF",
+	"XGZPgi623iGUsTTngmUkZ/SKuXBVZ2HVmHGtUZWSAq3OKHhDQ5sVFVjGwAXJuDFolbntymROxuRHuRLN",
+	"vYANuV5ctaKC8sw32T0X9ybtbqGgMOhLu0K0ZSEGe9Jf+Vk4yPNTml6OyamonFAYa+uizmLAjQn8GIhx",
+	"kyzhzgj9kbaan1jw35mD1ZLTXyQJCZmH9xVb1hyUkN/F6BaC8TCterz2RM65EkV1Q+wIpSakFDnTmkws",
+	"PfvLdjV5UjlqPEljSU+kyhVdW63fU6H3/1SkTrg+F5mSRdGjgMPS//z0iCf0X/R45xIKhogTA0iwCJro",
+	"RmnwadPriV4ee2GjCaSyxcuVGJOfQb4NGs1OqrQaU6Vv1ukr3Z7ELr8FydsLGBmaVDmEaMI4LB6n4TZz",
+	"44Lzn/3O852UoxZtJyNF5BU8LMxVAj2qKs6dM5rZ07p7jlVaIaEs88w1RByq/tm5N9qhTwjeCzlGkAdl",
+	"tTj6dIU0rlo5ghCCEDq6kb3CClpqlk0SormVqaHoEIiPdhgmMpZVmfiVTH0u0D2b+EAn6i9M8ERogi0J",
+	"UIIP79DjSq6vQ9Ir55qvfxw6gMl0bSXdhLBcMzJdn4tJ0Pp/MiYnYo35aG2lJFo9ykL1Dtyl/3WdfXJz",
+	"DFYuaVCNFdNA+59LUgHDImCpd413Mkwbn+fea7v5kV2xXBaI3RB/K/J1Qh4dPQLsBoroGmjs0DdT2efd",
+	"PpHLQbvzO+8pqBNgfFF6F5TZrNNhIYqnmbGrA3sI3YJhjUBYPN3SLJgw0Lkwu40zboz/JR5VnPKCrCRI",
+	"nT3ggrj+RtsOpAH/NJfpZf+NOAjw5IW8cmYkGK6KBWbqyuqd/iO2X0BbEH7l4grZssyhE4eRc4i3S86F",
+	"fWqquJj7xkPQR9ZeejOa55pkJfMRwyu6PiaKCbaiuU6Iwor+dg53qenEVYqAmGTOdIIFJyzb0mPyhi8Z",
+	"UaXQRIpz4XK6IZCqqkWGVqCwZYUm1MnChBvsLWGFZfAGV0wPxIelvGJj8lLka7Ja8Jw5CxL0zuSasOWU",
+	"ZRnLnpyLR0c/kEkqxSznqfFFC6Vwhinss1I1eO9UOjuGZhFkYuTE9yFY4sHY/VnxIHFDrmXpBCgLq3Xs",
+	"UrdvPgXcuCVXsR3b4s0n9xLDpnqucYCUtwIuuP5MAvBGdmyB5o+0h9ppZjW80fG3R5vZcbN+I/CDopzm",
+	"PL0FRvwKB/7yOHCc7Yr11JLDDtyWOzGw1zf5Bp64RdS3E/S5AE/DQCbkzlwRRcXl549TA8D4tuGQMrKg",
+	"2aZANYD14Qf7z8YS1G+wU+L2csGupWJ/WPX2bsK3qqLARnp52mfKvOrUdXNQ7D+2oXEkf+EIkh1jR+6w",
+	"897LZpusN6VvfB/32kMHPF0ZUuBpjM70sQtkYsU577iXE/h1xTNIETHShRqu3ED33r55+nXUmY8d+G8o",
+	"caPVd8E3S74Wd+kZ2+5+49DDehHHep9zkeZlxrIx+VWuGqXX6siRnoY0crTPEmJDVZ3+hwHL9Uy8XWaM",
+	"uBIhzJd5ht287CJ8tA21gpQ25P7R0ZFHxC8sUgI27HtCAjaD7534o3TUjcTciJSAr5phXPDVYd2Opq8o",
+	"h8sKw1a+Trtxbecm3DdLDDraO/UIHIqu1rnF1QVVS3A/OhOrYtgxmIDVNCsRCXqq5qdSZTfFGe6G8zBs",
+	"8T+8eMzNTW017ML0F/4I2t1oIxU2vforhu++BuTDKy9OY1Y/OYD+iqPj+0ePvn/83bdd0msG9FoGsFny",
+	"eqtRR2lhe/Og/s7mXAjX05CKVimWBJPT8eaFqha8t3WZ/9iTv/hoc/PeL67rUNV8/EtvN8SoShekdMhS",
+	"I6f9PLyhBDx/uGSbippjhIPuONXrrGXfUcFXUoQuqSKrqzmZBRNEMbSVoe8a6j3MuDNqYm9XsL6dizp0",
+	"OWwP64XZuj/BprKR2IHTbu8C95VNYqUkY5cOPv+CjYaU8bJrgBcsQDAndV4Kn/zJ9YJpd2eyfHanVIUf",
+	"YZtVqcs4Eg2vvB6D182Sbd+FVSg54zm7c3pYr9fAwffjlhLoL9hdrZ/8+UpRbcIDX/q8woe/SuRhTQMR",
+	"JGsx+kP23krfvRII/nz7xPwMlxFT4QQj/3728leSybRc3oHkzmZ0WR17HfaBcw40M4Dsm/6Dh0dHzSP6",
+	"AHfWlsZ+Vam5z0Bmdn1fQie/fuhfvz2fO6NhZp+eBsfverMWTkjGNZ3mLHPCe1OsCetaS+FELl8LO6lj",
+	"CaG7VR0VrKWged32Oh4+7xDrzt46WK3k7t49SBx/wVZ3PyLGWsWTCfiL7k2Bjh+u2HQh5aV27Sg3l4+3",
+	"qjgEwULo4HRtMMnG/nFcsWVqSsVIKq+Y0oSbMXlwdESWjApd12pCmxeUYZMKLNgYL1HT1T/l1CXZrHie",
+	"26sXVBBueixYjF+xjY0fW7vxVWB+fnHy1NOv3d6YvBR1UOKSa+1C9z1zyPklq1KASCYxJpnMeG0mRgyr",
+	"GRmu6+DMA6dhCIiWI+qj628OvxkdfxhMka2yHQBrMFsAe4LO21U7Se1jRXLFaLb+XBEDAKqLCo96QvV4",
+	"0O4RFE4EcUAHHq97bUgfcW511YMgC0YWUrv8MHjOBX/XElMyKlU+Oh4dAjd2M8c6Alg5ZZbLlcZSqK5G",
+	"oGyWPq3DmOH0rap7PlotJKFLcvr/n4/GQX/+0ixGXW/GK5RPMWKIySJn1ZhcEaB7rg3Szbh5z+rIcBCo",
+	"LFeikQuH3mupjQ7Xg/ddZIxf7PVoeYQLuWu85RuOdF8DT3mCRSJ1UHsNa7wEY3jfa3cIX3oraZhTkirX",
+	"tmHuCEb0vrvIooKyC2g9CRfiq7F0XntheRAX8wbEwbMSh7iLJUtpnofrqhC65zUqwhOWimiGmEDzSiBp",
+	"QN8JYp3+dbI0zLHqQskriIvNOcPsUWYOyuIJyWLhM8HgEETy8d3H/xcAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -358,7 +358,7 @@ func TestEnvironmentOfOldApplies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.apply(small)
-	migration, err := os.ReadFile("../../sql/migrations/00013_environments.sql")
+	migration, err := os.ReadFile("../../sql/migrations/00013_environment_identity_export.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
