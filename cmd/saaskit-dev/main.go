@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -32,7 +33,8 @@ func run(ctx context.Context, reset bool) error {
 	if reset {
 		return devstack.Reset()
 	}
-	boot, err := serve.NewLogger(config.Config{LogFormat: "auto", LogLevel: "info"}, os.Stderr)
+	// The settings can be read when the parts are there that they name; until then the log has those two of its own.
+	boot, err := serve.NewLogger(config.Config{LogFormat: cmp.Or(os.Getenv("LOG_FORMAT"), "auto"), LogLevel: cmp.Or(os.Getenv("LOG_LEVEL"), "info")}, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -44,6 +46,10 @@ func run(ctx context.Context, reset bool) error {
 	cfg, err := config.Load(stack.Getenv)
 	if err != nil {
 		return fmt.Errorf("the settings are not right:\n%w", err)
+	}
+	log, err := serve.NewLogger(cfg, os.Stderr)
+	if err != nil {
+		return err
 	}
 	if err := stack.Prepare(ctx, cfg); err != nil {
 		return err
@@ -64,7 +70,7 @@ func run(ctx context.Context, reset bool) error {
 	if clock := stack.Clock(); clock != nil {
 		options.Clock = clock
 	}
-	err = serve.Run(ctx, cfg, boot, options)
+	err = serve.Run(ctx, cfg, log, options)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}

@@ -75,7 +75,11 @@ func TestCatalogCommands(t *testing.T) {
 	for _, verb := range []string{"plan", "apply"} {
 		catalog(append([]string{verb}, file...)...).want(t, 0, "Nothing to change.", "")
 	}
-	catalog("show").want(t, 0, "Last applied 20", "").want(t, 0, "eur 2700 (price_", "")
+	catalog("show").want(t, 0, "Last applied 20", "").want(t, 0, "eur 2700 (price_", "").want(t, 0, " as test.", "")
+	for _, verb := range []string{"plan", "apply"} {
+		saaskit(t, w.Env(map[string]string{"APP_ENV": "production"}), append([]string{"catalog", verb}, file...)...).want(t, 1, "", "set APP_ENV=test")
+	}
+	saaskit(t, w.Env(map[string]string{"APP_ENV": "production"}), append([]string{"catalog", "plan", "-change-environment"}, file...)...).want(t, 0, "+ ", "")
 
 	catalog("migrate").want(t, 2, "", "--from PRICE --to PRICE")
 	catalog("migrate", "--from", "pro_month_eur", "--to", "nothing").want(t, 1, "", "price_not_found")

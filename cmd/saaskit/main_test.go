@@ -66,13 +66,26 @@ func TestWrongUsage(t *testing.T) {
 		"catalog":           "catalog takes plan, apply, show or migrate",
 		"catalog sell":      "catalog takes plan, apply, show or migrate",
 		"catalog plan -x":   "flag provided but not defined: -x",
-		"catalog plan more": "catalog plan|apply|show takes -f FILE or nothing",
+		"catalog plan more": "catalog plan takes flags only, not more",
 		"keys":              "keys takes create, list or revoke",
 		"keys forge":        "keys takes create, list or revoke",
 		"doctor":            "doctor looks at: ledger",
 		"doctor teeth":      "doctor looks at: ledger",
 		"config -x":         "config takes -markdown or nothing",
 		"version 2":         "version takes no arguments",
+
+		"events replay evt_1 --dry-run":        "flags come before ids: --dry-run",
+		"events replay -limit 3 evt_1":         "-limit is how many of those that a filter finds",
+		"events replay -status done evt_1":     "events replay takes ids, or -status",
+		"events replay -limit -1 -status done": "-limit is how many of those that a filter finds",
+		"events replay -status finished":       "-status is one of: pending, done,",
+		"events list -status nonsense":         "-status is one of: pending, done,",
+		"events list -dry-run":                 "flag provided but not defined: -dry-run",
+		"events show -limit 3 evt_1":           "flag provided but not defined: -limit",
+		"events sweep -limit 3 -status x":      "flag provided but not defined: -limit",
+		"events sweep -all":                    "flag provided but not defined: -all",
+		"events reconcile -type x":             "flag provided but not defined: -type",
+		"catalog show -f nosuch":               "flag provided but not defined: -f",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()

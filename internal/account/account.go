@@ -58,8 +58,8 @@ type Config struct {
 	ForgetKeys func(ctx context.Context, hashes [][]byte)
 	// CloseBilling ends what an account pays for at Stripe. It may be called again after it has succeeded.
 	CloseBilling func(ctx context.Context, accountID uuid.UUID) error
-	// CloseIdentity deletes a subject at Supabase Auth. It may be called again after it has succeeded. Where it is nil the
-	// identity stays there, and stays refused here.
+	// CloseIdentity deletes a subject at Supabase Auth. It may be called again after it has succeeded. Where it is nil
+	// there is no right to: the identity stays there, refused here, until a process that has the right takes it up.
 	CloseIdentity func(ctx context.Context, subject string) error
 }
 

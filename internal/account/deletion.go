@@ -110,22 +110,32 @@ func (s *Service) FinishDeletion(ctx context.Context, userID uuid.UUID) error {
 		return fmt.Errorf("read deletion: %w", err)
 	}
 	if d.UserDeletion.FinishedAt != nil {
-		return nil
+		return s.closeIdentity(ctx, q, d)
 	}
 	if d.UserDeletion.BillingClosedAt == nil {
 		if err := s.closeBilling(ctx, q, userID, d.UserDeletion.AccountID); err != nil {
 			return err
 		}
 	}
-	if d.UserDeletion.IdentityClosedAt == nil && s.cfg.CloseIdentity != nil {
-		if err := s.cfg.CloseIdentity(ctx, d.Subject); err != nil {
-			return fmt.Errorf("delete identity: %w", err)
-		}
-		if err := q.MarkIdentityClosed(ctx, s.now(), userID); err != nil {
-			return fmt.Errorf("write step down: %w", err)
-		}
+	if err := s.closeIdentity(ctx, q, d); err != nil {
+		return err
 	}
 	return s.anonymise(ctx, userID)
+}
+
+// closeIdentity is the one step that a deletion may end without: where there is no right to delete identities it stays open, and
+// the sweep of a process that has the right takes it up.
+func (s *Service) closeIdentity(ctx context.Context, q *db.Queries, d db.GetUserDeletionRow) error {
+	if d.UserDeletion.IdentityClosedAt != nil || s.cfg.CloseIdentity == nil {
+		return nil
+	}
+	if err := s.cfg.CloseIdentity(ctx, d.Subject); err != nil {
+		return fmt.Errorf("delete identity: %w", err)
+	}
+	if err := q.MarkIdentityClosed(ctx, s.now(), d.UserDeletion.UserID); err != nil {
+		return fmt.Errorf("write step down: %w", err)
+	}
+	return nil
 }
 
 func (s *Service) closeBilling(ctx context.Context, q *db.Queries, userID, accountID uuid.UUID) error {
@@ -201,7 +211,31 @@ func (s *Service) Sweep(ctx context.Context) error {
 	if _, err := q.DeleteExpiredSessions(ctx, s.now()); err != nil {
 		errs = append(errs, fmt.Errorf("delete expired sessions: %w", err))
 	}
-	return errors.Join(append(errs, s.takeUp(ctx, q))...)
+	return errors.Join(append(errs, s.takeUp(ctx, q), s.takeUpIdentities(ctx, q))...)
+}
+
+// takeUpIdentities gives a job to every deletion that ended without the right to delete the identity.
+func (s *Service) takeUpIdentities(ctx context.Context, q *db.Queries) error {
+	if s.cfg.CloseIdentity == nil {
+		return nil
+	}
+	var errs []error
+	var last db.ListOpenIdentitiesRow
+	for {
+		open, err := q.ListOpenIdentities(ctx, last.RequestedAt, last.UserID, sweepBatch)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("list open identities: %w", err))...)
+		}
+		for _, d := range open {
+			if _, err := s.jobs.Insert(ctx, DeleteUserArgs{UserID: d.UserID}, nil); err != nil {
+				errs = append(errs, fmt.Errorf("queue deletion of the identity of user %s: %w", d.UserID, err))
+			}
+			last = d
+		}
+		if len(open) < sweepBatch {
+			return errors.Join(errs...)
+		}
+	}
 }
 
 // takeUp gives every deletion that is not finished a living job, for as long as it takes, and tells of those that are overdue.

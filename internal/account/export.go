@@ -19,8 +19,11 @@ const exportPage = 500
 // ExportedKey is an API key of the account.
 type ExportedKey = db.ExportKeysRow
 
-// ExportedInvoice is an invoice as Stripe has it.
-type ExportedInvoice = db.Invoice
+// An ExportedInvoice is an invoice as Stripe has it, with its lines.
+type ExportedInvoice struct {
+	db.Invoice
+	Lines []db.InvoiceLine
+}
 
 // ExportedTransaction is a movement of money.
 type ExportedTransaction = db.Transaction
@@ -28,8 +31,44 @@ type ExportedTransaction = db.Transaction
 // ExportedCreditEntry is a line of the ledger.
 type ExportedCreditEntry = db.CreditEntry
 
-// ExportedUsage is an hour of a meter.
+// ExportedUsage is a month of a meter.
 type ExportedUsage = db.ExportUsageRow
+
+// ExportedCustomer is a customer of the account at Stripe.
+type ExportedCustomer = db.StripeCustomer
+
+// ExportedPaymentMethod is a card or another way to pay.
+type ExportedPaymentMethod = db.PaymentMethod
+
+// ExportedCheckoutAttempt is what was put into a checkout.
+type ExportedCheckoutAttempt = db.CheckoutAttempt
+
+// ExportedCheckoutSession is what Stripe says of a checkout.
+type ExportedCheckoutSession = db.CheckoutSession
+
+// ExportedSubscriptionChange is what was asked of a subscription.
+type ExportedSubscriptionChange = db.SubscriptionChange
+
+// ExportedPayment is a payment intent, whatever became of it.
+type ExportedPayment = db.PaymentIntent
+
+// ExportedCharge is an attempt to take money.
+type ExportedCharge = db.Charge
+
+// ExportedRefund is money that goes back.
+type ExportedRefund = db.Refund
+
+// ExportedDispute is a payment that the bank has called back.
+type ExportedDispute = db.Dispute
+
+// ExportedCreditNote is a correction of an invoice.
+type ExportedCreditNote = db.CreditNote
+
+// ExportedCreditLot is a grant of credits and what remains of it.
+type ExportedCreditLot = db.CreditLot
+
+// ExportedMessage is what was told to the user.
+type ExportedMessage = db.Outbox
 
 // ExportedAuditEntry is what was done to the account or by the user.
 type ExportedAuditEntry = db.ExportAuditRow
@@ -56,6 +95,19 @@ type ExportedAccount struct {
 	CreditEntries iter.Seq2[ExportedCreditEntry, error]
 	Usage         iter.Seq2[ExportedUsage, error]
 	AuditLog      iter.Seq2[ExportedAuditEntry, error]
+
+	Customers           iter.Seq2[ExportedCustomer, error]
+	PaymentMethods      iter.Seq2[ExportedPaymentMethod, error]
+	CheckoutAttempts    iter.Seq2[ExportedCheckoutAttempt, error]
+	CheckoutSessions    iter.Seq2[ExportedCheckoutSession, error]
+	SubscriptionChanges iter.Seq2[ExportedSubscriptionChange, error]
+	Payments            iter.Seq2[ExportedPayment, error]
+	Charges             iter.Seq2[ExportedCharge, error]
+	Refunds             iter.Seq2[ExportedRefund, error]
+	Disputes            iter.Seq2[ExportedDispute, error]
+	CreditNotes         iter.Seq2[ExportedCreditNote, error]
+	CreditLots          iter.Seq2[ExportedCreditLot, error]
+	Messages            iter.Seq2[ExportedMessage, error]
 }
 
 // Export returns what is kept about a user. Accounts of others are told of only where the user owns them.
@@ -74,7 +126,7 @@ func (s *Service) Export(ctx context.Context, userID uuid.UUID) (Export, error) 
 		if row.Role != RoleOwner {
 			continue
 		}
-		a, err := s.exportAccount(ctx, q, row.Account, row.Role)
+		a, err := s.exportAccount(ctx, q, userID, row.Account, row.Role)
 		if err != nil {
 			return Export{}, err
 		}
@@ -83,7 +135,7 @@ func (s *Service) Export(ctx context.Context, userID uuid.UUID) (Export, error) 
 	return export, nil
 }
 
-func (s *Service) exportAccount(ctx context.Context, q *db.Queries, a Account, role string) (ExportedAccount, error) {
+func (s *Service) exportAccount(ctx context.Context, q *db.Queries, userID uuid.UUID, a Account, role string) (ExportedAccount, error) {
 	all, err := factsOf(ctx, q, []uuid.UUID{a.ID})
 	if err != nil {
 		return ExportedAccount{}, err
@@ -95,7 +147,7 @@ func (s *Service) exportAccount(ctx context.Context, q *db.Queries, a Account, r
 	}
 	e.Keys = walk(func(after uuid.UUID) ([]ExportedKey, error) { return q.ExportKeys(ctx, a.ID, after, exportPage) },
 		func(k ExportedKey) uuid.UUID { return k.ID })
-	e.Invoices = walk(func(after string) ([]ExportedInvoice, error) { return q.ExportInvoices(ctx, a.ID, after, exportPage) },
+	e.Invoices = walk(func(after string) ([]ExportedInvoice, error) { return exportInvoices(ctx, q, a.ID, after) },
 		func(i ExportedInvoice) string { return i.ID })
 	e.Transactions = walk(func(after uuid.UUID) ([]ExportedTransaction, error) {
 		return q.ExportTransactions(ctx, a.ID, after, exportPage)
@@ -104,11 +156,60 @@ func (s *Service) exportAccount(ctx context.Context, q *db.Queries, a Account, r
 		return q.ExportCreditEntries(ctx, a.ID, after, exportPage)
 	}, func(c ExportedCreditEntry) int64 { return c.Seq })
 	e.AuditLog = walk(func(after uuid.UUID) ([]ExportedAuditEntry, error) {
-		return q.ExportAudit(ctx, a.ID, after, exportPage)
+		return q.ExportAudit(ctx, db.ExportAuditParams{UserID: userID.String(), AccountID: a.ID, AfterID: after, MaxRows: exportPage})
 	},
 		func(l ExportedAuditEntry) uuid.UUID { return l.ID })
 	e.Usage = once(func() ([]ExportedUsage, error) { return q.ExportUsage(ctx, a.ID) }) // as many as meters and months
+	e.exportPayments(ctx, q, a.ID)
 	return e, nil
+}
+
+// exportPayments adds what is kept of payments and of what was paid for.
+func (e *ExportedAccount) exportPayments(ctx context.Context, q *db.Queries, id uuid.UUID) {
+	e.Customers = walk(func(after uuid.UUID) ([]ExportedCustomer, error) {
+		return q.ExportCustomers(ctx, id, after, exportPage)
+	}, func(row ExportedCustomer) uuid.UUID { return row.ID })
+	e.PaymentMethods = walk(func(after string) ([]ExportedPaymentMethod, error) {
+		return q.ExportPaymentMethods(ctx, id, after, exportPage)
+	}, func(row ExportedPaymentMethod) string { return row.ID })
+	e.CheckoutAttempts = walk(func(after uuid.UUID) ([]ExportedCheckoutAttempt, error) {
+		return q.ExportCheckoutAttempts(ctx, id, after, exportPage)
+	}, func(row ExportedCheckoutAttempt) uuid.UUID { return row.ID })
+	e.CheckoutSessions = walk(func(after string) ([]ExportedCheckoutSession, error) {
+		return q.ExportCheckoutSessions(ctx, id, after, exportPage)
+	}, func(row ExportedCheckoutSession) string { return row.ID })
+	e.SubscriptionChanges = walk(func(after uuid.UUID) ([]ExportedSubscriptionChange, error) {
+		return q.ExportSubscriptionChanges(ctx, id, after, exportPage)
+	}, func(row ExportedSubscriptionChange) uuid.UUID { return row.ID })
+	e.Payments = walk(func(after string) ([]ExportedPayment, error) { return q.ExportPayments(ctx, id, after, exportPage) }, func(row ExportedPayment) string { return row.ID })
+	e.Charges = walk(func(after string) ([]ExportedCharge, error) { return q.ExportCharges(ctx, id, after, exportPage) }, func(row ExportedCharge) string { return row.ID })
+	e.Refunds = walk(func(after string) ([]ExportedRefund, error) { return q.ExportRefunds(ctx, id, after, exportPage) }, func(row ExportedRefund) string { return row.ID })
+	e.Disputes = walk(func(after string) ([]ExportedDispute, error) { return q.ExportDisputes(ctx, id, after, exportPage) }, func(row ExportedDispute) string { return row.ID })
+	e.CreditNotes = walk(func(after string) ([]ExportedCreditNote, error) {
+		return q.ExportCreditNotes(ctx, id, after, exportPage)
+	}, func(row ExportedCreditNote) string { return row.ID })
+	e.CreditLots = walk(func(after uuid.UUID) ([]ExportedCreditLot, error) {
+		return q.ExportCreditLots(ctx, id, after, exportPage)
+	}, func(row ExportedCreditLot) uuid.UUID { return row.ID })
+	e.Messages = walk(func(after uuid.UUID) ([]ExportedMessage, error) { return q.ExportMessages(ctx, id, after, exportPage) }, func(row ExportedMessage) uuid.UUID { return row.ID })
+}
+
+func exportInvoices(ctx context.Context, q *db.Queries, id uuid.UUID, after string) ([]ExportedInvoice, error) {
+	rows, err := q.ExportInvoices(ctx, id, after, exportPage)
+	if err != nil {
+		return nil, err
+	}
+	ids, at := make([]string, len(rows)), make(map[string]int, len(rows))
+	invoices := make([]ExportedInvoice, len(rows))
+	for i, row := range rows {
+		ids[i], at[row.ID], invoices[i].Invoice = row.ID, i, row
+	}
+	lines, err := q.ExportInvoiceLines(ctx, id, ids)
+	for _, l := range lines {
+		i := &invoices[at[l.InvoiceID]]
+		i.Lines = append(i.Lines, l)
+	}
+	return invoices, err
 }
 
 // walk yields rows in the order of their keys, one page after the other.

@@ -113,6 +113,51 @@ func TestOverdueDeletion(t *testing.T) {
 	}
 }
 
+// Without the right to delete identities a user is gone all the same, and the identity waits for a process that has the right.
+func TestIdentityWaitsForTheRight(t *testing.T) {
+	t.Parallel()
+	var closed []string
+	w := newWorld(t)
+	b := w.bearer()
+	id := w.leaving(b)
+	jobs := func() int {
+		return w.count(`SELECT count(*) FROM river_job WHERE kind = 'account.delete_user' AND state = 'available'`)
+	}
+	if err := w.FinishDeletion(t.Context(), id.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.exec(`UPDATE river_job SET state = 'completed', finalized_at = now()`)
+	w.left(b, id)
+	if got := w.count(`SELECT count(*) FROM user_deletions WHERE identity_closed_at IS NULL AND finished_at IS NOT NULL`); got != 1 {
+		t.Fatalf("%d deletions are finished with an open identity, want 1", got)
+	}
+	if err := w.Sweep(t.Context()); err != nil || jobs() != 0 {
+		t.Errorf("without the right: %d jobs, %v", jobs(), err)
+	}
+	w.shape = func(c *account.Config) {
+		c.CloseIdentity = func(_ context.Context, subject string) error {
+			closed = append(closed, subject)
+			return nil
+		}
+	}
+	able := w.instance()
+	if err := able.Sweep(t.Context()); err != nil || jobs() != 1 {
+		t.Fatalf("with the right: %d jobs, %v", jobs(), err)
+	}
+	for range 2 {
+		if err := able.FinishDeletion(t.Context(), id.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(closed) != 1 || closed[0] != b.Subject {
+		t.Errorf("closed were %v, want %s once", closed, b.Subject)
+	}
+	w.exec(`UPDATE river_job SET state = 'completed', finalized_at = now()`)
+	if err := able.Sweep(t.Context()); err != nil || jobs() != 0 {
+		t.Errorf("with everything done: %d jobs, %v", jobs(), err)
+	}
+}
+
 // A deletion whose job is out of attempts gets another one, and only then.
 func TestSweep(t *testing.T) {
 	t.Parallel()

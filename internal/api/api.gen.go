@@ -591,14 +591,30 @@ type AccountRole string
 
 // AccountExport defines model for AccountExport.
 type AccountExport struct {
-	Account            Account             `json:"account"`
-	APIKeys            []APIKey            `json:"api_keys"`
-	AuditLog           []AuditEntry        `json:"audit_log"`
-	CreditTransactions []CreditTransaction `json:"credit_transactions"`
-	Invoices           []Invoice           `json:"invoices"`
-	Subscriptions      []Subscription      `json:"subscriptions"`
-	Transactions       []Transaction       `json:"transactions"`
-	Usage              []UsageTotal        `json:"usage"`
+	Account Account  `json:"account"`
+	APIKeys []APIKey `json:"api_keys"`
+
+	// AuditLog Network addresses are the user's own; those of others are left out.
+	AuditLog         []AuditLogEntry           `json:"audit_log"`
+	Charges          []ExportedCharge          `json:"charges"`
+	CheckoutAttempts []ExportedCheckoutAttempt `json:"checkout_attempts"`
+	CheckoutSessions []ExportedCheckoutSession `json:"checkout_sessions"`
+
+	// CreditLots Spent and expired ones too.
+	CreditLots          []CreditLot                  `json:"credit_lots"`
+	CreditNotes         []ExportedCreditNote         `json:"credit_notes"`
+	CreditTransactions  []CreditTransaction          `json:"credit_transactions"`
+	Customers           []ExportedCustomer           `json:"customers"`
+	Disputes            []ExportedDispute            `json:"disputes"`
+	Invoices            []Invoice                    `json:"invoices"`
+	Messages            []ExportedMessage            `json:"messages"`
+	PaymentMethods      []ExportedPaymentMethod      `json:"payment_methods"`
+	Payments            []ExportedPayment            `json:"payments"`
+	Refunds             []ExportedRefund             `json:"refunds"`
+	SubscriptionChanges []ExportedSubscriptionChange `json:"subscription_changes"`
+	Subscriptions       []Subscription               `json:"subscriptions"`
+	Transactions        []Transaction                `json:"transactions"`
+	Usage               []UsageTotal                 `json:"usage"`
 }
 
 // Allowance Credits that come with the tier.
@@ -612,16 +628,6 @@ type Allowance struct {
 
 // AllowanceEvery defines model for Allowance.Every.
 type AllowanceEvery string
-
-// AuditEntry defines model for AuditEntry.
-type AuditEntry struct {
-	// Action Example: api_key.create
-	Action    string             `json:"action"`
-	ActorKind string             `json:"actor_kind"`
-	CreatedAt time.Time          `json:"created_at"`
-	ID        openapi_types.UUID `json:"id"`
-	TargetID  *string            `json:"target_id,omitempty"`
-}
 
 // AuditLog defines model for AuditLog.
 type AuditLog struct {
@@ -841,6 +847,140 @@ type Currency = string
 
 // Email Example: ana@example.com
 type Email = openapi_types.Email
+
+// ExportedCharge defines model for ExportedCharge.
+type ExportedCharge struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"created_at"`
+	Disputed  bool      `json:"disputed"`
+	ID        string    `json:"id"`
+	InvoiceID *string   `json:"invoice_id,omitempty"`
+	PaymentID *string   `json:"payment_id,omitempty"`
+
+	// Refunded An amount in the currency's minor unit, as Stripe counts it.
+	Refunded Money  `json:"refunded"`
+	Status   string `json:"status"`
+}
+
+// ExportedCheckoutAttempt What was put into a checkout.
+type ExportedCheckoutAttempt struct {
+	CancelURL  string             `json:"cancel_url"`
+	CreatedAt  time.Time          `json:"created_at"`
+	CreditPack *string            `json:"credit_pack,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	Kind       string             `json:"kind"`
+	Price      string             `json:"price"`
+	Quantity   int64              `json:"quantity"`
+	SessionID  *string            `json:"session_id,omitempty"`
+	Status     string             `json:"status"`
+	SuccessURL string             `json:"success_url"`
+	Tier       *string            `json:"tier,omitempty"`
+}
+
+// ExportedCheckoutSession What Stripe says of a checkout.
+type ExportedCheckoutSession struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount        *Money    `json:"amount,omitempty"`
+	CreatedAt     time.Time `json:"created_at"`
+	ID            string    `json:"id"`
+	Mode          string    `json:"mode"`
+	PaymentID     *string   `json:"payment_id,omitempty"`
+	PaymentStatus string    `json:"payment_status"`
+	Status        string    `json:"status"`
+}
+
+// ExportedCreditNote defines model for ExportedCreditNote.
+type ExportedCreditNote struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Credited An amount in the currency's minor unit, as Stripe counts it.
+	Credited  Money   `json:"credited"`
+	ID        string  `json:"id"`
+	InvoiceID string  `json:"invoice_id"`
+	Reason    *string `json:"reason,omitempty"`
+	Status    string  `json:"status"`
+}
+
+// ExportedCustomer The account as Stripe knows it.
+type ExportedCustomer struct {
+	// Balance An amount in the currency's minor unit, as Stripe counts it.
+	Balance              *Money     `json:"balance,omitempty"`
+	CreatedAt            time.Time  `json:"created_at"`
+	DefaultPaymentMethod *string    `json:"default_payment_method,omitempty"`
+	DeletedAt            *time.Time `json:"deleted_at,omitempty"`
+	Email                *string    `json:"email,omitempty"`
+	ID                   *string    `json:"id,omitempty"`
+}
+
+// ExportedDispute defines model for ExportedDispute.
+type ExportedDispute struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  string    `json:"charge_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	Reason    *string   `json:"reason,omitempty"`
+	Status    string    `json:"status"`
+
+	// Withdrawn An amount in the currency's minor unit, as Stripe counts it.
+	Withdrawn Money `json:"withdrawn"`
+}
+
+// ExportedMessage What was told to the user by mail, or is to be.
+type ExportedMessage struct {
+	Content   map[string]interface{} `json:"content"`
+	CreatedAt time.Time              `json:"created_at"`
+	ID        openapi_types.UUID     `json:"id"`
+	Kind      string                 `json:"kind"`
+	SentAt    *time.Time             `json:"sent_at,omitempty"`
+}
+
+// ExportedPayment A payment intent at Stripe, whatever became of it.
+type ExportedPayment struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  *string   `json:"charge_id,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	InvoiceID *string   `json:"invoice_id,omitempty"`
+	Status    string    `json:"status"`
+}
+
+// ExportedPaymentMethod defines model for ExportedPaymentMethod.
+type ExportedPaymentMethod struct {
+	Brand      *string    `json:"brand,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+	DetachedAt *time.Time `json:"detached_at,omitempty"`
+	ExpMonth   *int32     `json:"exp_month,omitempty"`
+	ExpYear    *int32     `json:"exp_year,omitempty"`
+	ID         string     `json:"id"`
+	Last4      *string    `json:"last4,omitempty"`
+	Type       string     `json:"type"`
+}
+
+// ExportedRefund defines model for ExportedRefund.
+type ExportedRefund struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  string    `json:"charge_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	Reason    *string   `json:"reason,omitempty"`
+	Status    string    `json:"status"`
+}
+
+// ExportedSubscriptionChange What was asked of a subscription.
+type ExportedSubscriptionChange struct {
+	CreatedAt      time.Time              `json:"created_at"`
+	ID             openapi_types.UUID     `json:"id"`
+	Kind           string                 `json:"kind"`
+	Status         string                 `json:"status"`
+	SubscriptionID string                 `json:"subscription_id"`
+	Wish           map[string]interface{} `json:"wish,omitempty"`
+}
 
 // Feature Something that the tier contains; `value` where it is more than a yes.
 type Feature struct {
@@ -8358,203 +8498,214 @@ func (sh *strictHandler) ReceiveStripeEvent(ctx echo.Context, params ReceiveStri
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L3rdhu3siD8Kjj89lpxclqUfMtF/vGNtuOc6MSOvSx7smciDQl2gyS2mkAHQIvm8fJZ8zTzYPMks1AF",
-	"dKO70WRTlmw5OfkRi2Q3LoWqQt3r/SiVq0IKJoweHb8fLRnNmII/TzO2KqRhwrxmRU43LLPfZkyniheG",
-	"SzE6Hk2NKtmUrJdMMWKWjFCh10wRrolZUkPknFBBGFU5Z4oo9kfJtCFrbpbwtKYrRqp50s3BL2wzHiUj",
-	"nS7ZitrpmChXo+PfR3ae0UUyMpuCjY5H2iguFqMPH5LRaxz09Mfu6n6lK2YXwnU1NRdElorkcqGbE7UH",
-	"/pCMCqroihkHjpM0laUwPwOAunO9sZvHR4iRhKaGzKUakxNSaqa+0qRgSktB8+opBBo3Flg5mxsiS/OE",
-	"UHLJNvarmSxFZofiRhO5Fv49+4hm6oqnzD56LpZU28eEhaUUbHwuRsmI2zXhYY6Skf1tdDw6o1RfcnPg",
-	"ttLY/1yqFTWj41FZ8mwUA/TTUmkZ2flUsHdmksKvU3vi9mQLumBkxuZSsbFfzh8lU5t6NfhGYxEr+u45",
-	"EwuzHB0/vv8gGa248J/vx5YUoM4vbNNd2gt6yTShRDGjNkTTORuTt4WF1oPHj0mhuDB0ljNycvb09JSk",
-	"S6poas87ITOLLJQoKjK5Im/fnv447oNqC3/7NvTg8eP2hgpqDFN2zP/1+78c/OfFv/4tCvhf2AaxG6Yv",
-	"qFnWk1+yzQTOyyI4V5ZGLansd7LP+YqbaoLWMeXwYzhgxua0zM3o+MFRYnfIV5ZG7x8dwf7cp2oeLgxb",
-	"MIUkpZgupNAMKOqVkrOcreyfqRSW0dg/aVHkPKX2BA8LfOJf/6ntcb4P1vA3xeaj49H/d1izr0P8VR/6",
-	"cWHGJkKcEMXmpaY5uff6p6fkh0ePv/t6PPqQjM6Y1hwn6VnLfmvw40XWcMYXgmWEC5j4DdPmNdMAzxua",
-	"OxgyMv2pIWupLvUYjt69Awzu1akjokLJginD8Zhonss1yya8gI/csJWOcMzqwKlSdGM/p4pRw7IJNQ00",
-	"zKhhB4avWBcXkxF7V3DF9F7v8GwAmiejnGozKXW1oCZYkC1QsuKiNIzk1ADjGrYCJJUISHQqC9YE21as",
-	"sY/HQKkNVZFF/50tuBBcLDzb1SxVzFIre0dXRQ6LuZw8nP+bZRlGEsPy3N4amtCCKjMeHYsyz2M8oeYn",
-	"v48AnrDHakd+SY1Tru9nOfsnS41dOWLVc65NF7Myauhg2Dj0jAAnuH9iN3lzLzBn/0LfFvagAe2zjFsw",
-	"0/xVsOg5zTUDPhd+a3n5IJoJ7oNHDyOItKLvTvHZx0etjSajdwcLeWC/O9CXvDiQBS7voJCWxyq3uGFE",
-	"ZI/dXn3+uuhF6WDFnsP3X8nXR/h64w+6Gy8F/6Nk7ndc70BYfIgdtJN+uowuTZnWXSr7bcnMkikrd5Wz",
-	"6gey4FcgXdZyHyUF5RkxVtYVcj2uWcVMypxRcV2uOJDDXXKRhUKzFznts4yuIvLzFtalZM7iYm5K89yK",
-	"tJbNuJnkWoBItGKrGVPdiZJRrSLg61bEpSAbOyZkj4pHJWsLzvVSakbmjJpSWZFOZAQEE02WMs9a0N7G",
-	"xgBGFTeDGRN/8ruZGR70s3eFVHEE8pi1lZO5xz4kI1rwiWXHN8AFaZlxM8nlYvhY9o1nwqhNz+1tBzSK",
-	"Ck1TexbDV/kU3n1TvxqbgIsrydM9mMUpvhC9HwPC3IP7BG/FRr3W3nfsutR0wQYP9tY+/UYamnfHamE3",
-	"rZS6CqnacAlg3tpc/Lj9akPkipKFve2oSCP8AjHBWQNSuWK18m9pzxJti4ZWnoQqdseF+fbRqKtQJCN2",
-	"ZVWVgOOtpDDLKJ9TMs/lVYy/ePZulmxjdfCcXwGj4orAcDE23ob9yoEeFxSFUU1sEb5hnO5Ri23uEMfI",
-	"kWLcnqZGqonn+Z2fb/GeMVQtmJnwbLe4BQO4/TWWvJvXWoA9R3b2MWKjG6aXz92Q9NiYpu9mmAwEcAwh",
-	"rOIqsp34wOPY0ESWQDswihfx4eYGqSUuCDfExhoOaPLZ+7VbRFZexMUbNAj2wWsbile/9tDecBKojqw5",
-	"ZDj9ADoxy7e6zyRpBSxCNTkrCzqjmhH7OLkUcg2i62pMpjybor2WWfnWDuu1SRSLiJGXTCRESAPfwpA8",
-	"w4e4JievTrts/Fq6/4ryPApv+GWSSjHnanU7aGJ3NVkxQz132X4tM/XCPxs5723ndEMa5v7LDAC87aVn",
-	"8BCYv7VeS5XtNLf556La1tMlSy9laQIDW3Mj17f4tMxqwMm+0hVqMqJxznH0vFU+kHTtkw2d+mLbNg01",
-	"pe7u0olXBU0v47d1qRQT6WanZO2f+yhbWfdrqzRf0Xy3CO6e+5CM/iipMNxsBspquoJMpTQWzHJEO03O",
-	"4E7DHVmgzynPWRaV5LyW2P1BcZpPMroJzZPBCtyRd6Q/9MKkVJAZQw2eapJLsbD/on/GLnWggun2GRxp",
-	"AKoo6uQSkWIrP2iik5DroWfeWqN9s3cVL+TVbs7UhN+/WWlZCuZpzqxl9zbQLJUii5hWfpZrMqeqYWn1",
-	"KFR5Fr59ePTdg6Nd7oVkZGTf8Rr5hFBDVlIbu0CyYVRpQpeMZkONvFHehhcS2OhfVzDukL7MWIj2afDW",
-	"pDqaiz0uxNaRwgT+6Yv4OnW5Ys5TuieqNUXXJnR/kir0ReqEcEGKnKYVOkxbPscpQfdZA+y9YnC/Lhi6",
-	"ner/dmFIY/VNd+PRUUxpZHNmaTii2P4PWSpwy4LfdS4VCkO6YCLjYvGEoNHSAiQ0EdoHrZI4xj1scQ5u",
-	"P3MHmq2n7Z1KH6Fg0yvKnZ24DYAT4I1rqonii6UhoC8gEAIjQpSyI6RbvzFMR2qBo/V+Umvk9Q6isEIx",
-	"tXZ90Tx/OR8d/z7QCve+y+gUizhqXop841FhzpU2LlBiTE7h5rGy9YwRxWhG6ILyyGWTjN4d+OGtFhXh",
-	"SBe4I9BETVQG+ST+uIWiwrBsIIoNlM+VZW/CfhgobshSpQ2+SysrlZVt08uRW2k8rKR7r+OA4Urqre7U",
-	"0vBYXjnxLyYb6qE2L38ilt4qaacV+GJZTCPAhM40E2a85QS2GkrzcruzoFB7WXJfSBEzYm9xO3oYVVNt",
-	"B/IN+BuDE9u10F6rUNcOvoUdt49wQY2VrfAU3f7J2p3iAESZ0dxi+6Qy5Ax45zosonWpdlnIfM5Su5Xb",
-	"dHm1QpIUu5KXDOwa6yWFSB4wnxGpSMZ1URorFMpLMqPpZUKmimkjFUSyUWNJRjFTKsFAPPQMBLmFVVjg",
-	"gq30FeAJdj74AwaKm6BDaWK4q6q6ypoH2jisFpQH4eKN0cgOj8fNGFif1kyyRUD9Ispv4HRAvc4KZsb7",
-	"CYdTTwS3qgmn4IacLlmeTYmRC3AjDBzevjSQJnNp9vW82et/p7+ogptbTb1nN2f0GAI7RSuu6OwlefTg",
-	"/ncJyeWaKZJSDRE0ta2ZlWrUDHqjB/9x8f7hh7/FKPuZV34Cn4ig/819GqdyFUIalZ+WTP2oIVPH4i1+",
-	"QodyxJokV8wsuVig58r7q0gqhaFc6CdkekXzOvYVb9mVBB83FYSSDdNdRfgGrlqYdiAHgUFix3ga2Hua",
-	"vrNkZJXjKP/y/teeO2yS4boGXfzulYLuhkj7nYYkOOjFGc9zLhYTxajuuaSuc/EtpbavOJ/qJG5R3GJy",
-	"w9eKbB5RrrJMMa29Fv3qx5+iRsyci/3958+5YL18uqCbFRNmYol0VewBDFFC5EdUOKR8P8DCC7I0Ezmf",
-	"zGjDxxIE0gQGxYpDAD7FwpICP3ifU0eXMwOe9sHC6x5Pb7UU4kBNokhCqtqpXoRHu0XEHLStXfJcD/gK",
-	"prjMJkxkexw0vlNFNw58S0lF/fLivnxuiGbG5BD9XVCFmQgE54vHZe1lzm5LLcEiAoGtGjJc89bj+2iJ",
-	"bEuMzM3IYc/l4lRcz5L4CdxP4Ra8SFAN1LOdl6W53n4g1rERED/KZQqU7O9U/3mRyxn8IS166rjJobM4",
-	"JMnu5SAIopi3KHlPw1earLiQipSCmwTcvuAUI2B71ISbj4y32d9L1RcoU40UO5Rf2TqwyO1hqm5G3Uav",
-	"VKatDiiYgSB4cu/p6Y+vv0Yhb0U3pNQYpHjJNk8IFZuGeGdvRMhPuol43rsSp9tOkLhkG4jRkqUh+BQA",
-	"JpNESJCIGwC4heDejseqT4j9la0j3uU98CW12k7uBbdtW3nNMq5Yat6+fh7ERnpv7hB5/joO3o/1ylZ8",
-	"6X6y04Oyy3WiSwgGuQawvL92N5Tafq3agRrOnoTn1oMXr6QyNL8eVqDpZ++NthYfjBJb46vgdmtpno1I",
-	"nYylPGOaLOWaaKOkWFhe5FL+ZqzlRvpuR85cx4dQL+Q108x8intdOaBN0F17Xfj2eztfoQrzYxlzWhGn",
-	"4CDHt3AU0gWmcjEmU+rwTBieV8mMjbB/w/IczyN3p4GJAC5YyrHObRftMGUXFbChXoG4Ljog1GG2IUsq",
-	"sqh66Ufrkfj7FMbOrMLLIUZxC6kF5cJOzI1m+fyJc07UV20mGZzL8AQsxVYs2/RYAFFE0kauwCwlSCbH",
-	"5K1mhAoQx0hKVeZlqQI4h5URCrohUpBpF7TTJ/Z358d36a4eqxgmvLac/R5M9r6D+K8KbitmljIb4IOq",
-	"zyL0bnosqUAQpQj0ST9dUrGIEkUKvyBNrCk3GvzU9l+3zDF5aynC7k90SWJhz0uKKlymi/xNSSeCIChg",
-	"WUoSpCyGH/y18b4+QNaH/LceEtUTydT2bWOOytYYos591wT/oGC33qtKsSvO1ix7uqRq0ZMTZHkBcadQ",
-	"m0wdXuWMZvbC6mOK+1kOiyLnLJsEBvpB76Ww+j1dW1yne3HtGzXI7W+Qou8+hfEqgGSwyABauJLArtU6",
-	"spZtC4EWRz0uUl7gQluYQ/NYTIoulZ2C5OyK5ZE40MCZQPP78TD6/UL1sxUXW5NKiF022H6QrcIbXBtF",
-	"jVSaUAVPCCvQ1elxcRuVy/a/Ti5gqTHTDdNK7MFh3FbU0t+nHb6cY32KJ6gK43ZcEl+yR2a4O5DJPrHZ",
-	"1wkLch5Ut504hlU1COJRe+0gY6uMPyGFkgtFV9rJ5yjMNPGLC13O5zzl9pavwxci7nPjxOeI6LKkRcEE",
-	"ywhcYVRk6KBeyzK33+VF9OpiSkkVTWTl6RLMoZVnwddFsVi4turFYO3eQe6ZnSt2xs0Ei9aNwfLcXshG",
-	"El0WVuSK7qO28FfK6uMffgg01UdB1F7jXjV9uavaR+tBphaRqVMyWXQB+EXHA+zrUuhDdAED2cqM7Y4Q",
-	"hl/9AsNYYQzhDGC2BVkR5B2MzWXaYxWfzmS2GU8TMoXaHvBXQc1yPLVi0NRFZNZ7EXTVct3CAJXU2TVz",
-	"Me3TGrfvv1pj/U5so6HiF2VCgjhbH5GKL3gzzLBUvOUJPnr0fWTVr9lcMb28ntKr8OUJJMfsW7smFsvX",
-	"NB6Eg8chpJnI7rK+HlKPN49rvhBlEahH9ReY4YMayk5lqF/5fy0NNdeMdJZXTOW0mDSi1d3Sj5JI5DoY",
-	"AOCGzzOwm3pFaC3VpbOU1lHsR4++b5jZjqJupc6OztIly8ocxO8B6puBkkcYDVTr2BGN7HpRWV+SUnRW",
-	"+2c6FyuW2ULDdqivO+nvWDGa1WGH7Y9rxSFfBdKj/Y/4AX+6iFG8nePgiirLXrWdzMXEv8b3XYRT89Nv",
-	"biZIBHc/wd/4w0WzdFGsnkXNoXbaAr2WHhNoz5AoBoY3dbjjzrnhyYlnGcHNw6iCo45Khbuzf11yZCRb",
-	"voZNe72N1TTA4maNYhtfiLfF9TjPXUzmu2FL7Q4/LDgAogX8KicnNTSXixIkk3YQmf3f0cEPk4v3R8m3",
-	"D+IBZWiDfHbForVfCj65Ykr3BT2E5ti2VAly+hUjmLPWppCHDwZE2nZSK5zBVNONHm4M80bOPoNtxnJu",
-	"xd5JGvP59iw0k+I6kbtB2N+VmdzvLcjFvDAbCW66YiunhXVVYUSdvp26X3uLIxR0k0ua7cpTj4aTrlhi",
-	"tScpmFUihAGxuZMxeMmKUKmpMb0OQmuPvnGv8oWQCkRbi/t/lFTZS07EVRTFUsav9rRrKSjoqQdigJIy",
-	"rsYBQLjdubxkGaHmGMNsXKw1N5qgrSjB77UTZeCX0IIc1/46GRxrNltKeWkVpzVjxchvJG7D6OSbutSs",
-	"EeK01XMR0ChHOCDbT5m9Zy+26IOhlg8mvHE88CwW9eUulUr1q9A8SDFpEWp9YC2Lf330UZ5aM7wbiCwK",
-	"2eetRRc1KvLsXaCr8sWFGXdQfWZrRa7Q59cd/Jmo8skXiqaMrJc8ZxBWhj4fronVHLJyj4KBzoPd6w6h",
-	"BJ/IKfocHaGVImOKrOmmIeZfY9pJM1ovUqVM5jnDfLqCljpW+9dqQJVfj1Gjvf1fOxDVY9i14zBNs8KV",
-	"jBv8rhMsge+0dzb04my8u2c8IhPZtWpS9NYvuDF/lHcyDvCvBF5zCMwEVukV8l3vNvyL1ygN4FXcgfO1",
-	"VeIGt++BqpU8nVczAauXkIJNWy4BUIhHW2oOdA2KwFrcXTZjGaaaoz8bM9U886jkV6KXcm0FhWkpLoVc",
-	"i2nc9gjVDPZA47iGXN0zdY27GBPYxYyfwkt7qjXrJRNNA1AwYxKWKay/bNYn2BYd2VhehTcfVVTlWjQG",
-	"kb09kjw4TAp0oHpEsGIvSHWGKVcgfSlLNZyLb6WuPcO69grO2noEzk0c8aRUbuPt7oSml9lqHiWbuEIX",
-	"g1yalUkrFPrsAEkbxSCOMV5y4ZOZxVp4cwNHf11bWg231v6r+pjV/hox7f58YryjWda6ZWe9jMscRejt",
-	"3Y4r/sH2VuRlfDUODr1511ttSFXe+IDkCF+hdLBY7TPQYgUyByeLYSnUnZUpOVPP8UkMyp00g0Xbwt2K",
-	"io1lUNy0S9+u6AZMHt3QLSsMCzbQSjggnbwli1deZyikoFhdRXJYbU7O1CvVkx+hqLiMAIIvllitduV6",
-	"GcSqV4SFh9oluufSFb7Fwg9OJkuIFCm6ImnY2yGEp0GoaiIkgTnGu1NRwqT5ZloK7K+CbYCqFf70kc7z",
-	"Cr26RjNfvba56+f8CivCuAvO7S8OvlmpdOTudKZUXQfnQ5gmNQC5cY/dGd+xos0ES7nHakF13G3dt/yy",
-	"gnKq/eD5aOUaGNS1ywzUaD24vMCLKk9kqEn/0wSwd6Ieq4tnWOrIwFoLe0SM9RtTd90EbEs86oyKS2cc",
-	"y1wYjatLkHiDN4Qq+M0OPKShNTG3B/Z26ohXwato2cNYL7vYqAzlgir2k2xi2ZwQ9c8ylu1V2rvWeDzG",
-	"hAvagTQ3QcsfUw7BBc1dq9z0sDrR/VykPVJXm7liitA8Dws8+dLOFlnpTJamMo7b4wDbOBfw2aPyE/8X",
-	"xIIrRgRUq6FZxjIX+/txZLtHQttHYXo82KzmU70Vut76YJmPwDJ0AnORyXUMy6BvVT9+dc/2hwcPHj78",
-	"7sHRw2+/f/zou+8ef3/0HdGGikw7ecvewWW6JFJVktAAAK9xhTs24/fRgihuohqkDijtxWGAykmassLE",
-	"SvHR4JeWZHllF+TLlJfCNKLCQ3dYiW15ouJpMMi6FuBorhjNNgOEt2p9jXl6N1r5MvdxNfMVEzoaJnZS",
-	"ZUrb6weAnxBtz5xqQslKZgwSIyhRbOG8Nu20w0Gmzqp2Xl2qFTxpexfFC/B8iJrUuphavmZpiMwziNml",
-	"gjx8TKxAT4TDd1/WI6Ob/QpH7mev6RYyPBom8ntaCfTzXddejUP6y6kJyar1DmeTldOqTkS974HsP++4",
-	"Nd20vWCsbswmoPrZMFZbuZbh5xMw7h5G7EvEbA27Cm+mbrXnfdwy9VkPuGk+MYSCnlzXMM775llokAxo",
-	"diuexYxY20jxzZJ12k4OIrJrlYHjusjpZtJr1Blc3j1uHRyo2nTd/pVXJ+OaznLn4c+ZcbEA9s8dpaYj",
-	"DYl8n8t2V88qAKSypO7RnMiHSgWHmnQcOTtKwVg02dGgaI92Q42GRx+iJQyk2hdVhkTuRaP2wtmSKqXF",
-	"b6oPGjeg0+FqdipzLXkKbXlS1G6fgi4GZAlsEW+DGMD9Y5eq7g3aSjagrUETCM3yK6bHBMuGlhrcmD61",
-	"Ze3eDKNlowvD0vcD2xu0g+njMVG/sKIqcgItiEguFy0pMV65eQgbuBjApe0gfSdxU50cWoyzkbhwNMgV",
-	"+t+Z4vPN0NjTdgtnecnEFPsyTYEDTdFDjkGwS6qXU0JzZ9b/mFSCWK7ETiG/N1bYLuwmBvMxXdGUBAyz",
-	"klfYEndFFzzNOdjRubjC0Oz9Uhfg1xhG1RJT7S7PoEKKX9lSQgFF/LKv0xVk16Wl4mZzZuHfsNT31Xtx",
-	"FhsvIpA3YdbiV5pM3x1ADt0UUoNcrxj7hYtMMkQwlukxOcm1hNgkSAb/O8RuY/+Y3vbJ/zg4eXXqGid7",
-	"9lpw1+TOKRLb1l4lG+OCrQwHsVGIzxpVDfRF4M1JDg7csFMov42FgLxTyd/jdnW+KMC56FNZyD0M0gST",
-	"rsw2X9sRtYPN1DkYpwQQSFdfQMaAqx7aSCmYJvCllkSKLX28t4MMIl4mFo2r2pbxbuDw4MFZ9WBkMH9T",
-	"YxT+T/52//ff3ow6rZWDZkEWoRp1TKpe67GQ/qUxBXYq5mIu42LsjKaXhGEoHiVnlJ4dE7vFAy4ScvLq",
-	"1KmaRU6FTqro6bD7XVLVULYghmSN8bk4F99889tSWoEtpVAlcvzNN+TEyXVEM6sltHshdbZH7k3tP1Lx",
-	"/wCSOfao/3//9/+Zfv0EYkAgYdQNSMW5cIsm96bVcR7D88B8XQ2qNhV9PSYnoXYdIC8Vm1oIFZmjVG52",
-	"4vCYVJ42qhi21WSZhUA1HuYRga/1CTHQihMDeoOVzDaE4svoM4am9Q7Cr7Hptv7mG5jCp08GTbiRXKnV",
-	"y2a5JR2ZsekTMs1kqqt0y/Eqm0LNFqjpRxeKFktM5qTpspoKiozYUzxjYIAm01aHdnfXYQboq5dnbwBe",
-	"r07ePP05zKGSgiVkDSmzFKx4OZGl0VYmmh5e3T+kpVkefjN1NkNg/+dCV3Vj5ZxsZKn0ce3M8cm2VQtE",
-	"+NYCD1/XvsQWMWueWvQ8BXTVa/RAYxSwcxg9eARhQ57RVXs0B6/dY8fEXnFTizKwS6m6mxQS5oeu6Lhn",
-	"5Ds5T5nQwDwcuzgpaLpkBw/GR64nEhKuPj48XK/XYwo/j6VaHLp39eHz06fPfj17Bu/Uabkjx5NHyajK",
-	"uBgdje/jQ7JgghZ8dDx6OD4aP8RcjyVcYgD0usXqAhstVPfUaTY6tl+eVI0wLZKA6UL3dnSoH/G6zs/I",
-	"Jj9ctLrVPzg6urEO7VUH2G579jf1HQT94R/94x99o1XLqzveJ7XwMPidQGIAMCHP//3iQxLIDfixcR3/",
-	"fmFhpMvViqpNc+VBBRBs9ktTrCkDpSEWOuxXegEyGabqNdPv7MrgzLMVF4cg/x+4/rbRs8+5NlXXyM7p",
-	"wx0I+c/1FdjQs+uj21lkoG80F2lRjxTIpt8+aoumrSSmyfjiX/8Wn61VaRtuQSwEQLXjHVklYLVWha0E",
-	"+1YVkZjDZf3LwX/2LmoHOUHQyGjAg09Rfb5dgvNoEaG4X9naMmWIzrkDJLeVxqyo4s4bECCkJyhEAtTk",
-	"apL4TukVccHXTapCafGgtrT2UlaQ/6GHUVdlsarP6KZScfpI0BkSrk2CvcgepSyXyROb6v6D73fMdXTw",
-	"wz4UT42Xaj3tV24zlNu88101mEOVmuUVnFUfn3Ca6PX4xMnB//QZmH8GdtHOnPrCuUaVBOHRRaNBL8X0",
-	"2ptlIofv4d8Jzz5sk9LCdLJPc5J90pZzPd/tI3zps00TlPchtxIBFOae+kSxS1Zc626I83UrgdeMwh/v",
-	"KDRs4XgfxzoO4rzjYhCuHbpU0OP3d3ELyaiQ2sTjAcHoDqSIsdbYQjtBmxb2Yw5zbGsPk5DrMflV+mIf",
-	"WCtKo+6YEC2xGR/XhOZrutFE07nT7prUiJBrEuR+qlOgYIPh6OIOUPQTMnVSRtCjBYtbQulcMJ2wjGAc",
-	"C5pCYLERTbpvTe6tev+megOWdpclSakuoWan8FnsC/pxV0HBD3wweL96BmXd9cfq5l+a9gG7HiJJJAQ7",
-	"iWVosM7Z3BCoJvx5kalPz/9KwzpDrPFYYLl2nOdBGTbwwUCxA4Fsylm5wHKJ8aAWH4+JhM6ZRpMl1cuq",
-	"sAI5ccawli2tY+o7FziwbtrbfIH7KS5kGmOL6C1wjQhuHWGjLBTMhX+XWNn4RlCxbq3woemZct6wFg3c",
-	"v7GJm51Wexi3PxosEAFH86dkzg16ekEvGdajitIRuiyF5pjZ6MvFhSz38D0WBv2AxAbN1CPpNHPw7M+V",
-	"XDVITkItbkseXGgD1VNBjFzQKwbZ0lB2kpslF2DyT6WAsuFgEId2JuOISGG5WEU7Lax6FFsdsL07xehw",
-	"TXseTdJvl+6Bxk3fM1uIK6kYX0hgdwjkVs3pg/aHfXnwL2xz+uMQ3tu1/BfUpMvuKWLt9mteCZ+Iw+Pq",
-	"XGzKICb/qRDQGy4v2ebPz9WxIgF4YRPXRychUEluAzH0rnwp9V2JPpr3HyoofRlRgG+RTHoFPMHWcJsv",
-	"aSB5RYEB1bPa0HAhKHkGcSno5C59BwLiCnUSJjKdEGrOBeTShknIR1FFFyB0t8m3WcD0gyPgzymU+aP8",
-	"ywlmsKrUCQAY32BhgQ6L/Yi1NMvDXC6wsKanmpZ6LBenYnQ7SNVo2jf8TtgOTV939DOcWNO6zRfCqpEY",
-	"1HGwojwHplLVmwwOqzTL0UX7VGRpwmOJ+uPr2B+Iw7g9UfpcTLFZ4BTYm4tScQXzfdS5xdeETPGVaeuZ",
-	"GUT18iCYo4NoL0tze5gW9FOMsq+I9G+PkGV3ztLxzNVDd5Ddjkge3Q4U02wLQp207RHroFWEuwDBziHk",
-	"WkCvQmyE1FawAMKN7l23dKTRDmGDmMiDWMwm0CdgJ1wma7ohfB7d/PjzsxaIIMMlY5K+vQCGMRZXUrif",
-	"4bsHzirkuhVxolnj/s/G+5+9c7XPoeio3anj0vVpDSJeBeX0b59o7SzPqrjy2zjusC3AX4hIsQUHJJBR",
-	"V6LIigFtn0b35F24/86Tpx6RIMTiwdGDukZPJXQ40FTdGesOYz5OoI0RGoqG3xIyNCuS3wLpO+S5GVUk",
-	"OLzXfpU9GgnkMLF3XLtgbgfwsCFf60jQpwoR41wsCL8DaIu6l2ufdE3h1YfnbzdX+Rr4t2RvcsN/JotT",
-	"XeC/H1WoboXrW86lXTTU3bMZIRokFQ5YhgP7WLnUPwgGCze0HUuuIDusXxDB32/zWmrmp/3ZhJDXLGNs",
-	"RSj0gLKHlXNxicohyo7bj2e9lHTFe93m66U8WZ3e5Wj2sBxj3PDrWtp9UeHsvy1dPz7FMiYMp66dIOj/",
-	"mMcxY7kUC3v3dE44jJMQUrAqTGLGIcvoMHWdyw+cWKH7RZCfQJaFQsNQvI/cm9oP04RMfX00+7evrzT9",
-	"Gou0YLoTKWh6Se5Ng5blzYfR1IpCLddLEvjLz4W3Kfi4Mm14nkO7widV91x4y3daBAc7FxlxTVMI9zGS",
-	"5JWSKwmymaUT7buxMrsFiMNxnXQXbExOYLvnwmUFQfFDMmMLLrS3Q0YLKPb78dud4v9EDv321j61Zz82",
-	"fbt5kBfRfRtmI8m0VPn0z29FfllAPX8XvO2BBXgecA3HFrZakXtZx+H7uqFmGHTbZSOewoIEnaoxtlwx",
-	"jXmWRkJibC7lpQ4Cz6E9IGSNcVFHmM9kuVgaF29ITbNQrH3FpV2eC1pVxFq7ls+e10wtoHMGCbBes24G",
-	"LYOMD/U/nXINeZABc1q7Vu4S+2W20nnPRTvDDtxObvpHRw+h8zvkAs2lmvEsYyJYCzde3cDZjwnPgIHZ",
-	"GWeY0MiyGPNZMHPznCcS0Rp0VL3pmNbekNZbEygqiGECSa87GZ+6UyK869pqNU7E1rm9id1Kr0nv2JJ+",
-	"gKCAjc5pQNMO6X2rEmw2j0rznIusbtmBUoBXl4OsYqKXUhli+AoZgP1yvZQQoreEUGQgfUbT5bnwghFm",
-	"4HsBARJpIbBPCuZD+JyFRNW5qkGx404YH75PiWJGbciSqlVFyf1XfrMp+k0I0LdyfTeX+Ykv78jkw6/u",
-	"u3bLVldGtVYknT3pDi+sAysqb49mxh6Nr+C522SH1TR9IcRnK6thfdZ0pLZty6seYEPWNA+FHdcKpdaD",
-	"g0r8fdFzT6sO2ndWD/ZLjByQ75QGTC7xVXGxuEAujR6T57Kqv6BNVXmESJUxVT8LaVv2KV2wLzlB/CtN",
-	"gpboHi3cNw3ludGBtYUvh6kUusSqST3ee7iIpliTd2ovrtxLkJBKk+fk3qOjB1aR7nZrn0K1jalicwYt",
-	"wqfYgov/UdYtxL03P5A1j89FUPHBvduKU8cFhbq26w4QVFZG70VSXaPunTr+IHrzIURuiFrujJb7FLe1",
-	"vwXxZmeHfiZ94qivLlNT559Htd2HzM8KVmt9Q8kb2ya36TusMz7gJn4TPv7XSjHqAGBYtpEV22vWNKM5",
-	"xCzRuQGl9wu8X3KWLerqnDdz23gdaSsGnvqH/lp457Y9DNsyRefmi8hq4/VpdjQHjxa61as0anT7rd3I",
-	"x+rCU6yMAfIE9iHEWnBg1a9bG7mKi93U+XDiOywPN9bZc2s2rIVgyMOyo7quceFrCq3ohpSaVeXRcmos",
-	"bgGUvmA5WDdPM66oRssjBWkqPX2ZHaERbaDgq0scH5O3BblHyRJbW1msw2zzDaMKIlcZrQrzQ53JhFCy",
-	"AJuKIr5Y9deNHrS+LZNFZDC2qoWrE5nxuZeBvVFWwblVBZS5zJ4E/XS9ryljac4Fy0jO6BVzkbDOeKsx",
-	"mVujKiUFGrRR8IbWOmsqsEKCi79xY9AqKdwV7JyOyY9yLZp7AfN0vbhqRQXlmW/3ey7uTdt9S0Fh0Jd2",
-	"hWgmQwz2pL/2s3CQ52c0vRyTU1H5tzCM1wW0xYAbE/gxxuMmWcKdEfojDT4/seC/NwerJae/SH4TMg/v",
-	"hrasOShmv4/RLQTjYVp1m+0JynPVj+rW3BFKTUgpcqY1mVp69pftevqk8gF5ksbiokiVa7qxWr+nQu9a",
-	"qkidcH0uMiWLokcBh6X/+ekRT+i/6PHO5SoMEScGkGARtPON0uDTpkPVOYC3+HDQxWSvdDSSVNZ6uRZj",
-	"8jNIwEFT3GmV02Oq3NEqd+ZcdBsou+waxwF8bz0wunKID4VxWDxIxG33xkXrP/ut6Ls+R23eToqKSDR4",
-	"VpgoBZpWVUg8ZzSzp3X3vLq0QkJZ5plDsKEKop17q6X6hODNkWP4elDTi6NDWUjjKqsjCCECoqM92Uuu",
-	"oKVm2TQhmlupGyoegYBph2EiY1lVBqCSus8F+oYTH2VF/ZUKvgpNsH0CyvjhLXtcSf51PHzlfvO1mkPv",
-	"M5ltrCycEJZrRmabczF1D0wyrFYsNpgM11ZboqWrLFTvwG37XxfeJzfYYNmUBtVYQQ7sAwtJKmBYBCz1",
-	"vsFWhmnjk+x7rTs/siuWywKxG4J/Rb5JyKOjR4DdQBFdE44d+mbKCl1cJ2w6aM1+530JdfaNL6DvIkKb",
-	"RUIsRPE0M3Z1YA+hW62sEYWLp1uaJRMGuixmt3HGjfG/xKOKU16QEgV5uwdcENeLadeBNOCf5jK97L8R",
-	"BwGevJBXztAEw1WByExdWc3Uf8RWEWgtwq9cUCNblTl0DTFyAcF+ybmwT80UFwvfJAl63tpLb07zXJOs",
-	"ZD5ceU03x0QxwdY01wnEJ3EGXc/dpaYTV6YCAqI50wlWu7BsS4/JG75iRJVCEynOhUsohyiuqhAa2onC",
-	"9hqaUCcLE26wD4YVlsFfXDE9EB9W8oqNyUuRb8h6yXPmbEzQ55NrwlYzlmUse3IuHh39QKapFPOcp8ZX",
-	"THTxWhBv+WabbH8MjS3I1Mip75mwwoOx+7PiQeKG3MjSCVAQyxW71O2bTwE3bsmZbMe2ePPJ/ciwqZ5r",
-	"HCDl7YRLrj+TALyVHVug+SPtoXaaWQ1vdPzt0XZ23CweCfygKGc5T2+BEb/Cgb88Dhxnu2Izs+SwB7fl",
-	"Tgzs9V6+gSduEfXtBH1OwtMw1Am5M1dEUXH5+SPZADC+xTnkqyxpti2UDWB9+N7+s7X+9Rvs6ri7VrFr",
-	"/9gf07278/GtqiiwkV6e9pnSvjpF5RwU+49taKTJXzjGZM/okjvs3vey2TbrTemb9Mf9+tCtT1eGFHga",
-	"4zd9dAOZWnHOu/blFH5d8wzyU4x0wYhrN9C9t2+efh1190M/5ZvKGmk1ffCNnT+Ku/SMbXe/dehhfZNj",
-	"fdq5SPMyY9mY/CrXjbpvdWxJTzccObrOEmJD4cmNhgLL9Xe8XWaMuBIhzJd5hp3H7CJ8PA61gpQ25P7R",
-	"0ZFHxC8slgI27PtXAjaDd574o3TUjcTciKWAr5qBXvDVYd0Lp68iiEtJw7bDTrtxLfKm3Dd2DLrvO/UI",
-	"XI6u0LrF1SVVK3BQOhOrYtjdmIDVNCsRCXpK9qdSZTfFGe6Ge7Fu1a/3qFxzc1NbDbsw/VVHgl472kiF",
-	"Hbf+igG+rwH58MqL05jVTw6gF+To+P7Ro+8ff/dtl/SaIb+WAWyXvN5q1FFa2N48qL+zBRfC9V+kolUH",
-	"JsHMeLx5oaQG7+2b5j/2JE8+2t5o+ItreVQ1Sv/Sex0xqtIlKR2y1MhpPw/vZgHPH67YtorqGAOhO273",
-	"OmXat3PwZRyho6vI6lJSZskEUQxtZei6hmITc+6MmtiHFqxv56IObg5b2Xphtm6OsK1mJXYLtdub4L6y",
-	"aayOZezSwedfsNGQGmJ2DfCCBQgmxC5K4TNPuV4y7e5Mls/vlKrwI2yzqrMZR6LhZd9j8LpZsu27sAol",
-	"5zxnd04P6/UaOPh+2FF//QW7q8WbP18drG144OuuV/jwV4lNrGkggmQtRn/I3lnpu1cCwZ9vn5if4TJi",
-	"Kpxg5N/PXv5KMpmWqzuQ/tmMP6ujs8MmdM6BZgaQfdN/8PDoqHlE7+HO2tFVsKpz9xnIzK7vS2gj2A/9",
-	"j+8N6M5omNmnp7vyRW9ewwnJuKaznGVOeG+KNWFRbSmcyOULcSd1LCG01qrjhrUUNK97bscD7B1i3dlb",
-	"B0ul3N27B4njL9hn70fEWKt4MgF/0WtToOOHazZbSnmpXS/M7bXrrSoOQbAQOjjbGEzDsX8cV2yZmlIx",
-	"ksorpjThZkweHB2RFaNC14Wi0OYFNeCkAgs2xkvUdPVPOXNpOGue5/bqBRWEmx4LFuNXbGvXydZufAma",
-	"n1+cPPX0a7c3Ji9FHZS44lq74H7PHHJ+yaokIZJJjFomc16biRHDakaG6zo488BpGAKitZD66Pqbw29G",
-	"x+8HU2SrsAfAGswWwJ6g7XfVy1L7WJFcMZptPlfEAIBqUuFRT6geD3pNgsKJIA7owON1rw3pA86trnoQ",
-	"ZMnIUmqXQQbPueDvWmJKRqXKR8ejQ+DGbuZYOwIrp8xzudZYh9UVKJTNuqt1GDOcvlV1z0frpSR0RU7/",
-	"//PRuEYoKAvZ9Wa8QvkUI4aYLHJWjckVAbrn2iDdjJv3rI4MB4HKci0a2XLovZba6HA9eN9FxvjFXo+W",
-	"R7iQu8ZbvttJ9zXwlCdYoVIHhd+wCkwwhve9dofwdb+ShjklqbJxG+aOYETvu4ssKijMgNaTcCG+Xkvn",
-	"tReWB3GxaEAcPCtxiLtYspTmebiuCqF7XqMiPGGpiGaICTSvBJIG9J0g1mmeJ0vDHKsulLyCuNicM8wv",
-	"ZeagLJ6QLBY+EwwOQSQfLj78vwAAAP//",
+	"7L3rdhu3siD8Kjj89lpxcihKvuUi//hG23FOdGLHXpY92TORhgS7QRJbTaADoEXzeOmseZp5sHmSWagC",
+	"utHdaLJJSbacnPyIRbIbl0JVoe71cZDIZS4FE0YPjj8OFoymTMGfpylb5tIwYd6yPKNrltpvU6YTxXPD",
+	"pRgcDyZGFWxCVgumGDELRqjQK6YI18QsqCFyRqggjKqMM0UU+6Ng2pAVNwt4WtMlI+U8yfrgF7YeDYYD",
+	"nSzYktrpmCiWg+PfB3aewcVwYNY5GxwPtFFczAfX18PBWxz09Mf26n6lS2YXwnU5NRdEFopkcq7rEzUH",
+	"vh4OcqrokhkHjpMkkYUwPwOA2nO9s5vHR4iRhCaGzKQakRNSaKa+0iRnSktBs/IpBBo3FlgZmxkiC/OM",
+	"UHLJ1varqSxEaofiRhO5Ev49+4hm6oonzD56LhZU28eEhaUUbHQuBsMBt2vCwxwMB/a3wfHgjFJ9yc2B",
+	"20pt/zOpltQMjgdFwdNBDNDPC6VlZOcTwT6YcQK/TuyJ25PN6ZyRKZtJxUZ+OX8UTK2r1eAbtUUs6YeX",
+	"TMzNYnD89OGj4WDJhf/8MLakAHV+Yev20l7RS6YJJYoZtSaaztiIvM8ttB49fUpyxYWh04yRk7Pnp6ck",
+	"WVBFE3veQzK1yEKJoiKVS/L+/emPoy6oNvC3a0OPnj5tbiinxjBlx/xfv//LwX9e/OvfooD/ha0Ru2H6",
+	"nJpFNfklW4/hvCyCc2Vp1JLKbif7ki+5KSdoHFMGP4YDpmxGi8wMjh8dDe0O+dLS6MOjI9if+1TOw4Vh",
+	"c6aQpBTTuRSaAUW9UXKasaX9M5HCMhr7J83zjCfUnuBhjk/86z+1Pc6PwRr+pthscDz4/w4r9nWIv+pD",
+	"Py7MWEeIE6LYrNA0Iw/e/vSc/PDk6XdfjwbXw8EZ05rjJB1r2W0NfrzIGs74XLCUcAETv2PavGUa4HlL",
+	"cwdDRqY/NWQl1aUewdG7d4DBvTl1RJQrmTNlOB4TzTK5YumY5/CRG7bUEY5ZHjhViq7t50Qxalg6pqaG",
+	"hik17MDwJWvj4nDAPuRcMb3TOzztgebDQUa1GRe6XFAdLMgWKFlyURhGMmqAcfVbAZJKBCQ6kTmrg20j",
+	"1tjHY6DUhqrIov/O5lwILuae7WqWKGaplX2gyzyDxVyOH8/+zbIMI4lhWWZvDU1oTpUZDY5FkWUxnlDx",
+	"k98HAE/YY7kjv6TaKVf3s5z+kyXGrhyx6iXXpo1ZKTW0N2wcekaAE9w/sZu8vheYs3uh73N70ID2acot",
+	"mGn2Jlj0jGaaAZ8Lv7W8vBfNBPfBk8cRRFrSD6f47NOjxkaHgw8Hc3lgvzvQlzw/kDku7yCXlscqt7h+",
+	"RGSP3V59/rroROlgxZ7Dd1/J+yN8tfFH7Y0Xgv9RMPc7rrcnLK5jB+2knzajSxKmdZvKflsws2DKyl3F",
+	"tPyBzPkVSJeV3EdJTnlKjJV1hVyNKlYxlTJjVOzLFXtyuEsu0lBo9iKnfZbRZUR+3sC6lMxYXMxNaJZZ",
+	"kdayGTeTXAkQiZZsOWWqPdFwUKkI+LoVcSnIxo4J2aPiUcnagnO1kJqRGaOmUFakEykBwUSThczSBrQ3",
+	"sTGAUcnNYMahP/ntzAwP+sWHXKo4AnnM2sjJ3GPXwwHN+diy41vggrRIuRlnch7Rg5ixVz6haaqY1hZ+",
+	"7iycbiJX4hkxAGI5I9JiOz7j9RIQfnutz67ipZy/EEZFl2mF7PkOHAJhzdLn8F58RJZcysKMrTS9zM0+",
+	"Y+MIJzjAxkk0Cnb7T1JKhlGBCc/QRLjQWc4sixEpQfaeWmXPan6y9+E8h/FfSrNhciHNPqcDL/8qDdsw",
+	"tFFUaJqYncCHI7+rXo1OUGgjl05R323h7s3YqCnXebEPNH7EF2NjcnElebLDmKf4QmysJdOa7kNLr/DF",
+	"2Jg5XS+ZMOMlMwuZ7j70G3z/Fby+YYK9R46NaXU6scdi38J7UXk7uOjHyYKKfcB8FgzyHMbYNtUOglPw",
+	"VmzUvWhtC5UVgDR9B3tvn34nDc3aYzUuZlrao8r7sAmXgHIam6uzzTiz8WsPb8mQa7TxPnatxG6BDlQJ",
+	"8Ly68ipEDXhLg/EGVB0VQKxeQUUSkcyQUTq7ayKXrDKzWinHXhINaWXphZVSsOTCfPtk0DbdDAfsiql1",
+	"KFsupTCLqESpZJbJq5gk5wVps2BrK1Vk/ArEEK4IDBcTmJuosnSYgguKwsiJIDfVN7dJMrekdtam6RIp",
+	"xz01AEe89pxKAwAi3QhF246XpHIzdPxYahaVWcEonseHmxk8/LgGXdM3KzigrXjn1+5Qm+J5XC9CT0IX",
+	"vIyl9W2/enD20FfcidYOIjiy+pDh9NuVmcIs3usuX4bVDAjV5KzI6ZRqRuzj5FLIFei8yxGZ8HSCjh5m",
+	"FWM7rDdDoT5FjLxkYkiENKWyQXiKD3FNTt6ctrnSXkbDJeVZFN7wyziRYsbV8m7QxO7KXhvUc5fNlyJT",
+	"r/yzkfPedE63ZJrafZkBgDeKPfAQiHhar6RKt9rp/XNRM01TX2qxxv1NxQ3FCjjZV7pETUbc9T6KnrfK",
+	"epKufbJmjLvYtE1DTaHbu3TSQU6TyyiGJ4VSTCTrrXqUf+5GRvb218IwdUWz7WqMe+56OPijoMJws+4p",
+	"eugSMqW1KWeWI9ppMgZ3mlOJB8PBjPKMpVHBxJuX2j8oTrNxStehXyNYgTvyljCD7tuECjJlaPqjmmRS",
+	"zO2/6Ni1S+1pmXL7DI40AFUUdTKJSLGRH9TRSchV3zNvrNG+2bmKV/JqO2eqw+/frPAnBfM0Z1ayfRto",
+	"lkin2dXf/lmuyIyqmovGo1Dpkvz28dF3j462+SWHAyO7jtfIZ4QaspTa2AWSNaNKE7pgNO3rHYryNryQ",
+	"wLn3toRxi/RlykK0T4K3xuXRXOxwITaOFCbwT1/E16mLJXMhFjuiWl10rUP3J6nCIAY9JFyQPKNJiQ6T",
+	"RrDChKDfvQb2TjG4W7UJ/dXVf9swpLb6epzC0VFMB2IzZmk4oqf9D1koiOeAgI2ZVCgM6ZyJlIv5M4Le",
+	"DguQ0LdgH7Q6zwj3sCGqYPOZO9BsPG3vjb6BvkivKHcOpiYAToA3rqgmis8XhoC+gEAIlPYoZUdIt3qj",
+	"n47UAEfj/WGlYFY7iMIKxdTKZ06z7PVscPx7T/P9xzajUyzi4X0tsrVHhRlX2rgIqxE5hZvHytZTRhSj",
+	"KaFzyiOXzXDw4cAPb7WoCEe6wB0543BMBvkkjvy5osKwtCeK9ZTPlWVvwn7oKW7IQiU1vktLo4uVbZPL",
+	"gVtpPB6tfa/jgOFKqq1u1dLwWN448S8mG+q+Jhx/IpbeSmmn6Sm6AmdbFZlGp5oJM9pwAhvNlFmx2cuY",
+	"q52s4a+kiHm/NsQreBiVU20G8i0EKgQntm2hnVahttdjAztuHuGcGitb4Sm6/ZOVO8UeiDKlmcX2cWnI",
+	"6fHOPiyicam2WchsxhK7lbv0lTdiGRW7kpcM7BqrBYUQQDCfEamIs9kSI+UlmdLkckgmimkjFYTAUmNJ",
+	"RjFTKMFAPPQMBLmFVVjggi31FeAJdj74AwaKW1RDaaK/j7u8yuoHWjusBpR74eKt0cgWf8PtGFifV0yy",
+	"QUDdIspvYENHvU6D39UFGPSnnghulRNOwI07WbAsnRAj52AV7zm8faknTXo/8k19w00JsoSbW021Zzdn",
+	"9BgCO0UjIPHsNXny6OF3Q5LJFVMkoRpC7ypbMyvUoB4tSw/+4+Lj4+u/xSj7hVd+qgGooP/NfRolchlC",
+	"GpWfhkz9pCZTxwK1GmEJG7hzr+tsL/aJ7Ci0ywRhRp32GvCiddmnvRus42fkhSztva/KdrOLAaRkXOV8",
+	"wW63SkxdUR1xKrd6SF4YwgWEf3oPX8QwbTE8G8fNf/ud4Dbb3o5XWVy4iv6yqwkO7aFdaNF5ysOBLsAV",
+	"0Am2DpvchlsNNxVsoT7JMDyo0Ki2G9IEVucI0qDJmGi61pDisgFtPgEj6DiVpTMf7Urk/udNp7oLWS/R",
+	"ylSeRGP8/kdTxRh9DnaLxLoD79uPAytGdYc8vBPUg2linLXcTX/w+0ipjalPVHviQFchj5BEICHd3eWI",
+	"OSrjelxHFKwpy9jteRx5D8duT4j7MLIbYzvIKF0Id4scZx/cHQ5W3CxSRVei54Zi2F5tMYbs1Qy9sd2H",
+	"yHULDUZmkJ5Xerana2KxYmhVRQ4peVMWESOCDJ97EujQKT9oSzn9J9xwaftd94a/j/ZrW4+JI2krsUFE",
+	"rL+Oh6CDgwFryhLIhpxF+c99JZ8tN8MNZendAP+q5JcN3q2ouD1ApMzQZLG7ZXmM0WcN4fXxoy6753jN",
+	"qOr5eAf0M6rNkw1pb71OBR7pfRQuPPVPzf53Z+Y9gRcJvu3m5VRfshQl+TCc83aik27MhTdpV0Hsacep",
+	"rLhe7HjbRBlKY6qStfcV43/C3J1I/I20whkXcwxd9QGrxN4ZlAv9jEyuaFaVGUC/xFJCCgsVhJI10+2j",
+	"ugXnBEzbE2lhkNi+T4MImXrw7HAAbClm8fVR/x20P06L/uKzeyWnPN31nZrvrNeLU55lXMzHG3jBPjS0",
+	"kNq+4m/ILmvClos1T2cRgQKTonzcwZsff4qGfWVc7J618ZIL1mnZ9qoJrexTPbONC0iyi+vufDfAwguy",
+	"MGM5G0/rV3tgTAxCsEqbKuDTcD+epIupgcyA3u6+HZ7eKA7hQHWiGIZUtZWPhUd706t5mwesy0LDFJfp",
+	"mIl0h4PGd8pE8p5vKamo6TCEYTA/N0QzYzIotJFThUVfCM4XT4HdyfrY9PMEiwikgsAaWK154/Hd2Ie1",
+	"ITPrdjxXL+X8VOwXe/UJAnbDLXgnSjlQx3ZeF2a//UBaea32yCCTCVCyv1P953kmp/AHprHGgzRai0OS",
+	"bF8OgiCK+RgcH5v5lSZLLqQiheBmGJi9wAymt+idfRzqO8f1dmXKlCPFDuVXtgpimHYI7qsXOIheqUwT",
+	"qYjA5GNNHjw//fHt1yjkLemaFBpzkC/Z+hmhYl0T7+yNuK4ltt6gdMJ9KYnQtGRcsjUkacnCEHwKAJNK",
+	"IiRIxL0ze/eso9CK8e0SYn9lq4hnZAd8qXvPNm3lLUu5Yol5//ZlxEfWR57fJyT+pnHsJV96ONwac7ot",
+	"2LThM9sBWN6bth1KTYt0FXLe6UzrwIs3Uhma7YcVGCyz80Ybiw9Gia3xTXC7NTTPWm5TyhKeMk0WckW0",
+	"UVLMLS9y1dXQlBtQ/ndbypO1oi6rhbxlmplPca8rB7QxBrjvC9/u+HBnLPyxYJsMtcDxLRyFdJmpXIzI",
+	"hDo8E4ZnZd24WoUVw7IMzyNzp4E1V1x6mWOdNzbwhnUj+kTgRHXRHskh0zVZUJFG1csttt8uhbE1q/By",
+	"iFHcQmpOubATc6NZNnvmwjmrqzaVDM6lf60rxZYsXXcY01BEQkch7D2VI/JeM0IFiGMkoSr1slQOnMPK",
+	"CDldEynIpA3ayTP7u8t8cJUFPVYxrC3YSI/wYLL3HWTMNX2A26N2Q9dpFQ9epYE7EEQpAqP4uyyOJwQz",
+	"xJEmVpQbDZH99l+3zBF5bynC7k+0SWJuz0uKMsGojfx1SSeCIChgWUoSpMj7H/zeeF8dIOtC/jtPIusX",
+	"Z+LKAW3Mumrdd3Xw90oP7LyqFLvibBWGlbVd7ZYXEHcKlcnU4VXGaGovrC6muJvlMM8zztLxzg57WP3O",
+	"0WzJTlz7Vg1yuxuk6IdPYbwKIBksMoAWriSwazWOrGHbQqDFUY+LhOe40Abm0CyWxaMLZacgGbtiWSRz",
+	"Ngi/pNnDeOGB3YobpEsuNlaVIHbZYPtBtgpvcG0UNdJVtJK5ZasyqEQWt1G5wqr7lF0rNBYVw1om9uAw",
+	"0y1q6e/SDl/PsBTwM1SFcTuuXtpwhyKc9dC9ftns+yRSeW8QbieOYWW513ieYzMt2yrjz0iu5FzRpXby",
+	"OQozdfziQhezGU+4veWrhI+ou5lnHaLLguY5EywlcIVRkWJI/0oWmf0uy6NXF1NKqmjNQJ4swBxaehZ8",
+	"CWqLhSurXvTW7h3kXti54vWPwpIUjRuDZZm9kI0kusityBXdR2XhL5XVpz/8EGiqT4I8x9q9arrKBGqf",
+	"3wilWohMnJLJogvwXvRGzLwvAawPMWgeyFambHtOtfO14wJDNyWGIwYw24CsCPIWxmYy6bCKT6YyXY8m",
+	"QzKBMsrwV07NYjSxYtDE5bBWexF02Qh2hwFKqbNt5qoCkzbvv1xj9U5so6HiF2VCgjhbH5GKz3k9MbNQ",
+	"vBE7f/Tk+8iq37KZYnqxn9Kr8OUxlBPZtUx4LPuxbjwIB49DSDOR3md9PaQebx7XfC6KPFCPqi+wJgpq",
+	"KFuVoW7l/6001OyZGy6vmMpoPq7l97ulHw0juf5gAIAbPkvBbuoVoZVUl85SWuX9Hz35vmZmO4q6lVo7",
+	"OksWLC0yEL97qG8Gqstj/lSlY0c0sv3y2L4kpeis8s+0LlbsaICG7VBfd9LfsWI0rRI1mx9XikOFDyjg",
+	"5n/ED/jTRYzi7RwHV1RZ9qrtZK6KwFt83+WE1T/95maCwnXuJ/gbf7ioV4mPlQ6uONRWW6DX0mMC7RkS",
+	"Rc+EsBZ33Do3PDn2LCO4eRhVcNRRqXB7vTRXTipS3a+CTXO9tdXUwOJmjWIbn4v3+X6c5z6WP7plS+0W",
+	"Pyw4AKK9UkonJzU0k/MCw5cbaXf2f0cHP4wvPh4Nv30UT8FDG+SLKxYts53z8RVTuivoITTHNqVKkNOv",
+	"GMEqP00K6YjorAcctYpRBMk8/Y1h3sjZZbBNWcat2DtOYj7fjoWmUuyT6xwkSl6Z8cPO3gfMC7OR4KYr",
+	"1kgXClRhRJ2unbpfu5PQ6DqTNN0WghhNwF2yIRSkFswqEa78cavG0iXLQ6WmwvQqCK05+tq9yudCQill",
+	"ZXH/j4Iqe8mJuIqiWML41Y52LQW9k3RPDFBSxtU4AAi3O5eXLCXUHGOYjctO50YTtBUNXRirE2Xgl2ZM",
+	"a1v7a9W8WLHpQspLqzitGMsHfiNxG0arQpcrZjNAnLZ6LgIa5QgHZEjrtPfsxQZ9MNTywYQ3igeebQi3",
+	"LlW/Es2DohwNQq0OrGHxr44+ylMrhncLkUUh+7yz6KJaBeGdeyGUvriwRhGUn93Y/CD0+bUHfyHKCnxz",
+	"RRNGVgueMQgrcykfmljNIS126M3iPNid7hBK8ImMos/REVohUqbIiq5rYv4e047r0XqRhhAyyxhWIMpp",
+	"oWNt1qwGVPr1GDXa2/+1A1E1hl07DlM3K1zJuMFvn2AJfKe5s74XZ+3dHeMRmUj3ir7vrPh4a/4o72Ts",
+	"4V8JvOYQmAms0ivk296t+Rf3yOT2Km7P+ZoqcY3bd0DVSp7OqwnJcBMhBZs0XAKgEA82VGlsGxSBtbi7",
+	"bMpSLM6H/mys7eOZRym/Er2QKysoTApxKeRKTOK2R6j/uAMaxzXkKlelbCcSYwLbmPFzeGlHtWa1YKJu",
+	"AApmHIYdYaov6xUdN0VHxpNpblSGdi8ag8jeDkkeHCY5OlA9IlixF6Q6w5TrRbmQherPxTdS145hXTsF",
+	"Z208AucmjnhSSrfxZndC3ctsNY+CjV1p0F4uzdKkFQp9doBhE8UgjjFepPKTmcUaeHMLR7+vLa2CW2P/",
+	"ZSuicn+1mHZ/PjHeUe8g2LCzXsZljjz09m7GFf9gcyvyMr4aB4fOSnUbbUhlpb0eyRG+GVRvsdpnoMXa",
+	"svROFsOuU1s7aXCmXuKTGJQ7rgeLNoW7JRVrTFdudhlb0jWYPNqhW1YYFqynlbBHAb6GLF56naH0pGJV",
+	"G4l+vUQ4U29UR36EouIyAgg+X2BjsKVrGxur9xmWam52Q5xJ19cKS2U6mWxIpEjQFUnDNrohPA1CVRMh",
+	"Ccwx2p6KEpYZrKelwP5K2AaoWuJPF+m8LNGrbTTzjcLqu37Jr7CGrrvg3P7i4JsWSkfuTmdK1VVwPoRp",
+	"UgOQG3XYnfEdK9qMsWtmrHp2y93WfssvK2j/0g2eGyvXwKD2LsxYoXXvgoyvyjyRvib9TxPA3op6LC+e",
+	"fqkjPatT3kKO+vabgG2IR51ScemMY6kLo3HFxIbe4A2hCn6zPQ+pbxeRzYG9rZaNZfAqWvaqymdRGcoF",
+	"Vewm2cSyOSHqn2Gptf5lPdrZ+eGCtiDNbdDyTQpIuqC5vdpj9etr1c1FmiO1tZkrpgjNsrAktu/tZJGV",
+	"TmVhSuO4PQ6wjXMBnz0qP/N/cdfzUUB5FJqmLHWxvzcj2x0S2m6E6fFgs4pPddY0f++DZW6AZegE5iKV",
+	"q3gbPsM24Ff7bH949Ojx4+8eHT3+9vunT7777un3R98RbahItZO37B1cJAsiVSkJ9QDwCle4ZTN+Hw2I",
+	"4ibKQaqA0k4cBqicJAnLTax5AQ1+aUiWV3ZBvk9ZIUwtKjx0hxXYAT0qngaDrCoBjmaK0XTdQ3gr11eb",
+	"p3OjpS9zF1czXzIRryJ4UmZK2+sHgD8k2p451YSSpUwZJEZQotjceW2aaYe9TJ1lt4GquQ140nZuIxDg",
+	"eR81qXExNXzN0hCZpRCzSwV5/JRYgZ4Ih+++rEdK17u12tjNXtNu/XDUT+T3tBLo59uuvQqH9JfTRYNd",
+	"7dSoM6CTWiLqQw9k/3nLremm7QRjeWPWAdXNhtvFonrj0Cdg3B2M2JeI2Rh2Fd5M7f5Yu7hlqrPucdN8",
+	"YgiBnKn2LUOH74LrqE6zG/EsZsTaRIrvFoz4duuhCr6VyPat/JzR9bjTqNO7Id6m2tFbl952+5denZRr",
+	"Os2chz9jxsUCYKXNjc25Ir3fHS9rgrcKACktqTv0gfehUsGhDluOnC2lYCyabOkFv0Nn91pv+etoCQOo",
+	"bLYTqvSJ3ItG7YWzDcuUFr+pLmjcgk6Hq9mqzDXkKbTlSVG5fXI675ElsEG8DWIAd49dKquCQo1o0Nag",
+	"baZm2RXTI4KNVgoNbkyf2rJyb4bRstGFYbPAng0hm8H08ZioX1heFjmBJskkk/OGlBjvddWHDVz04NJ2",
+	"kK6TuK3elw3GWUtcOOrlCv3vTPHZum/saSM5BGJdJ9iYeQIcaIIecgyCXVC9mBCaObP+TVIJYrkSW4X8",
+	"zlhhu7DbGMzHdEVTEjDMSkJfZ4t2c55kHOzoXFxhaPZuqQvwawyjKompcpenUCHFr2whoeUEftnV6hqy",
+	"65JCcbM+s/CvWeq76r04i40XEci7MGvxK00mHw4gh24CqUGuu679wkUmGSIYS/WInGRaQmwSJIP/HWK3",
+	"seMu+GjsjCjreyfF8eAfBydvTg9+gZxEz15z/otr1YCKxKa1l8nGuGArw0FsFOKzRlUDfRF4c5KDAzfs",
+	"BBqWYSEg71Ty97hdnS8KcC66VBbyAIM0waQr0/XXdkTtYDNxDsYJAQTS5ReQMeD6rdRSCiZD+FJLIsXo",
+	"XOwHMoh4GVs0LmtbRkfB0JiDs/LByGD+psYo/J/87f7vv70bNPnISdBe2SJUrY7JaIBRPstYSP/CmHxw",
+	"fQ126ZmMi7FTmlwSJlw91DNKz46J3eIBF0Ny8ubUqZp5RoUeltHTYbf+Ydl1yoIYkjVG5+JcfPPNbwtp",
+	"BbaEQpXI0TffkBMn1xHNrJbQ7B7d2h55MLH/SMX/A0jm2KP+//3f/2fy9TOIAYGEUTcgFefCLZo8mJTH",
+	"eQzPA/N1NaiaVPT1iJyE2nWAvFSsKyFUpI5SudmKwyNSetqoYgR8gSy1ECjHwzwi8LU+I2YhNXMBvcFK",
+	"pmtC8WX0GWsiV8JB+C2bFZpm+ptvYAqfPkkevP3pOfnhydPvvkZypVYvm2aWdGTKJs/IJJWJLtMtR8t0",
+	"AjVboKYfnSuaLzCZkyaLciooMmJP8YyBAZpMTlO2zKVhIllbMLu7DjNA37w+ewfwenPy7vnPYQ6VFFC9",
+	"mycLWDTNMiILo61MNDm8enhIC7M4/GbibIbA/s+FLuvGyhlZy0Lp48qZ45NtYfryWws8fF37ElvErHhi",
+	"0fMU0FWv0AONUcDOYfToCYQNeUZX7tEcvHWPHRN7xU0sysAupWpvUkiYX9kDwj0j38l4woQG5uHYxUlO",
+	"kwU7eDQ6cl2kkXD18eHharUaUfh5JNX80L2rD1+ePn/x69kLeKdKyx04njwYDsqMi8HR6CE+JHMmaM4H",
+	"x4PHo6PRY8z1WMAlBkBPSvP+HFtTlvfUaTo4tl869IY3FQXThe7sgVk94nWdn5FNXl9A+7Nc2p3YeR4d",
+	"HTVL5edoouVSHP7Tya8o8/RUq5DpdfatGFl4PPnHP7pGK5fnc7GDHhM7vBNIDAAm5Pm/X1wPA7kBP9au",
+	"498vLIx0sVxStW503KgqgEA1A0ITrCkDpSHmOsi0syKMky4gAjNIv7MrgzNPl1wcgvx/kMl559lnXJuT",
+	"AhqGzdunD3cg5D9XV2BNz66ObmuRga7RXKRFNVIgm377pCmaNpKYxqOLf/1bfLZGbzK4BVe+TjjyjrQU",
+	"sBqrMlRZaHWsKiIxh8v6l4P/7FzUFnKCoJFBjwefo/p8twTn0SJCcb+ylWXKEJ1zD0huI41ZUcWdNyBA",
+	"SE9QiASoydUkQTtAQFzwdZ2qUFo8qCytnZQV5H/oftRVWqyqM7qtVJwuEnSGhL1JsBPZo5TlMnliUz18",
+	"9P2WuY4OftiF4qsGX572S7cZym3e+a5qzKFMzfIKzrKLTzhNdD8+cXLwP30G5p+BXTQzp75wrlEmQXh0",
+	"0WjQSzC99naZyOFH+HfM0+tNUlqYTvZpTrJL2nKu5/t9hK99tukQ5X3IrZSu2VCVe+oTxS5ZvtfdEOfr",
+	"VgKvGIU/3kFo2MLxbsY6DuK846IXrh26VNDjj/dxC8NBLnVHt08wuletocgUIoaHaNMCplzLsa08TEKu",
+	"RuRX6Yt9YK0ojbrjkGhJzIJraJeerehaE01nTrurUyNCrk6Qu6lOgYINhqOLe0DRz8jESRlBjxYsbgml",
+	"c8F0wlKCcSxoCoHFRjTprjW5t6r9m/INWNp9liSluoSancJnsc/pza6CnB/4YPBu9QzKuuub6uZfmvYB",
+	"u+4jSQwJ9l5P0WCdsZkhUE348yJTl57/lYZ1hljjscBy7TjPgzJs4IOBYgcC2ZSzcoHlEuNBLT4eEyky",
+	"ND4uqF6UhRXIiTOGNWxpLVPfucCBdd3e5gvcT3AhkxhbRG+Ba0Rw5wgbZaFgLvy7xMrGt4KKVWuF67pn",
+	"ynnDGjTw8NYmfo5RC+HkbbTwR4MFIuBo/pTMuUZPr+glw3pUUTpCl6XQHDMbfbm4kOUefsTCoNdIbBkz",
+	"LJZOMwPP/kzJZY3kJNTituTBhTZQPRXEyDm9YpAtDWUnuVlwASb/RAooGw4GcWhnMoqIFJaLlbTTwKon",
+	"sdUB27tXjA7XtOPRDLvt0h3QuO17ZgNxDUvGFxLYPQK5VXO6oH29Kw/+ha1Pf+zDe9uW/5yaZNE+Razd",
+	"vueV8Ik4PK7Oxab0YvKfCgG94fKSrf/8XB0rEoAXduj66AwJVJJbQwy9K19KfVeiG/P+QwWlLyMK8B2S",
+	"SaeAJ9gKbvMFDSSvKDCgelYTGi4EJUshLgWd3IXvQEBcoU7CRKqHhJpzAbm0YRLyUVTRBQjdb/KtFzC9",
+	"dgT8OYUyf5R/OcEMVpU4AQDjGyws0GGxG7EWZnGYyTkW1vRU01CP5fxUDO4GqWpN+/rfCZuh6euOfoYT",
+	"q1u3+VxYNRKDOg6WlGfAVMp6k8FhFWYxuGieiixMeCxRf3wV+wNxGHcnSp+LCTYLnAB7c1EqrmC+jzq3",
+	"+DokE3xl0nhmClG9PAjmaCHa68LcHaYF/RSj7Csi/dsjZOm9s3S8cPXQHWQ3I5JHtwPFNNuAUCdNe8Qq",
+	"aBXhLkCwcwi5EtCrEBshNRUsgHCte9cdHWm0Q1gvJvIoFrMJ9AnYCZfJiq4Jn0U3P/r8rAUiyHDJmKRv",
+	"L4B+jMWVFO5m+O6BsxK57kScqNe4/7Px/hcfXO1zKDpqd+q4dHVavYhXQTn9uydaO8uLMq78Lo47bAvw",
+	"FyJSbMEBCWTUlSiyYkDTp9E+eRfuv/XkqUckCLF4dPSoqtFTCh0ONGV3xqrDmI8TaGKEhqLhd4QM9Yrk",
+	"d0D6DnluRxUJDu+tX2WHRgI5TOwD1y6Y2wE8bMjXOBL0qULEOBdzwu8B2qLu5don7Sm8+vD8zeYqXwP/",
+	"juxNbvjPZHGqCvx3owrVjXB9y7m0i4a6fzYjRINhiQOW4cA+li71D4LBwg1txpIryA7rFkTw97u8lur5",
+	"aX82IeQtSxlbEgo9oOxhZVxconKIsuPm41ktJF3yTrf5aiFPlqf3OZo9LMcYN/y6lnZfVDj7bwvXj0+x",
+	"lAnDqWsnCPo/5nFMWSbF3N49rRMO4ySEFKwMk5hyyDI6TFzn8gMnVuhuEeQnkGWh0DAU7yMPJvbDZEgm",
+	"vj6a/dvXV5p8jUVaMN2J5DS5JA8mQcvy+sNoakWhlusFCfzl58LbFHxcmTY8y6Bd4bOyey685TstgoOd",
+	"i5S4pimE+xhJ8kbJpQTZzNKJ9t1Ymd0CxOG4TrpzNiInsN1z4bKCoPghmbI5F9rbIaMFFLv9+M1O8X8i",
+	"h35za5/asx+bvtk8yIvovg2zkWRSqGzy57civ86hnr8L3vbAAjwPuIZjCxutyJ2s4/Bj1VAzDLptsxFP",
+	"YUGCTtkYWy6ZxjxLIyExNpPyUgeB59AeELLGuKgizKeymC+Mizekpl4o1r7i0i7PBS0rYq1cy2fPayYW",
+	"0BmDBFivWdeDlkHGh/qfTrmGPMiAOa1cK3eJ/TIb6bznoplhB24nN/2To8fQ+R1ygWZSTXmaMhGshRuv",
+	"buDsx4SnwMDsjFNMaGRpjPnMmbl9zhOJaA06qt52TGtnSOudCRQlxDCBpNOdjE/dKxHedW21Gidi68ze",
+	"xG6le9I7tqTvIShgo3Ma0LRDet+qBJvNo9I84yKtWnagFODV5SCrmOiFVIYYvkQGYL9cLSSE6C0gFBlI",
+	"n9FkcS68YIQZ+F5AgERaCOyTgvkQPmchUVWualDsuBXGh+9TophRa7KgallScveVX2+KfhsC9J1c3/Vl",
+	"fuLLOzJ5/6v7vt2y5ZVRrhVJZ0e6wwvrwIrKm6OZsUfjG3juLtlhOU1XCPHZ0mpYnzUdqWnb8qoH2JA1",
+	"zUJhx7VCqfTgoBJ/V/Tc87KD9r3Vg/0SIwfkO6UBkxv6qrhYXCCTRo/IS1nWX9CmrDxCpEqZqp6FtC37",
+	"lM7Zl5wg/pUmQUt0jxbum5ryXOvA2sCXw0QKXWDVpA7vPVxEE6zJO7EXV+YlSEilyTLy4MnRI6tIt7u1",
+	"T6DaxkSxGYMW4RNswcX/KKoW4t6bH8iax+ciqPjg3m3EqeOCQl3bdQcIKiuj92JYXqPunSr+IHrzIURu",
+	"iVrujZb7HLe1uwXxdmeHfiZd4qivLlNR559Htd2FzM9yVml9fckb2yY36TusM97jJn4XPv7XSjFqAaBf",
+	"tpEV2yvWNKUZxCzRmQGl9wu8XzKWzqvqnLdz23gdaSMGnvqH/lp457bdD9tSRWfmi8hq49VptjQHjxa6",
+	"0as0anT7rdnIx+rCE6yMAfIE9iHEWnBg1a9aG7mKi+3U+XDieywP19bZcWvWrIVgyMOyo7qqceFrCi3p",
+	"mhSaleXRMmosbgGUvmA5WNdPM66oRssjBWkqHX2ZHaERbaDgq0scH5H3OXlAyQJbW1msw2zzNaMKIlcZ",
+	"LQvzQ53JIaFkDjYVRXyx6q9rPWh9WyaLyGBsVXNXJzLlMy8De6OsgnMrCyhzmT4L+ul6X1PKkowLlpKM",
+	"0SvmImGd8VZjMrdGVUoKNGij4A2tdVZUYIUEF3/jxqBlUrgr2DkZkR/lStT3AubpanHlinLKU9/u91w8",
+	"mDT7loLCoC/tCtFMhhjsSX/lZ+Egz09pcjkip6L0b2EYrwtoiwE3JvBjjMdtsoR7I/RHGnx+YsF/Zw5W",
+	"SU5/kfwmZB7eDW1Zc1DMfhejWwjGw6TsNtsRlOeqH1WtuSOUOiSFyJjWZGLp2V+2q8mz0gfkSRqLiyJV",
+	"rujaav2eCr1rqSR1wvW5SJXM8w4FHJb+56dHPKH/osd7l6vQR5zoQYJ50M43SoPP6w5V5wDe4MNBF5O9",
+	"0tFIUlrr5UqMyM8gAQdNcSdlTo8pc0fL3Jlz0W6g7LJrHAfwvfXA6MohPhTGYfEgEbfdWxet/+y3ou/6",
+	"HLV5OykqItHgWWGiFGhaZSHxjNHUntb98+rSEgllkaUOwfoqiHbujZbqE4I3R4bh60FNL44OZSGNq6yO",
+	"IIQIiJb2ZC+5nBaapZMh0dxK3VDxCARMOwwTKUvLMgCl1H0u0Dc89FFW1F+p4KvQBNsnoIwf3rLHpeRf",
+	"xcOX7jdfqzn0PpPp2srCQ8Iyzch0fS4m7oFxitWKxRqT4ZpqS7R0lYXqPbht/+vC++QGGyybUqMaK8iB",
+	"fWAuSQkMi4CF3jXYyjBtfJJ9p3XnR3bFMpkjdkPwr8jWQ/Lk6AlgN1BE24Rjh76dskIX+4RNB63Z770v",
+	"ocq+8QX0XURovUiIhSieZsquDuwhtKuV1aJw8XQLs2DCQJfF9C7OuDb+l3hUccoLUqIgb/eAC+J6MW07",
+	"kBr8k0wml903Yi/Ak1fyyhmaYLgyEJmpK6uZ+o/YKgKtRfiVC2pkyyKDriFGziHYb3gu7FNTxcXcN0mC",
+	"nrf20pvRLNMkLZgPV17R9TFRTLAVzfQQ4pM4g67n7lLTQ1emAgKiOdNDrHZh2ZYekXd8yYgqhCZSnAuX",
+	"UA5RXGUhNLQThe01NKFOFibcYB8MKyyDv7hkeiA+LOUVG5HXIluT1YJnzNmYoM8n14QtpyxNWfrsXDw5",
+	"+oFMEilmGU+Mr5jo4rUg3vLdJtn+GBpbkImRE98zYYkHY/dnxYOhG3ItCydAQSxX7FK3bz4H3LgjZ7Id",
+	"2+LNJ/cjw6Y6rnGAlLcTLrj+TALwRnZsgeaPtIPaaWo1vMHxt0eb2XG9eCTwg7yYZjy5A0b8Bgf+8jhw",
+	"nO2K9dSSww7cljsxsNN7+Q6euEPUtxN0OQlPw1An5M5cEUXF5eePZAPA+BbnkK+yoOmmUDaA9eFH+8/G",
+	"+tfvsKvj9lrFrv1jd0z39s7Hd6qiwEY6edpnSvtqFZVzUOw+tr6RJn/hGJMdo0vusXvfy2abrDeFb9If",
+	"9+tDtz5dGlLgaYzf9NENZGLFOe/alxP4dcVTyE8x0gUjrtxAD96/e/511N0P/ZRvK2uk0fTBN3a+EXfp",
+	"GNvufuPQ/fomx/q0c5FkRcrSEflVrmp136rYko5uOHKwzxJiQ+HJDfoCy/V3vFtmjLgSIczXWYqdx+wi",
+	"fDwOtYKUNuTh0dGRR8QvLJYCNuz7VwI2g3ee+KN01I3EXIulgK/qgV7w1WHVC6erIohLScO2w067cS3y",
+	"Jtw3dgy67zv1CFyOrtC6xdUFVUtwUDoTq2LY3ZiA1TQtEAk6SvYnUqW3xRnuh3uxatWvd6hcc3tTWw07",
+	"N91VR4JeO9pIhR23/ooBvm8B+fDKi9OY1U8OoBfk4Pjh0ZPvn373bZv06iG/lgFslrzea9RRGtheP6i/",
+	"szkXwvVfpKJRB2aImfF480JJDd7ZN81/7EiefLK50fAX1/KobJT+pfc6YlQlC1I4ZKmQ037u380Cnj9c",
+	"sk0V1TEGQrfc7lXKtG/n4Ms4QkdXkValpMyCCaIY2srQdQ3FJmbcGTWxDy1Y385FFdwctrL1wmzVHGFT",
+	"zUrsFmq3N8Z9pZNYHcvYpYPPv2KDPjXE7BrgBQsQTIidF8JnnnK9YNrdmSyb3StV4UfYZllnM45E/cu+",
+	"x+B1u2TbdWHlSs54xu6dHtbpNXDwvd5Sf/0Vu6/Fmz9fHaxNeODrrpf48FeJTaxoIIJkDUZ/yD5Y6btT",
+	"AsGf756YX+AyYiqcYOTfz17/SlKZFMt7kP5Zjz+rorPDJnTOgWZ6kH3df/D46Kh+RB/hztrSVbCsc/cZ",
+	"yMyu70toI9gN/Zv3BnRn1M/s09Fd+aIzr+GEpFzTacZSJ7zXxZqwqLYUTuTyhbiHVSwhtNaq4oa1FDSr",
+	"em7HA+wdYt3bWwdLpdzfuweJ4y/YZ+9HxFireDIBf9G9KdDxwxWbLqS81K4X5uba9VYVhyBYCB2crg2m",
+	"4dg/jku2TE2hGEnkFVOacDMij46OyJJRoatCUWjzghpwUoEFG+MlKrr6p5y6NJwVzzJ79YIKwk2HBYvx",
+	"K7ax62RjN74Ezc+vTp57+rXbG5HXogpKXHKtXXC/Zw4Zv2RlkhBJJUYtkxmvzMSIYRUjw3UdnHng1AwB",
+	"0VpIXXT9zeE3g+OPvSmyUdgDYA1mC2BP0Pa77GWpfaxIphhN158rYgBANS7xqCNUjwe9JkHhRBAHdODx",
+	"utOGdI1zq6sOBFkwspDaZZDBcy74u5KYhoNCZYPjwSFwYzdzrB2BlVNmmVxprMPqChTKet3VKowZTt+q",
+	"uueD1UISuiSn///5YFQhFJSFbHsz3qB8ihFDTOYZK8fkigDdc22Qbkb1e1ZHhoNAZbkStWw59F5LbXS4",
+	"HrzvImP8Yq9HyyNcyF3tLd/tpP0aeMqHWKFSB4XfsApMMIb3vbaH8HW/hjVzyrDMxq2ZO4IRve8usqig",
+	"MANaT8KF+HotrddeWR7ExbwGcfCsxCHuYskSmmXhukqE7niNivCEpSKaISbQrBRIatB3glireZ4sDHOs",
+	"OlfyCuJiM84wv5SZgyJ/RtJY+EwwOASRXF9c/78AAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

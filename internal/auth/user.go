@@ -67,9 +67,6 @@ func (s *Service) ConfirmAdmin(ctx context.Context, p account.Principal) error {
 	return nil
 }
 
-// CanDeleteIdentities tells whether a service role key is configured.
-func (s *Service) CanDeleteIdentities() bool { return s.supabase.serviceKey != "" }
-
 // DeleteIdentity deletes a subject at Supabase, with the service role key. One that is gone is deleted.
 func (s *Service) DeleteIdentity(ctx context.Context, subject string) error {
 	err := s.supabase.do(ctx, call{

@@ -23,6 +23,16 @@ const applyLock = 7_202_310_162
 // ErrRunning is the answer to an apply while another one runs.
 var ErrRunning = errors.New("another apply of the catalogue is running")
 
+// An EnvironmentError is the answer to a plan or an apply under another environment than the last apply's: none of what that one
+// has made at Stripe would count, all of it would be made a second time, and its prices would go off sale.
+type EnvironmentError struct {
+	Applied, Now string
+}
+
+func (e *EnvironmentError) Error() string {
+	return fmt.Sprintf("the catalogue of this database was applied as %q, and this is %q", e.Applied, e.Now)
+}
+
 // errGivenUp is the answer to an apply that lost its lock and whose intent another one has ended.
 var errGivenUp = errors.New("the apply was ended by another process")
 
@@ -31,7 +41,9 @@ type Config struct {
 	Pool   *pgxpool.Pool
 	Stripe *client.API
 	AppEnv string // stamped on what is made at Stripe; what bears another stamp is left alone
-	Now    func() time.Time
+	// ChangeEnvironment allows an apply under another AppEnv than the last one's, which puts everything on sale anew.
+	ChangeEnvironment bool
+	Now               func() time.Time
 }
 
 // An Applier brings Stripe and the tables to a document. Each apply looks at both first and does what is missing, so that one
@@ -41,8 +53,11 @@ type Applier struct{ Config }
 // NewApplier returns an applier.
 func NewApplier(c Config) *Applier { return &Applier{Config: c} }
 
-// Plan tells what [Applier.Apply] would do, and changes nothing.
+// Plan tells what [Applier.Apply] would do, and changes nothing. It fails with an [EnvironmentError].
 func (a *Applier) Plan(ctx context.Context, doc Document) (Plan, error) {
+	if err := a.checkEnvironment(ctx); err != nil {
+		return Plan{}, err
+	}
 	read, err := readTables(ctx, a.Pool)
 	if err != nil {
 		return Plan{}, fmt.Errorf("read catalogue: %w", err)
@@ -53,7 +68,7 @@ func (a *Applier) Plan(ctx context.Context, doc Document) (Plan, error) {
 		return Plan{}, err
 	}
 	if found {
-		plan.Resumes = reflect.DeepEqual(unfinished.doc, doc)
+		plan.Resumes = unfinished.resumedBy(doc, a.AppEnv)
 		plan.Supersedes = !plan.Resumes
 	}
 	p := planner{account: account{api: a.Stripe, env: a.AppEnv}, tables: read, doc: doc, at: a.Now(), plan: &plan}
@@ -63,9 +78,28 @@ func (a *Applier) Plan(ctx context.Context, doc Document) (Plan, error) {
 	return plan, nil
 }
 
+// checkEnvironment keeps a forgotten APP_ENV from replacing everything that is on sale.
+func (a *Applier) checkEnvironment(ctx context.Context) error {
+	if a.ChangeEnvironment {
+		return nil
+	}
+	applied, err := db.New(a.Pool).GetCatalogEnvironment(ctx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read environment of last apply: %w", err)
+	}
+	if applied != nil && *applied != a.AppEnv {
+		return &EnvironmentError{Applied: *applied, Now: a.AppEnv}
+	}
+	return nil
+}
+
 // Apply brings Stripe and the tables to the document and returns what it did. confirm sees the plan before anything is done
 // and may refuse it. The order is: what is new at Stripe, then the tables in one transaction, then, when no process sells by
-// the old tables any more, what is archived at Stripe. It fails with [ErrRunning] while another apply runs.
+// the old tables any more, what is archived at Stripe. It fails with [ErrRunning] while another apply runs, and with an
+// [EnvironmentError].
 func (a *Applier) Apply(ctx context.Context, doc Document, confirm func(Plan) error) (Plan, error) {
 	release, err := a.lock(ctx)
 	if err != nil {
@@ -126,8 +160,14 @@ func (a *Applier) lock(ctx context.Context) (release func(), err error) {
 }
 
 type intent struct {
-	id  uuid.UUID
-	doc Document
+	id          uuid.UUID
+	environment *string // nil is not known
+	doc         Document
+}
+
+// resumedBy tells whether an apply goes on with this one: its steps mean the same under the same environment only.
+func (i intent) resumedBy(doc Document, environment string) bool {
+	return (i.environment == nil || *i.environment == environment) && reflect.DeepEqual(i.doc, doc)
 }
 
 func unfinishedApply(ctx context.Context, q *db.Queries) (intent, bool, error) {
@@ -138,7 +178,7 @@ func unfinishedApply(ctx context.Context, q *db.Queries) (intent, bool, error) {
 	if err != nil {
 		return intent{}, false, fmt.Errorf("read unfinished apply: %w", err)
 	}
-	in := intent{id: row.ID}
+	in := intent{id: row.ID, environment: row.Environment}
 	if err := json.Unmarshal(row.Catalog, &in.doc); err != nil {
 		return intent{}, false, fmt.Errorf("decode unfinished apply: %w", err)
 	}
@@ -158,7 +198,7 @@ func (a *Applier) intend(ctx context.Context, doc Document) (uuid.UUID, error) {
 		if err != nil {
 			return err
 		}
-		if found && reflect.DeepEqual(before.doc, doc) {
+		if found && before.resumedBy(doc, a.AppEnv) {
 			id = before.id
 			return nil
 		}
@@ -167,7 +207,7 @@ func (a *Applier) intend(ctx context.Context, doc Document) (uuid.UUID, error) {
 				return err
 			}
 		}
-		return q.InsertApply(ctx, id, raw, a.Now())
+		return q.InsertApply(ctx, db.InsertApplyParams{ID: id, Catalog: raw, Environment: a.AppEnv, CreatedAt: a.Now()})
 	})
 	return id, err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -323,6 +325,52 @@ func TestApplyKeepsEnvironmentsApart(t *testing.T) {
 	}
 	if again := w.applyWith(w.applierOf("staging", staging), cheap); !again.Empty() {
 		t.Errorf("the second environment has to change:\n%s", again)
+	}
+}
+
+// A forgotten APP_ENV must not take off sale what the environment before has on sale.
+func TestApplyRefusesAnotherEnvironment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(small)
+	before := w.atStripe()
+	other := w.applierOf("production", w.pool)
+	var refused *catalog.EnvironmentError
+	if plan, err := other.Plan(t.Context(), load(t, small)); !errors.As(err, &refused) || !plan.Empty() {
+		t.Errorf("a plan under another environment: %v\n%s", err, plan)
+	}
+	if _, err := other.Apply(t.Context(), load(t, small), yes); !errors.As(err, &refused) {
+		t.Fatalf("an apply under another environment: %v", err)
+	}
+	check(t, "the refusal", catalog.EnvironmentError{Applied: "test", Now: "production"}, *refused)
+	check(t, "at Stripe", before, w.atStripe())
+	other.ChangeEnvironment = true
+	if plan := w.applyWith(other, small); plan.Empty() {
+		t.Error("asked for, the other environment changes nothing")
+	}
+	if _, err := w.applier().Plan(t.Context(), load(t, small)); !errors.As(err, &refused) {
+		t.Errorf("the way back: %v", err)
+	}
+}
+
+// Applies that were made before the environment was kept tell it by their products.
+func TestEnvironmentOfOldApplies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(small)
+	migration, err := os.ReadFile("../../sql/migrations/00013_environment_identity_export.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	backfill := regexp.MustCompile(`(?s)UPDATE catalog_applies.*?;`).FindString(string(migration))
+	for _, sql := range []string{`UPDATE catalog_applies SET environment = NULL`, backfill} {
+		if _, err := w.pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refused *catalog.EnvironmentError
+	if _, err := w.applierOf("production", w.pool).Plan(t.Context(), load(t, small)); !errors.As(err, &refused) || refused.Applied != "test" {
+		t.Errorf("a plan under another environment: %v", err)
 	}
 }
 

@@ -70,7 +70,11 @@ func showApplies(ctx context.Context, q *db.Queries, out io.Writer) error {
 	case err != nil:
 		return fmt.Errorf("read last apply: %w", err)
 	default:
-		fmt.Fprintf(out, "\nLast applied %s.\n", last.FinishedAt.UTC().Format(time.RFC3339))
+		as := ""
+		if last.Environment != nil {
+			as = " as " + *last.Environment
+		}
+		fmt.Fprintf(out, "\nLast applied %s%s.\n", last.FinishedAt.UTC().Format(time.RFC3339), as)
 	}
 	unfinished, found, err := unfinishedApply(ctx, q)
 	if err != nil || !found {

@@ -7,6 +7,7 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
 	"time"
 
@@ -127,24 +128,47 @@ func (q *Queries) DeleteExpiredSessions(ctx context.Context, now time.Time) (int
 }
 
 const exportAudit = `-- name: ExportAudit :many
-SELECT id, action, actor_kind, target_id, created_at FROM audit_log
-WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+SELECT id, account_id, actor_kind, actor_id, action, target_kind, target_id, before, after, request_id,
+    (CASE WHEN actor_kind = 'user' AND actor_id <> $1::text THEN '' ELSE ip END)::text AS ip, created_at
+FROM audit_log
+WHERE account_id = $2::uuid AND id > $3 ORDER BY id LIMIT $4
 `
 
-type ExportAuditRow struct {
-	ID        uuid.UUID
-	Action    string
-	ActorKind string
-	TargetID  string
-	CreatedAt time.Time
+type ExportAuditParams struct {
+	UserID    string
+	AccountID uuid.UUID
+	AfterID   uuid.UUID
+	MaxRows   int32
 }
 
-// ExportAudit
+type ExportAuditRow struct {
+	ID         uuid.UUID
+	AccountID  *uuid.UUID
+	ActorKind  string
+	ActorID    string
+	Action     string
+	TargetKind string
+	TargetID   string
+	Before     json.RawMessage
+	After      json.RawMessage
+	RequestID  string
+	IP         string
+	CreatedAt  time.Time
+}
+
+// ExportAudit leaves out the network addresses of other people, such as administrators.
 //
-//	SELECT id, action, actor_kind, target_id, created_at FROM audit_log
-//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
-func (q *Queries) ExportAudit(ctx context.Context, accountID uuid.UUID, afterID uuid.UUID, maxRows int32) ([]ExportAuditRow, error) {
-	rows, err := q.db.Query(ctx, exportAudit, accountID, afterID, maxRows)
+//	SELECT id, account_id, actor_kind, actor_id, action, target_kind, target_id, before, after, request_id,
+//	    (CASE WHEN actor_kind = 'user' AND actor_id <> $1::text THEN '' ELSE ip END)::text AS ip, created_at
+//	FROM audit_log
+//	WHERE account_id = $2::uuid AND id > $3 ORDER BY id LIMIT $4
+func (q *Queries) ExportAudit(ctx context.Context, arg ExportAuditParams) ([]ExportAuditRow, error) {
+	rows, err := q.db.Query(ctx, exportAudit,
+		arg.UserID,
+		arg.AccountID,
+		arg.AfterID,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -154,10 +178,151 @@ func (q *Queries) ExportAudit(ctx context.Context, accountID uuid.UUID, afterID 
 		var i ExportAuditRow
 		if err := rows.Scan(
 			&i.ID,
-			&i.Action,
+			&i.AccountID,
 			&i.ActorKind,
+			&i.ActorID,
+			&i.Action,
+			&i.TargetKind,
 			&i.TargetID,
+			&i.Before,
+			&i.After,
+			&i.RequestID,
+			&i.IP,
 			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportCharges = `-- name: ExportCharges :many
+SELECT id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at FROM charges
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportCharges
+//
+//	SELECT id, account_id, customer_id, payment_intent_id, invoice_id, status, amount, amount_refunded, currency, disputed, created_at, updated_at FROM charges
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportCharges(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]Charge, error) {
+	rows, err := q.db.Query(ctx, exportCharges, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Charge{}
+	for rows.Next() {
+		var i Charge
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.CustomerID,
+			&i.PaymentIntentID,
+			&i.InvoiceID,
+			&i.Status,
+			&i.Amount,
+			&i.AmountRefunded,
+			&i.Currency,
+			&i.Disputed,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportCheckoutAttempts = `-- name: ExportCheckoutAttempts :many
+SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportCheckoutAttempts
+//
+//	SELECT id, account_id, kind, price_lookup_key, stripe_price_id, currency, tier_id, interval, pack_id, credits, success_url, cancel_url, status, stripe_session_id, url, lease_until, expires_at, created_by, created_at, updated_at, quantity, trial_days FROM checkout_attempts
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportCheckoutAttempts(ctx context.Context, accountID uuid.UUID, afterID uuid.UUID, maxRows int32) ([]CheckoutAttempt, error) {
+	rows, err := q.db.Query(ctx, exportCheckoutAttempts, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CheckoutAttempt{}
+	for rows.Next() {
+		var i CheckoutAttempt
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.Kind,
+			&i.PriceLookupKey,
+			&i.StripePriceID,
+			&i.Currency,
+			&i.TierID,
+			&i.Interval,
+			&i.PackID,
+			&i.Credits,
+			&i.SuccessURL,
+			&i.CancelURL,
+			&i.Status,
+			&i.StripeSessionID,
+			&i.URL,
+			&i.LeaseUntil,
+			&i.ExpiresAt,
+			&i.CreatedBy,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Quantity,
+			&i.TrialDays,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportCheckoutSessions = `-- name: ExportCheckoutSessions :many
+SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportCheckoutSessions
+//
+//	SELECT id, account_id, mode, status, payment_status, amount_total, currency, payment_intent_id, created_at, updated_at FROM checkout_sessions
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportCheckoutSessions(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]CheckoutSession, error) {
+	rows, err := q.db.Query(ctx, exportCheckoutSessions, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CheckoutSession{}
+	for rows.Next() {
+		var i CheckoutSession
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.Mode,
+			&i.Status,
+			&i.PaymentStatus,
+			&i.AmountTotal,
+			&i.Currency,
+			&i.PaymentIntentID,
+			&i.CreatedAt,
+			&i.UpdatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -202,6 +367,207 @@ func (q *Queries) ExportCreditEntries(ctx context.Context, accountID uuid.UUID, 
 			&i.RequestID,
 			&i.EffectiveAt,
 			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportCreditLots = `-- name: ExportCreditLots :many
+SELECT account_id, id, source, natural_key, priority, granted, remaining, expires_at, created_at FROM credit_lots
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportCreditLots
+//
+//	SELECT account_id, id, source, natural_key, priority, granted, remaining, expires_at, created_at FROM credit_lots
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportCreditLots(ctx context.Context, accountID uuid.UUID, afterID uuid.UUID, maxRows int32) ([]CreditLot, error) {
+	rows, err := q.db.Query(ctx, exportCreditLots, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CreditLot{}
+	for rows.Next() {
+		var i CreditLot
+		if err := rows.Scan(
+			&i.AccountID,
+			&i.ID,
+			&i.Source,
+			&i.NaturalKey,
+			&i.Priority,
+			&i.Granted,
+			&i.Remaining,
+			&i.ExpiresAt,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportCreditNotes = `-- name: ExportCreditNotes :many
+SELECT id, account_id, invoice_id, status, amount, credited, currency, reason, created_at, updated_at FROM credit_notes
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportCreditNotes
+//
+//	SELECT id, account_id, invoice_id, status, amount, credited, currency, reason, created_at, updated_at FROM credit_notes
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportCreditNotes(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]CreditNote, error) {
+	rows, err := q.db.Query(ctx, exportCreditNotes, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []CreditNote{}
+	for rows.Next() {
+		var i CreditNote
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.InvoiceID,
+			&i.Status,
+			&i.Amount,
+			&i.Credited,
+			&i.Currency,
+			&i.Reason,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportCustomers = `-- name: ExportCustomers :many
+SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, dispute_lost_at, told_email FROM stripe_customers
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportCustomers
+//
+//	SELECT id, account_id, stripe_id, email, default_payment_method, balance, currency, created_at, updated_at, deleted_at, dispute_lost_at, told_email FROM stripe_customers
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportCustomers(ctx context.Context, accountID uuid.UUID, afterID uuid.UUID, maxRows int32) ([]StripeCustomer, error) {
+	rows, err := q.db.Query(ctx, exportCustomers, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []StripeCustomer{}
+	for rows.Next() {
+		var i StripeCustomer
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.StripeID,
+			&i.Email,
+			&i.DefaultPaymentMethod,
+			&i.Balance,
+			&i.Currency,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DeletedAt,
+			&i.DisputeLostAt,
+			&i.ToldEmail,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportDisputes = `-- name: ExportDisputes :many
+SELECT id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at FROM disputes
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportDisputes
+//
+//	SELECT id, account_id, charge_id, status, amount, withdrawn, currency, reason, created_at, updated_at FROM disputes
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportDisputes(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]Dispute, error) {
+	rows, err := q.db.Query(ctx, exportDisputes, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Dispute{}
+	for rows.Next() {
+		var i Dispute
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.ChargeID,
+			&i.Status,
+			&i.Amount,
+			&i.Withdrawn,
+			&i.Currency,
+			&i.Reason,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportInvoiceLines = `-- name: ExportInvoiceLines :many
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id, id
+`
+
+// ExportInvoiceLines
+//
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id, id
+func (q *Queries) ExportInvoiceLines(ctx context.Context, accountID uuid.UUID, invoiceIds []string) ([]InvoiceLine, error) {
+	rows, err := q.db.Query(ctx, exportInvoiceLines, accountID, invoiceIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []InvoiceLine{}
+	for rows.Next() {
+		var i InvoiceLine
+		if err := rows.Scan(
+			&i.ID,
+			&i.InvoiceID,
+			&i.AccountID,
+			&i.PriceID,
+			&i.SubscriptionItemID,
+			&i.Description,
+			&i.Amount,
+			&i.Currency,
+			&i.Quantity,
+			&i.Proration,
+			&i.PeriodStart,
+			&i.PeriodEnd,
 		); err != nil {
 			return nil, err
 		}
@@ -310,6 +676,207 @@ func (q *Queries) ExportKeys(ctx context.Context, accountID uuid.UUID, afterID u
 			&i.ExpiresAt,
 			&i.LastUsedAt,
 			&i.RevokedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportMessages = `-- name: ExportMessages :many
+SELECT id, account_id, kind, natural_key, payload, created_at, sent_at, attempts, next_at, failed_at FROM outbox
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportMessages
+//
+//	SELECT id, account_id, kind, natural_key, payload, created_at, sent_at, attempts, next_at, failed_at FROM outbox
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportMessages(ctx context.Context, accountID uuid.UUID, afterID uuid.UUID, maxRows int32) ([]Outbox, error) {
+	rows, err := q.db.Query(ctx, exportMessages, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Outbox{}
+	for rows.Next() {
+		var i Outbox
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.Kind,
+			&i.NaturalKey,
+			&i.Payload,
+			&i.CreatedAt,
+			&i.SentAt,
+			&i.Attempts,
+			&i.NextAt,
+			&i.FailedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportPaymentMethods = `-- name: ExportPaymentMethods :many
+SELECT id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at FROM payment_methods
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportPaymentMethods
+//
+//	SELECT id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at, detached_at FROM payment_methods
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportPaymentMethods(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]PaymentMethod, error) {
+	rows, err := q.db.Query(ctx, exportPaymentMethods, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PaymentMethod{}
+	for rows.Next() {
+		var i PaymentMethod
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.CustomerID,
+			&i.Type,
+			&i.Brand,
+			&i.Last4,
+			&i.ExpMonth,
+			&i.ExpYear,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.DetachedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportPayments = `-- name: ExportPayments :many
+SELECT id, account_id, customer_id, status, amount, currency, invoice_id, latest_charge_id, created_at, updated_at FROM payment_intents
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportPayments
+//
+//	SELECT id, account_id, customer_id, status, amount, currency, invoice_id, latest_charge_id, created_at, updated_at FROM payment_intents
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportPayments(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]PaymentIntent, error) {
+	rows, err := q.db.Query(ctx, exportPayments, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PaymentIntent{}
+	for rows.Next() {
+		var i PaymentIntent
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.CustomerID,
+			&i.Status,
+			&i.Amount,
+			&i.Currency,
+			&i.InvoiceID,
+			&i.LatestChargeID,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportRefunds = `-- name: ExportRefunds :many
+SELECT id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at FROM refunds
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportRefunds
+//
+//	SELECT id, account_id, charge_id, status, amount, currency, reason, created_at, updated_at FROM refunds
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportRefunds(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]Refund, error) {
+	rows, err := q.db.Query(ctx, exportRefunds, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Refund{}
+	for rows.Next() {
+		var i Refund
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.ChargeID,
+			&i.Status,
+			&i.Amount,
+			&i.Currency,
+			&i.Reason,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const exportSubscriptionChanges = `-- name: ExportSubscriptionChanges :many
+SELECT id, account_id, subscription_id, kind, wish, plan, status, lease_until, created_by, created_at, updated_at FROM subscription_changes
+WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+`
+
+// ExportSubscriptionChanges
+//
+//	SELECT id, account_id, subscription_id, kind, wish, plan, status, lease_until, created_by, created_at, updated_at FROM subscription_changes
+//	WHERE account_id = $1::uuid AND id > $2 ORDER BY id LIMIT $3
+func (q *Queries) ExportSubscriptionChanges(ctx context.Context, accountID uuid.UUID, afterID uuid.UUID, maxRows int32) ([]SubscriptionChange, error) {
+	rows, err := q.db.Query(ctx, exportSubscriptionChanges, accountID, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SubscriptionChange{}
+	for rows.Next() {
+		var i SubscriptionChange
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.SubscriptionID,
+			&i.Kind,
+			&i.Wish,
+			&i.Plan,
+			&i.Status,
+			&i.LeaseUntil,
+			&i.CreatedBy,
+			&i.CreatedAt,
+			&i.UpdatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -788,6 +1355,44 @@ func (q *Queries) ListOpenDeletions(ctx context.Context, arg ListOpenDeletionsPa
 	items := []ListOpenDeletionsRow{}
 	for rows.Next() {
 		var i ListOpenDeletionsRow
+		if err := rows.Scan(&i.UserID, &i.RequestedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listOpenIdentities = `-- name: ListOpenIdentities :many
+SELECT user_id, requested_at FROM user_deletions
+WHERE finished_at IS NOT NULL AND identity_closed_at IS NULL
+  AND (requested_at, user_id) > ($1::timestamptz, $2::uuid)
+ORDER BY requested_at, user_id LIMIT $3
+`
+
+type ListOpenIdentitiesRow struct {
+	UserID      uuid.UUID
+	RequestedAt time.Time
+}
+
+// ListOpenIdentities are users who are gone here and not yet at Supabase Auth.
+//
+//	SELECT user_id, requested_at FROM user_deletions
+//	WHERE finished_at IS NOT NULL AND identity_closed_at IS NULL
+//	  AND (requested_at, user_id) > ($1::timestamptz, $2::uuid)
+//	ORDER BY requested_at, user_id LIMIT $3
+func (q *Queries) ListOpenIdentities(ctx context.Context, afterRequestedAt time.Time, afterID uuid.UUID, maxRows int32) ([]ListOpenIdentitiesRow, error) {
+	rows, err := q.db.Query(ctx, listOpenIdentities, afterRequestedAt, afterID, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListOpenIdentitiesRow{}
+	for rows.Next() {
+		var i ListOpenIdentitiesRow
 		if err := rows.Scan(&i.UserID, &i.RequestedAt); err != nil {
 			return nil, err
 		}

@@ -103,6 +103,20 @@ func (q *Queries) FinishApply(ctx context.Context, now time.Time, iD uuid.UUID) 
 	return result.RowsAffected(), nil
 }
 
+const getCatalogEnvironment = `-- name: GetCatalogEnvironment :one
+SELECT environment FROM catalog_applies WHERE superseded_at IS NULL ORDER BY created_at DESC, id DESC LIMIT 1
+`
+
+// GetCatalogEnvironment is that of the last apply that was not given up, finished or not; NULL where it is not known.
+//
+//	SELECT environment FROM catalog_applies WHERE superseded_at IS NULL ORDER BY created_at DESC, id DESC LIMIT 1
+func (q *Queries) GetCatalogEnvironment(ctx context.Context) (*string, error) {
+	row := q.db.QueryRow(ctx, getCatalogEnvironment)
+	var environment *string
+	err := row.Scan(&environment)
+	return environment, err
+}
+
 const getCreditPackPriceByStripeID = `-- name: GetCreditPackPriceByStripeID :one
 SELECT p.lookup_key, p.pack_id, p.currency, p.amount, p.credits, p.stripe_price_id, p.archived_at, p.created_at, c.expires_after_days
 FROM credit_pack_prices p JOIN credit_packs c ON c.id = p.pack_id
@@ -144,12 +158,12 @@ func (q *Queries) GetCreditPackPriceByStripeID(ctx context.Context, stripePriceI
 }
 
 const getLastApply = `-- name: GetLastApply :one
-SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1
+SELECT id, catalog, created_at, finished_at, superseded_at, environment FROM catalog_applies WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1
 `
 
 // GetLastApply
 //
-//	SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1
+//	SELECT id, catalog, created_at, finished_at, superseded_at, environment FROM catalog_applies WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1
 func (q *Queries) GetLastApply(ctx context.Context) (CatalogApply, error) {
 	row := q.db.QueryRow(ctx, getLastApply)
 	var i CatalogApply
@@ -159,6 +173,7 @@ func (q *Queries) GetLastApply(ctx context.Context) (CatalogApply, error) {
 		&i.CreatedAt,
 		&i.FinishedAt,
 		&i.SupersededAt,
+		&i.Environment,
 	)
 	return i, err
 }
@@ -250,12 +265,12 @@ func (q *Queries) GetTierPriceByStripeID(ctx context.Context, stripePriceID stri
 }
 
 const getUnfinishedApply = `-- name: GetUnfinishedApply :one
-SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE
+SELECT id, catalog, created_at, finished_at, superseded_at, environment FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE
 `
 
 // GetUnfinishedApply
 //
-//	SELECT id, catalog, created_at, finished_at, superseded_at FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE
+//	SELECT id, catalog, created_at, finished_at, superseded_at, environment FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE
 func (q *Queries) GetUnfinishedApply(ctx context.Context) (CatalogApply, error) {
 	row := q.db.QueryRow(ctx, getUnfinishedApply)
 	var i CatalogApply
@@ -265,19 +280,32 @@ func (q *Queries) GetUnfinishedApply(ctx context.Context) (CatalogApply, error) 
 		&i.CreatedAt,
 		&i.FinishedAt,
 		&i.SupersededAt,
+		&i.Environment,
 	)
 	return i, err
 }
 
 const insertApply = `-- name: InsertApply :exec
-INSERT INTO catalog_applies (id, catalog, created_at) VALUES ($1, $2, $3)
+INSERT INTO catalog_applies (id, catalog, environment, created_at) VALUES ($1, $2, $3::text, $4)
 `
+
+type InsertApplyParams struct {
+	ID          uuid.UUID
+	Catalog     json.RawMessage
+	Environment string
+	CreatedAt   time.Time
+}
 
 // InsertApply
 //
-//	INSERT INTO catalog_applies (id, catalog, created_at) VALUES ($1, $2, $3)
-func (q *Queries) InsertApply(ctx context.Context, iD uuid.UUID, catalog json.RawMessage, createdAt time.Time) error {
-	_, err := q.db.Exec(ctx, insertApply, iD, catalog, createdAt)
+//	INSERT INTO catalog_applies (id, catalog, environment, created_at) VALUES ($1, $2, $3::text, $4)
+func (q *Queries) InsertApply(ctx context.Context, arg InsertApplyParams) error {
+	_, err := q.db.Exec(ctx, insertApply,
+		arg.ID,
+		arg.Catalog,
+		arg.Environment,
+		arg.CreatedAt,
+	)
 	return err
 }
 

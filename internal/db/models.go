@@ -60,6 +60,7 @@ type CatalogApply struct {
 	CreatedAt    time.Time
 	FinishedAt   *time.Time
 	SupersededAt *time.Time
+	Environment  *string
 }
 
 type CatalogApplyStep struct {
@@ -67,6 +68,21 @@ type CatalogApplyStep struct {
 	Step     string
 	StripeID string
 	DoneAt   time.Time
+}
+
+type Charge struct {
+	ID              string
+	AccountID       uuid.UUID
+	CustomerID      string
+	PaymentIntentID *string
+	InvoiceID       *string
+	Status          string
+	Amount          int64
+	AmountRefunded  int64
+	Currency        string
+	Disputed        bool
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
 }
 
 type CheckoutAttempt struct {
@@ -135,6 +151,18 @@ type CreditEntry struct {
 	CreatedAt       time.Time
 }
 
+type CreditLot struct {
+	AccountID  uuid.UUID
+	ID         uuid.UUID
+	Source     string
+	NaturalKey string
+	Priority   int32
+	Granted    int64
+	Remaining  int64
+	ExpiresAt  *time.Time
+	CreatedAt  time.Time
+}
+
 type CreditNote struct {
 	ID        string
 	AccountID uuid.UUID
@@ -167,6 +195,19 @@ type CreditPackPrice struct {
 	StripePriceID string
 	ArchivedAt    *time.Time
 	CreatedAt     time.Time
+}
+
+type Dispute struct {
+	ID        string
+	AccountID uuid.UUID
+	ChargeID  string
+	Status    string
+	Amount    int64
+	Withdrawn int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 type Invoice struct {
@@ -224,6 +265,32 @@ type Meter struct {
 	UpdatedAt  time.Time
 }
 
+type Outbox struct {
+	ID         uuid.UUID
+	AccountID  *uuid.UUID
+	Kind       string
+	NaturalKey string
+	Payload    json.RawMessage
+	CreatedAt  time.Time
+	SentAt     *time.Time
+	Attempts   int32
+	NextAt     *time.Time
+	FailedAt   *time.Time
+}
+
+type PaymentIntent struct {
+	ID             string
+	AccountID      uuid.UUID
+	CustomerID     string
+	Status         string
+	Amount         int64
+	Currency       string
+	InvoiceID      *string
+	LatestChargeID *string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
 type PaymentMethod struct {
 	ID         string
 	AccountID  uuid.UUID
@@ -236,6 +303,18 @@ type PaymentMethod struct {
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	DetachedAt *time.Time
+}
+
+type Refund struct {
+	ID        string
+	AccountID uuid.UUID
+	ChargeID  string
+	Status    string
+	Amount    int64
+	Currency  string
+	Reason    string
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 type StripeCustomer struct {

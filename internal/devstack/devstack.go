@@ -35,6 +35,7 @@ type Stack struct {
 	dir      string
 	envFile  string
 	secrets  *secrets
+	key      string // the service key of this database
 	getenv   func(string) string
 	log      *slog.Logger
 	stripe   *stripeemu.Emulator // nil where the environment names another Stripe
@@ -231,7 +232,9 @@ func (s *Stack) startStripe(ctx context.Context) error {
 	}
 	s.stripe = emulator
 	s.stops = append(s.stops, emulator.Close, serve(l, emulator.Handler(), s.log))
-	sendTo(emulator, s.BaseURL+"/v1/webhooks/stripe", secret)
+	if err := sendTo(emulator, s.BaseURL+"/v1/webhooks/stripe", secret); err != nil {
+		return err
+	}
 	s.Env["STRIPE_API_KEY"] = s.secrets.StripeKey
 	s.Env["STRIPE_API_BASE"] = urlOf(l)
 	s.Env["STRIPE_WEBHOOK_SECRET"] = secret
@@ -251,7 +254,10 @@ func (s *Stack) settings(context.Context) error {
 func (s *Stack) logf(format string, args ...any) { s.log.Info(fmt.Sprintf(format, args...)) }
 
 // exported are the settings that dev.env shows, in its order.
+//
+// APP_ENV and DEV_MODE are among them because the CLI would run as production without, and make another catalogue at Stripe.
 var exported = []string{
+	"APP_ENV", "DEV_MODE",
 	"DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_JWT_ISSUER",
 	"STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET",
 }
@@ -263,7 +269,7 @@ func (s *Stack) WriteEnv() error {
 	for _, name := range exported {
 		fmt.Fprintf(&b, "%s=%s\n", name, quote(s.Getenv(name)))
 	}
-	fmt.Fprintf(&b, "SERVICE_KEY=%s\n", quote(s.secrets.ServiceKey))
+	fmt.Fprintf(&b, "SERVICE_KEY=%s\n", quote(s.key))
 	s.envFile = s.checkout.Path(".saaskit", "dev.env")
 	if err := writeFile(s.envFile, []byte(b.String())); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,17 +14,19 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/rueidis"
 
+	"example.com/saaskit/internal/billing"
 	"example.com/saaskit/internal/cache/redistest"
 	"example.com/saaskit/internal/devstack"
 	"example.com/saaskit/internal/devstack/checkout"
 	"example.com/saaskit/internal/devstack/supabase"
 	"example.com/saaskit/internal/postgres/pgtest"
 	"example.com/saaskit/internal/stripeemu"
+	"example.com/saaskit/internal/stripehook"
 )
 
 // names are what other programs find in dev.env.
 var names = []string{
-	"BASE_URL", "DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_JWT_ISSUER",
+	"BASE_URL", "APP_ENV", "DEV_MODE", "DATABASE_URL", "REDIS_URL", "SUPABASE_URL", "SUPABASE_JWT_SECRET", "SUPABASE_JWT_ISSUER",
 	"STRIPE_API_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRET", "SERVICE_KEY",
 }
 
@@ -43,6 +46,7 @@ func TestStack(t *testing.T) {
 	if products == 0 {
 		t.Error("Stripe has nothing on sale")
 	}
+	wantNoFindings(t, first)
 	wantRefusedReset(t, co)
 
 	first.stop()
@@ -76,14 +80,45 @@ func TestStack(t *testing.T) {
 	for _, part := range parts {
 		t.Run(part.name, func(t *testing.T) { wantReplaced(t, co, part) })
 	}
+	third := run(t, co, nil)
+	if got := wantEnvFile(t, co, third); got != key {
+		t.Error("the service key is another one after a start on another database")
+	}
+	third.stop()
 	if err := resetSoon(co); err != nil {
 		t.Errorf("Reset: %v", err)
 	}
-	for _, left := range []string{"dev", "pg", "dev.env"} {
+	if sockets := filepath.Dir(socketOf(t, first)); exists(sockets) {
+		t.Errorf("Reset leaves %s", sockets)
+	}
+	for _, left := range []string{"dev", "pg", "dev.env", "pg-install.lock"} {
 		if exists(co.Path(".saaskit", left)) {
 			t.Errorf("Reset leaves .saaskit/%s", left)
 		}
 	}
+}
+
+// wantNoFindings asks as `saaskit stripe doctor` does.
+func wantNoFindings(t *testing.T, r *running) {
+	t.Helper()
+	api, err := billing.NewAPI(r.Getenv("STRIPE_API_KEY"), r.Getenv("STRIPE_API_BASE"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := stripehook.Examine(t.Context(), api, "", false, time.Now())
+	if err != nil || len(found) > 0 {
+		t.Errorf("the doctor finds %+v, %v", found, err)
+	}
+}
+
+// socketOf is a path in the directory of the embedded PostgreSQL's socket.
+func socketOf(t *testing.T, r *running) string {
+	t.Helper()
+	u, err := url.Parse(r.Env["DATABASE_URL"])
+	if err != nil || u.Query().Get("host") == "" {
+		t.Fatalf("%s names no socket: %v", r.Env["DATABASE_URL"], err)
+	}
+	return filepath.Join(u.Query().Get("host"), "socket")
 }
 
 // wantEnvFile holds the file for other programs against its promise, and returns the service key in it.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +111,7 @@ func reset(co checkout.Checkout) error {
 	return os.RemoveAll(dir)
 }
 
-// serviceKey makes a service key at the first start and keeps its secret with the other secrets of the checkout: the database
+// serviceKey makes a service key at the first start on a database and keeps its secret with the other secrets of the checkout: the database
 // has its hash alone.
 func (s *Stack) serviceKey(ctx context.Context, cfg config.Config, pool *pgxpool.Pool) error {
 	c, err := cache.Open(ctx, cfg.RedisURL.Reveal(), cfg.RedisPrefix, s.log)
@@ -120,8 +121,9 @@ func (s *Stack) serviceKey(ctx context.Context, cfg config.Config, pool *pgxpool
 	defer c.Close()
 	keys := apikey.New(apikey.Config{Pool: pool, Cache: c, Log: s.log, Now: time.Now, Prefix: cfg.APIKeyPrefix})
 	defer keys.Close()
-	if s.secrets.ServiceKey != "" {
-		if _, err := keys.Authenticate(ctx, s.secrets.ServiceKey, netip.Addr{}); err == nil {
+	for _, known := range slices.Backward(s.secrets.ServiceKeys) {
+		if _, err := keys.Authenticate(ctx, known, netip.Addr{}); err == nil {
+			s.key = known
 			return nil
 		}
 	}
@@ -129,6 +131,7 @@ func (s *Stack) serviceKey(ctx context.Context, cfg config.Config, pool *pgxpool
 	if err != nil {
 		return fmt.Errorf("make a service key: %w", err)
 	}
-	s.secrets.ServiceKey = string(made.Secret)
+	s.key = string(made.Secret)
+	s.secrets.ServiceKeys = append(s.secrets.ServiceKeys, s.key)
 	return s.secrets.save()
 }

@@ -16,9 +16,11 @@ type secrets struct {
 	JWTSecret     string `json:"jwt_secret"`
 	StripeKey     string `json:"stripe_key"`
 	WebhookSecret string `json:"webhook_secret"`
-	ServiceKey    string `json:"service_key,omitempty"`
-	SupabasePort  int    `json:"supabase_port,omitempty"`
-	StripePort    int    `json:"stripe_port,omitempty"`
+	// ServiceKeys are those of all databases that this checkout has served: the one that a database knows is its own.
+	ServiceKeys   []string `json:"service_keys,omitempty"`
+	OldServiceKey string   `json:"service_key,omitempty"` // of checkouts that kept the last one only
+	SupabasePort  int      `json:"supabase_port,omitempty"`
+	StripePort    int      `json:"stripe_port,omitempty"`
 
 	file string
 }
@@ -37,6 +39,9 @@ func loadSecrets(dir string) (*secrets, error) {
 	}
 	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("read development secrets (delete %s to start anew): %w", s.file, err)
+	}
+	if s.OldServiceKey != "" {
+		s.ServiceKeys, s.OldServiceKey = append(s.ServiceKeys, s.OldServiceKey), ""
 	}
 	return s, nil
 }

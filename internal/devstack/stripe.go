@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/stripe/stripe-go/v76"
+
 	"example.com/saaskit/internal/stripeemu"
 )
 
@@ -17,12 +19,16 @@ func newStripe(dir, base string) (*stripeemu.Emulator, error) {
 	return emulator, nil
 }
 
-// sendTo makes url the one webhook endpoint of the emulator.
-func sendTo(emulator *stripeemu.Emulator, url, secret string) {
+// sendTo makes url the one webhook endpoint of the emulator, with the version that `saaskit stripe setup` would pin.
+func sendTo(emulator *stripeemu.Emulator, url, secret string) error {
 	for _, endpoint := range emulator.Objects("webhook_endpoint") {
 		if id, ok := endpoint["id"].(string); ok {
 			emulator.Remove(id)
 		}
 	}
-	emulator.Register(url, secret)
+	id := emulator.Register(url, secret)
+	if _, err := emulator.Patch(id, map[string]any{"api_version": stripe.APIVersion}); err != nil {
+		return fmt.Errorf("pin the version of the webhook endpoint: %w", err)
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"example.com/saaskit/internal/account"
 	"example.com/saaskit/internal/api"
 	"example.com/saaskit/internal/apikey"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/billing"
 )
 
@@ -70,16 +71,30 @@ func writeAccount(out *jsonWriter, a account.ExportedAccount) {
 	}
 	out.raw(`{"account":`).value(toAccount(a.Account, a.Standing, a.Role)).raw(`,"subscriptions":`).value(subscriptions)
 	writeList(out, "api_keys", a.Keys, exportedKey)
-	writeList(out, "invoices", a.Invoices, func(i account.ExportedInvoice) api.Invoice { return toInvoice(billing.Invoice{Invoice: i}) })
+	writeList(out, "invoices", a.Invoices, func(i account.ExportedInvoice) api.Invoice { return toInvoice(billing.Invoice(i)) })
 	writeList(out, "transactions", a.Transactions, toTransaction)
 	writeList(out, "credit_transactions", a.CreditEntries, toCreditTransaction)
 	writeList(out, "usage", a.Usage, func(u account.ExportedUsage) api.UsageTotal {
 		return api.UsageTotal{Meter: u.MeterID, Month: u.Month, Quantity: u.Quantity}
 	})
-	writeList(out, "audit_log", a.AuditLog, func(l account.ExportedAuditEntry) api.AuditEntry {
-		return api.AuditEntry{ID: l.ID, Action: l.Action, ActorKind: l.ActorKind, TargetID: optional(l.TargetID), CreatedAt: l.CreatedAt}
-	})
+	writeList(out, "audit_log", a.AuditLog, func(l account.ExportedAuditEntry) api.AuditLogEntry { return toAuditLogEntry(audit.Row(l)) })
+	writePayments(out, a)
 	out.raw("}")
+}
+
+func writePayments(out *jsonWriter, a account.ExportedAccount) {
+	writeList(out, "credit_lots", a.CreditLots, exportedLot)
+	writeList(out, "customers", a.Customers, exportedCustomer)
+	writeList(out, "payment_methods", a.PaymentMethods, exportedPaymentMethod)
+	writeList(out, "checkout_attempts", a.CheckoutAttempts, exportedCheckoutAttempt)
+	writeList(out, "checkout_sessions", a.CheckoutSessions, exportedCheckoutSession)
+	writeList(out, "subscription_changes", a.SubscriptionChanges, exportedSubscriptionChange)
+	writeList(out, "payments", a.Payments, exportedPayment)
+	writeList(out, "charges", a.Charges, exportedCharge)
+	writeList(out, "refunds", a.Refunds, exportedRefund)
+	writeList(out, "disputes", a.Disputes, exportedDispute)
+	writeList(out, "credit_notes", a.CreditNotes, exportedCreditNote)
+	writeList(out, "messages", a.Messages, exportedMessage)
 }
 
 func writeList[T, A any](out *jsonWriter, name string, rows iter.Seq2[T, error], to func(T) A) {

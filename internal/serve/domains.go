@@ -53,17 +53,15 @@ func newDomains(cfg config.Config, log *slog.Logger, pool *pgxpool.Pool, c *cach
 	d := &domains{catalog: catalog.New(pool), cleaning: cleaning{pool, now}, clock: clock, now: now, audit: audit.New(pool)}
 	var err error
 	// An account is closed by those who know of its keys, its payments and its identity; they come after it.
-	d.accounts, err = account.New(account.Config{
+	accounts := account.Config{
 		Pool: pool, Cache: c, Log: log, Now: d.now, Policy: policy(cfg),
 		ForgetKeys:   func(ctx context.Context, hashes [][]byte) { d.keys.Forget(ctx, hashes) },
 		CloseBilling: func(ctx context.Context, id uuid.UUID) error { return d.billing.CloseBilling(ctx, id) },
-		CloseIdentity: func(ctx context.Context, subject string) error {
-			if !d.auth.CanDeleteIdentities() {
-				return nil
-			}
-			return d.auth.DeleteIdentity(ctx, subject)
-		},
-	})
+	}
+	if cfg.SupabaseServiceRoleKey != "" { // without it identities stay, and are deleted once there is one
+		accounts.CloseIdentity = func(ctx context.Context, subject string) error { return d.auth.DeleteIdentity(ctx, subject) }
+	}
+	d.accounts, err = account.New(accounts)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}

@@ -585,14 +585,30 @@ type AccountRole string
 
 // AccountExport defines model for AccountExport.
 type AccountExport struct {
-	Account            Account             `json:"account"`
-	APIKeys            []APIKey            `json:"api_keys"`
-	AuditLog           []AuditEntry        `json:"audit_log"`
-	CreditTransactions []CreditTransaction `json:"credit_transactions"`
-	Invoices           []Invoice           `json:"invoices"`
-	Subscriptions      []Subscription      `json:"subscriptions"`
-	Transactions       []Transaction       `json:"transactions"`
-	Usage              []UsageTotal        `json:"usage"`
+	Account Account  `json:"account"`
+	APIKeys []APIKey `json:"api_keys"`
+
+	// AuditLog Network addresses are the user's own; those of others are left out.
+	AuditLog         []AuditLogEntry           `json:"audit_log"`
+	Charges          []ExportedCharge          `json:"charges"`
+	CheckoutAttempts []ExportedCheckoutAttempt `json:"checkout_attempts"`
+	CheckoutSessions []ExportedCheckoutSession `json:"checkout_sessions"`
+
+	// CreditLots Spent and expired ones too.
+	CreditLots          []CreditLot                  `json:"credit_lots"`
+	CreditNotes         []ExportedCreditNote         `json:"credit_notes"`
+	CreditTransactions  []CreditTransaction          `json:"credit_transactions"`
+	Customers           []ExportedCustomer           `json:"customers"`
+	Disputes            []ExportedDispute            `json:"disputes"`
+	Invoices            []Invoice                    `json:"invoices"`
+	Messages            []ExportedMessage            `json:"messages"`
+	PaymentMethods      []ExportedPaymentMethod      `json:"payment_methods"`
+	Payments            []ExportedPayment            `json:"payments"`
+	Refunds             []ExportedRefund             `json:"refunds"`
+	SubscriptionChanges []ExportedSubscriptionChange `json:"subscription_changes"`
+	Subscriptions       []Subscription               `json:"subscriptions"`
+	Transactions        []Transaction                `json:"transactions"`
+	Usage               []UsageTotal                 `json:"usage"`
 }
 
 // Allowance Credits that come with the tier.
@@ -606,16 +622,6 @@ type Allowance struct {
 
 // AllowanceEvery defines model for Allowance.Every.
 type AllowanceEvery string
-
-// AuditEntry defines model for AuditEntry.
-type AuditEntry struct {
-	// Action Example: api_key.create
-	Action    string             `json:"action"`
-	ActorKind string             `json:"actor_kind"`
-	CreatedAt time.Time          `json:"created_at"`
-	ID        openapi_types.UUID `json:"id"`
-	TargetID  *string            `json:"target_id,omitempty"`
-}
 
 // AuditLog defines model for AuditLog.
 type AuditLog struct {
@@ -835,6 +841,140 @@ type Currency = string
 
 // Email Example: ana@example.com
 type Email = openapi_types.Email
+
+// ExportedCharge defines model for ExportedCharge.
+type ExportedCharge struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"created_at"`
+	Disputed  bool      `json:"disputed"`
+	ID        string    `json:"id"`
+	InvoiceID *string   `json:"invoice_id,omitempty"`
+	PaymentID *string   `json:"payment_id,omitempty"`
+
+	// Refunded An amount in the currency's minor unit, as Stripe counts it.
+	Refunded Money  `json:"refunded"`
+	Status   string `json:"status"`
+}
+
+// ExportedCheckoutAttempt What was put into a checkout.
+type ExportedCheckoutAttempt struct {
+	CancelURL  string             `json:"cancel_url"`
+	CreatedAt  time.Time          `json:"created_at"`
+	CreditPack *string            `json:"credit_pack,omitempty"`
+	ID         openapi_types.UUID `json:"id"`
+	Kind       string             `json:"kind"`
+	Price      string             `json:"price"`
+	Quantity   int64              `json:"quantity"`
+	SessionID  *string            `json:"session_id,omitempty"`
+	Status     string             `json:"status"`
+	SuccessURL string             `json:"success_url"`
+	Tier       *string            `json:"tier,omitempty"`
+}
+
+// ExportedCheckoutSession What Stripe says of a checkout.
+type ExportedCheckoutSession struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount        *Money    `json:"amount,omitempty"`
+	CreatedAt     time.Time `json:"created_at"`
+	ID            string    `json:"id"`
+	Mode          string    `json:"mode"`
+	PaymentID     *string   `json:"payment_id,omitempty"`
+	PaymentStatus string    `json:"payment_status"`
+	Status        string    `json:"status"`
+}
+
+// ExportedCreditNote defines model for ExportedCreditNote.
+type ExportedCreditNote struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Credited An amount in the currency's minor unit, as Stripe counts it.
+	Credited  Money   `json:"credited"`
+	ID        string  `json:"id"`
+	InvoiceID string  `json:"invoice_id"`
+	Reason    *string `json:"reason,omitempty"`
+	Status    string  `json:"status"`
+}
+
+// ExportedCustomer The account as Stripe knows it.
+type ExportedCustomer struct {
+	// Balance An amount in the currency's minor unit, as Stripe counts it.
+	Balance              *Money     `json:"balance,omitempty"`
+	CreatedAt            time.Time  `json:"created_at"`
+	DefaultPaymentMethod *string    `json:"default_payment_method,omitempty"`
+	DeletedAt            *time.Time `json:"deleted_at,omitempty"`
+	Email                *string    `json:"email,omitempty"`
+	ID                   *string    `json:"id,omitempty"`
+}
+
+// ExportedDispute defines model for ExportedDispute.
+type ExportedDispute struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  string    `json:"charge_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	Reason    *string   `json:"reason,omitempty"`
+	Status    string    `json:"status"`
+
+	// Withdrawn An amount in the currency's minor unit, as Stripe counts it.
+	Withdrawn Money `json:"withdrawn"`
+}
+
+// ExportedMessage What was told to the user by mail, or is to be.
+type ExportedMessage struct {
+	Content   map[string]interface{} `json:"content"`
+	CreatedAt time.Time              `json:"created_at"`
+	ID        openapi_types.UUID     `json:"id"`
+	Kind      string                 `json:"kind"`
+	SentAt    *time.Time             `json:"sent_at,omitempty"`
+}
+
+// ExportedPayment A payment intent at Stripe, whatever became of it.
+type ExportedPayment struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  *string   `json:"charge_id,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	InvoiceID *string   `json:"invoice_id,omitempty"`
+	Status    string    `json:"status"`
+}
+
+// ExportedPaymentMethod defines model for ExportedPaymentMethod.
+type ExportedPaymentMethod struct {
+	Brand      *string    `json:"brand,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+	DetachedAt *time.Time `json:"detached_at,omitempty"`
+	ExpMonth   *int32     `json:"exp_month,omitempty"`
+	ExpYear    *int32     `json:"exp_year,omitempty"`
+	ID         string     `json:"id"`
+	Last4      *string    `json:"last4,omitempty"`
+	Type       string     `json:"type"`
+}
+
+// ExportedRefund defines model for ExportedRefund.
+type ExportedRefund struct {
+	// Amount An amount in the currency's minor unit, as Stripe counts it.
+	Amount    Money     `json:"amount"`
+	ChargeID  string    `json:"charge_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+	Reason    *string   `json:"reason,omitempty"`
+	Status    string    `json:"status"`
+}
+
+// ExportedSubscriptionChange What was asked of a subscription.
+type ExportedSubscriptionChange struct {
+	CreatedAt      time.Time              `json:"created_at"`
+	ID             openapi_types.UUID     `json:"id"`
+	Kind           string                 `json:"kind"`
+	Status         string                 `json:"status"`
+	SubscriptionID string                 `json:"subscription_id"`
+	Wish           map[string]interface{} `json:"wish,omitempty"`
+}
 
 // Feature Something that the tier contains; `value` where it is more than a yes.
 type Feature struct {

@@ -16,6 +16,7 @@ type Client struct {
 type settings struct {
 	http      http.Client
 	retries   int
+	timeout   time.Duration
 	headers   http.Header
 	userAgent string
 }
@@ -43,6 +44,12 @@ func WithRetries(n int) Option {
 	return func(s *settings) { s.retries = n }
 }
 
+// WithTimeout bounds each try of a request, its answer read to the end. It is a minute by default, and for [Client.ExportMe] as long as
+// the server takes at the most. What all tries together may take is bounded by the context of the call.
+func WithTimeout(d time.Duration) Option {
+	return func(s *settings) { s.timeout = d }
+}
+
 // WithTransport sends requests through t in place of [http.DefaultTransport].
 func WithTransport(t http.RoundTripper) Option {
 	return func(s *settings) { s.http.Transport = t }
@@ -51,14 +58,13 @@ func WithTransport(t http.RoundTripper) Option {
 // New returns a client of the server at the address, such as https://api.example.com.
 func New(server string, options ...Option) (*Client, error) {
 	s := settings{retries: 2, headers: http.Header{}, userAgent: "saaskit-go/0.1"}
-	s.http.Timeout = time.Minute
 	for _, option := range options {
 		option(&s)
 	}
 	if s.http.Transport == nil {
 		s.http.Transport = http.DefaultTransport
 	}
-	s.http.Transport = &retrier{next: s.http.Transport, retries: s.retries}
+	s.http.Transport = &retrier{next: s.http.Transport, retries: s.retries, timeout: s.timeout}
 	// A redirect would carry the credential to another place.
 	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c, err := NewClientWithResponses(server, WithHTTPClient(&s.http), WithRequestEditorFn(s.edit))

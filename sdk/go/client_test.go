@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	saaskit "example.com/saaskit/sdk/go"
 )
@@ -124,5 +125,68 @@ func TestAllWalksThePages(t *testing.T) {
 	}
 	if fmt.Sprint(got) != "[in_1 in_2 in_3]" {
 		t.Errorf("got %v", got)
+	}
+}
+
+// The bound is each try's: a slow one is given up and tried again, and all together may take longer.
+func TestTimeoutIsOfEachTry(t *testing.T) {
+	t.Parallel()
+	const bound = 300 * time.Millisecond
+	var tries atomic.Int32
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if tries.Add(1) < 3 {
+			select {
+			case <-r.Context().Done():
+			case <-time.After(10 * time.Second):
+			}
+			return
+		}
+		time.Sleep(bound / 3)
+		answer(w, 200, `{"available":1,"held":0,"balance":1,"lots":[]}`)
+	}, saaskit.WithTimeout(bound))
+	begun := time.Now()
+	if _, err := saaskit.Check(c.GetCreditsWithResponse(t.Context(), nil)); err != nil || tries.Load() != 3 {
+		t.Errorf("after %d tries: %v", tries.Load(), err)
+	}
+	if took := time.Since(begun); took < 2*bound {
+		t.Errorf("three tries took %v", took)
+	}
+}
+
+// The bound holds while the answer is read, too.
+func TestTimeoutOfTheBody(t *testing.T) {
+	t.Parallel()
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(200)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}, saaskit.WithTimeout(100*time.Millisecond), saaskit.WithRetries(0))
+	if _, err := c.GetCreditsWithResponse(t.Context(), nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the end of the time", err)
+	}
+}
+
+// A request whose first try is still worked on is asked for again; any other conflict is not.
+func TestRetriesWhatIsStillRunning(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]int32{"idempotency_in_progress": 2, "idempotency_key_reused": 1} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			var tries atomic.Int32
+			c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				if tries.Add(1) == 2 {
+					answer(w, 200, `{"transaction_id":"00000000-0000-4000-8000-000000000000","amount":5,"available":1}`)
+					return
+				}
+				w.Header().Set("Retry-After", "0")
+				answer(w, 409, `{"type":"t","title":"t","status":409,"code":"`+code+`","request_id":"r"}`)
+			})
+			params := &saaskit.ConsumeCreditsParams{IdempotencyKey: saaskit.NewIdempotencyKey()}
+			_, err := saaskit.Check(c.ConsumeCreditsWithResponse(t.Context(), params, saaskit.ConsumeRequest{Amount: 5}))
+			if tries.Load() != want || (want == 1) != saaskit.IsCode(err, code) {
+				t.Errorf("%d tries, %v; want %d", tries.Load(), err, want)
+			}
+		})
 	}
 }

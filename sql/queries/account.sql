@@ -137,6 +137,13 @@ WHERE finished_at IS NULL AND requested_at <= @before::timestamptz
   AND (requested_at, user_id) > (@after_requested_at::timestamptz, @after_id::uuid)
 ORDER BY requested_at, user_id LIMIT @max_rows;
 
+-- name: ListOpenIdentities :many
+-- ListOpenIdentities are users who are gone here and not yet at Supabase Auth.
+SELECT user_id, requested_at FROM user_deletions
+WHERE finished_at IS NOT NULL AND identity_closed_at IS NULL
+  AND (requested_at, user_id) > (@after_requested_at::timestamptz, @after_id::uuid)
+ORDER BY requested_at, user_id LIMIT @max_rows;
+
 -- name: OldestOpenDeletion :one
 -- OldestOpenDeletion is @now where none is open.
 SELECT coalesce(min(requested_at), @now::timestamptz)::timestamptz FROM user_deletions WHERE finished_at IS NULL;
@@ -191,8 +198,62 @@ SELECT meter_id, date_trunc('month', hour, 'UTC')::timestamptz AS month, least(s
 WHERE account_id = @account_id
 GROUP BY 1, 2 ORDER BY 2, 1;
 
+-- name: ExportInvoiceLines :many
+SELECT * FROM invoice_lines WHERE account_id = @account_id AND invoice_id = ANY(@invoice_ids::text[]) ORDER BY invoice_id, id;
+
+-- name: ExportCustomers :many
+SELECT * FROM stripe_customers
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportPaymentMethods :many
+SELECT * FROM payment_methods
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportCheckoutAttempts :many
+SELECT * FROM checkout_attempts
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportCheckoutSessions :many
+SELECT * FROM checkout_sessions
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportSubscriptionChanges :many
+SELECT * FROM subscription_changes
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportPayments :many
+SELECT * FROM payment_intents
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportCharges :many
+SELECT * FROM charges
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportRefunds :many
+SELECT * FROM refunds
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportDisputes :many
+SELECT * FROM disputes
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportCreditNotes :many
+SELECT * FROM credit_notes
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportCreditLots :many
+SELECT * FROM credit_lots
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
+-- name: ExportMessages :many
+SELECT * FROM outbox
+WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
+
 -- name: ExportAudit :many
-SELECT id, action, actor_kind, target_id, created_at FROM audit_log
+-- ExportAudit leaves out the network addresses of other people, such as administrators.
+SELECT id, account_id, actor_kind, actor_id, action, target_kind, target_id, before, after, request_id,
+    (CASE WHEN actor_kind = 'user' AND actor_id <> @user_id::text THEN '' ELSE ip END)::text AS ip, created_at
+FROM audit_log
 WHERE account_id = @account_id::uuid AND id > @after_id ORDER BY id LIMIT @max_rows;
 
 -- name: ListMemberAccounts :many

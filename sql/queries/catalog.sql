@@ -117,7 +117,11 @@ SELECT pg_advisory_unlock(@key);
 SELECT * FROM catalog_applies WHERE finished_at IS NULL AND superseded_at IS NULL FOR NO KEY UPDATE;
 
 -- name: InsertApply :exec
-INSERT INTO catalog_applies (id, catalog, created_at) VALUES (@id, @catalog, @created_at);
+INSERT INTO catalog_applies (id, catalog, environment, created_at) VALUES (@id, @catalog, @environment::text, @created_at);
+
+-- name: GetCatalogEnvironment :one
+-- GetCatalogEnvironment is that of the last apply that was not given up, finished or not; NULL where it is not known.
+SELECT environment FROM catalog_applies WHERE superseded_at IS NULL ORDER BY created_at DESC, id DESC LIMIT 1;
 
 -- name: SupersedeApply :exec
 UPDATE catalog_applies SET superseded_at = @now::timestamptz WHERE id = @id;

@@ -269,7 +269,24 @@ func Reset(co checkout.Checkout) error {
 			return fmt.Errorf("reset PostgreSQL: %w", err)
 		}
 	}
-	return nil
+	return removeInstallLock(co)
+}
+
+// removeInstallLock leaves the lock to a process that installs.
+func removeInstallLock(co checkout.Checkout) error {
+	path := co.Path(".saaskit", "pg-install.lock")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	lock, err := checkout.TryLock(path)
+	if errors.Is(err, checkout.ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reset PostgreSQL: %w", err)
+	}
+	defer lock.Unlock()
+	return os.Remove(path)
 }
 
 func resetBase(base string) error {
@@ -283,11 +300,27 @@ func resetBase(base string) error {
 			return fmt.Errorf("%s: %w", strings.TrimSuffix(path, ".lock"), err)
 		}
 		defer lock.Unlock()
-		if err := clearOrphan(context.Background(), strings.TrimSuffix(path, ".lock")); err != nil {
+		data := strings.TrimSuffix(path, ".lock")
+		if err := clearOrphan(context.Background(), data); err != nil {
 			return err
 		}
+		removeSocketDirs(data)
 	}
 	return os.RemoveAll(base)
+}
+
+// removeSocketDirs removes the directories of the cluster's socket, whatever account it ran as. One that is not empty is not ours to
+// remove, and one that stays harms nobody.
+func removeSocketDirs(data string) {
+	for _, parent := range []string{"/tmp", os.Getenv("XDG_RUNTIME_DIR")} {
+		if parent == "" {
+			continue
+		}
+		found, _ := filepath.Glob(filepath.Join(parent, "saaskit-pg-*-"+digest(data)))
+		for _, dir := range found {
+			_ = os.Remove(dir)
+		}
+	}
 }
 
 // newPassword returns a random one.

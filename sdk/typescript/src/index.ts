@@ -93,21 +93,40 @@ function retrying(send: typeof fetch, retries: number): typeof fetch {
       const last = !repeatable || attempt >= retries;
       try {
         const response = await send(last ? request : request.clone());
-        if (last || !worthwhile.has(response.status)) return response;
+        if (last || !(worthwhile.has(response.status) || (await stillRunning(response)))) return response;
         await response.body?.cancel();
-        await pause(attempt, response.headers.get('Retry-After'));
+        await pause(attempt, response.headers.get('Retry-After'), request.signal);
       } catch (error) {
         if (last || request.signal.aborted) throw error;
-        await pause(attempt, null);
+        await pause(attempt, null, request.signal);
       }
     }
   };
 }
 
-function pause(attempt: number, retryAfter: string | null): Promise<void> {
+/** Tells whether an earlier try, whose answer got lost, is worked on: asking again later brings its answer. */
+async function stillRunning(response: Response): Promise<boolean> {
+  if (response.status !== 409) return false;
+  const problem: unknown = await response.clone().json().catch(() => undefined);
+  return asProblem(problem)?.code === 'idempotency_in_progress';
+}
+
+/** Waits, and fails at once where the request is aborted meanwhile. */
+function pause(attempt: number, retryAfter: string | null, signal: AbortSignal): Promise<void> {
   const asked = retryAfter === null ? NaN : Number(retryAfter);
   const wait = asked >= 0 ? Math.min(asked * 1000, 30_000) : 200 * 2 ** attempt * (0.5 + Math.random() / 2);
-  return new Promise((resolve) => setTimeout(resolve, wait));
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const aborted = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', aborted);
+      resolve();
+    }, wait);
+    signal.addEventListener('abort', aborted, { once: true });
+  });
 }
 
 /** A random Idempotency-Key, to be used for one request and all its retries. */

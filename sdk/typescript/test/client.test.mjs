@@ -46,6 +46,34 @@ test('what is safe is tried again, with the same body and key', async () => {
   assert.equal(new Set(bodies).size, 1);
 });
 
+test('a request that is still worked on is asked for again, any other conflict is not', async () => {
+  for (const [code, want] of [['idempotency_in_progress', 2], ['idempotency_key_reused', 1]]) {
+    let calls = 0;
+    handler = (req, res) =>
+      ++calls === 2
+        ? answer(res, 200, { transaction_id: 'x', amount: 5, available: 1 })
+        : answer(res, 409, { type: 't', title: 't', status: 409, code, request_id: 'r' });
+    const call = consumeCredits({ client: connect({ baseUrl, apiKey: 'sk_1' }), headers: { 'Idempotency-Key': idempotencyKey() }, body: { amount: 5 } });
+    if (want === 2) await call;
+    else await assert.rejects(call, (error) => error instanceof ApiError && error.code === code);
+    assert.equal(calls, want);
+  }
+});
+
+test('an abort ends the pause before the next try', async () => {
+  const aborting = new AbortController();
+  let calls = 0;
+  handler = (req, res) => {
+    calls++;
+    res.writeHead(503, { 'Retry-After': '20' });
+    res.end(() => setTimeout(() => aborting.abort(), 100));
+  };
+  const begun = Date.now();
+  await assert.rejects(getCredits({ client: connect({ baseUrl, apiKey: 'sk_1' }), signal: aborting.signal }), (error) => error.name === 'AbortError');
+  assert.ok(Date.now() - begun < 5000, `it took ${Date.now() - begun} ms`);
+  assert.equal(calls, 1);
+});
+
 test('a POST without a key is sent once', async () => {
   let calls = 0;
   handler = (req, res) => answer(res, 503, { calls: ++calls });

@@ -245,9 +245,27 @@ export type AccountExport = {
     subscriptions: Array<Subscription>;
     invoices: Array<Invoice>;
     transactions: Array<Transaction>;
+    /**
+     * Spent and expired ones too.
+     */
+    credit_lots: Array<CreditLot>;
     credit_transactions: Array<CreditTransaction>;
     usage: Array<UsageTotal>;
-    audit_log: Array<AuditEntry>;
+    /**
+     * Network addresses are the user's own; those of others are left out.
+     */
+    audit_log: Array<AuditLogEntry>;
+    customers: Array<ExportedCustomer>;
+    payment_methods: Array<ExportedPaymentMethod>;
+    checkout_attempts: Array<ExportedCheckoutAttempt>;
+    checkout_sessions: Array<ExportedCheckoutSession>;
+    subscription_changes: Array<ExportedSubscriptionChange>;
+    payments: Array<ExportedPayment>;
+    charges: Array<ExportedCharge>;
+    refunds: Array<ExportedRefund>;
+    disputes: Array<ExportedDispute>;
+    credit_notes: Array<ExportedCreditNote>;
+    messages: Array<ExportedMessage>;
 };
 
 export type UsageTotal = {
@@ -259,12 +277,136 @@ export type UsageTotal = {
     quantity: number;
 };
 
-export type AuditEntry = {
-    id: string;
-    action: string;
-    actor_kind: string;
-    target_id?: string;
+/**
+ * The account as Stripe knows it.
+ */
+export type ExportedCustomer = {
+    id?: string;
+    email?: string;
+    balance?: Money;
+    default_payment_method?: string;
     created_at: string;
+    deleted_at?: string;
+};
+
+export type ExportedPaymentMethod = {
+    id: string;
+    type: string;
+    brand?: string;
+    last4?: string;
+    exp_month?: number;
+    exp_year?: number;
+    created_at: string;
+    detached_at?: string;
+};
+
+/**
+ * What was put into a checkout.
+ */
+export type ExportedCheckoutAttempt = {
+    id: string;
+    kind: string;
+    price: string;
+    tier?: string;
+    credit_pack?: string;
+    quantity: number;
+    success_url: string;
+    cancel_url: string;
+    status: string;
+    session_id?: string;
+    created_at: string;
+};
+
+/**
+ * What Stripe says of a checkout.
+ */
+export type ExportedCheckoutSession = {
+    id: string;
+    mode: string;
+    status: string;
+    payment_status: string;
+    amount?: Money;
+    payment_id?: string;
+    created_at: string;
+};
+
+/**
+ * What was asked of a subscription.
+ */
+export type ExportedSubscriptionChange = {
+    id: string;
+    subscription_id: string;
+    kind: string;
+    status: string;
+    wish?: {
+        [key: string]: unknown;
+    };
+    created_at: string;
+};
+
+/**
+ * A payment intent at Stripe, whatever became of it.
+ */
+export type ExportedPayment = {
+    id: string;
+    status: string;
+    amount: Money;
+    invoice_id?: string;
+    charge_id?: string;
+    created_at: string;
+};
+
+export type ExportedCharge = {
+    id: string;
+    status: string;
+    amount: Money;
+    refunded: Money;
+    disputed: boolean;
+    invoice_id?: string;
+    payment_id?: string;
+    created_at: string;
+};
+
+export type ExportedRefund = {
+    id: string;
+    charge_id: string;
+    status: string;
+    amount: Money;
+    reason?: string;
+    created_at: string;
+};
+
+export type ExportedDispute = {
+    id: string;
+    charge_id: string;
+    status: string;
+    amount: Money;
+    withdrawn: Money;
+    reason?: string;
+    created_at: string;
+};
+
+export type ExportedCreditNote = {
+    id: string;
+    invoice_id: string;
+    status: string;
+    amount: Money;
+    credited: Money;
+    reason?: string;
+    created_at: string;
+};
+
+/**
+ * What was told to the user by mail, or is to be.
+ */
+export type ExportedMessage = {
+    id: string;
+    kind: string;
+    content: {
+        [key: string]: unknown;
+    };
+    created_at: string;
+    sent_at?: string;
 };
 
 export type StripeEventList = {
