@@ -220,7 +220,7 @@ func access(sub db.Subscription, policy Policy) (yes bool, until *time.Time) {
 	return false, nil
 }
 
-// graceEnd counts from when the payment was first seen overdue. Where that was not written down the period in question began
+// graceEnd counts from when the payment was due. Where that was not written down the period in question began
 // no later, so that nobody is locked out by a gap in our records and nobody has access for ever.
 func graceEnd(sub db.Subscription, policy Policy) *time.Time {
 	since := sub.UpdatedAt

@@ -2615,9 +2615,9 @@ INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_i
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     $10, $11, $12, $13, $14, $15, $16,
     $17, $18, $19, $20::text,
-    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+    $21::timestamptz, $22, $23, $24,
     $25, $26, $27, $28, $29, $30, $31,
-    $32, $21::timestamptz)
+    $32, $33::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -2627,7 +2627,7 @@ ON CONFLICT (id) DO UPDATE SET
     cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
-    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
+    paused_since = EXCLUDED.paused_since,
     latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
     pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
     pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
@@ -2657,7 +2657,7 @@ type UpsertSubscriptionParams struct {
 	TrialEnd           *time.Time
 	PastDueSince       *time.Time
 	PauseBehavior      *string
-	Now                time.Time
+	PausedSince        *time.Time
 	LatestInvoiceID    *string
 	Livemode           bool
 	AccessKnown        bool
@@ -2669,6 +2669,7 @@ type UpsertSubscriptionParams struct {
 	ScheduledQuantity  *int64
 	ScheduledAt        *time.Time
 	CreatedAt          time.Time
+	Now                time.Time
 }
 
 // UpsertSubscription changes no row where the subscription is another account's: it never moves. A period that Stripe did
@@ -2682,9 +2683,9 @@ type UpsertSubscriptionParams struct {
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
 //	    $10, $11, $12, $13, $14, $15, $16,
 //	    $17, $18, $19, $20::text,
-//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+//	    $21::timestamptz, $22, $23, $24,
 //	    $25, $26, $27, $28, $29, $30, $31,
-//	    $32, $21::timestamptz)
+//	    $32, $33::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
 //	    interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -2694,7 +2695,7 @@ type UpsertSubscriptionParams struct {
 //	    cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
 //	    ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
 //	    past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
-//	    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
+//	    paused_since = EXCLUDED.paused_since,
 //	    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
 //	    pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
 //	    pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
@@ -2723,7 +2724,7 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.TrialEnd,
 		arg.PastDueSince,
 		arg.PauseBehavior,
-		arg.Now,
+		arg.PausedSince,
 		arg.LatestInvoiceID,
 		arg.Livemode,
 		arg.AccessKnown,
@@ -2735,6 +2736,7 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.ScheduledQuantity,
 		arg.ScheduledAt,
 		arg.CreatedAt,
+		arg.Now,
 	)
 	if err != nil {
 		return 0, err

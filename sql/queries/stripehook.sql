@@ -211,7 +211,7 @@ INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_i
 VALUES (@id, @account_id, @customer_id, @status, @tier_id, @price_id, @interval, @currency, @quantity,
     @current_period_start, @current_period_end, @access_end, @cancel_at, @cancel_at_period_end, @canceled_at, @ended_at,
     @trial_start, @trial_end, @past_due_since, sqlc.narg(pause_behavior)::text,
-    CASE WHEN sqlc.narg(pause_behavior)::text IS NOT NULL THEN @now::timestamptz END, @latest_invoice_id, @livemode, @access_known,
+    sqlc.narg(paused_since)::timestamptz, @latest_invoice_id, @livemode, @access_known,
     @pending_price_id, @pending_quantity, @pending_expires_at, @schedule_id, @scheduled_price_id, @scheduled_quantity, @scheduled_at,
     @created_at, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
@@ -223,7 +223,7 @@ ON CONFLICT (id) DO UPDATE SET
     cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
-    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
+    paused_since = EXCLUDED.paused_since,
     latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
     pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
     pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
