@@ -83,6 +83,15 @@ type SubscriptionState struct {
 	AccessUntil *time.Time
 }
 
+// Live tells whether the subscription has not ended. An incomplete one was never paid: its checkout decides.
+func (s *SubscriptionState) Live() bool {
+	switch s.Status {
+	case "canceled", "incomplete", "incomplete_expired":
+		return false
+	}
+	return s.EndedAt == nil
+}
+
 // facts is what a standing is derived from. It is what gets cached: a verdict would go stale by the time alone.
 type facts struct {
 	Lowest        string
@@ -112,6 +121,11 @@ func (s *Service) ForgetStanding(ctx context.Context, accountIDs ...uuid.UUID) {
 		keys[i] = id.String()
 	}
 	s.standings.Invalidate(ctx, keys...)
+}
+
+// StandingIn is [StandingOf] with the service's policy and clock. It joins the transaction of q, and reads past the cache.
+func (s *Service) StandingIn(ctx context.Context, q *db.Queries, accountID uuid.UUID) (Standing, error) {
+	return StandingOf(ctx, q, s.cfg.Policy, accountID, s.now())
 }
 
 func (s *Service) loadFacts(ctx context.Context, key string) (facts, bool, error) {
@@ -160,13 +174,13 @@ func factsOf(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 	return all, nil
 }
 
-// derive is the whole policy. Of several subscriptions with access the highest rank decides, the newest among equals; the rows
-// come newest first.
+// derive is the whole policy. Of several subscriptions with access the highest rank decides, the newest among equals; where none has
+// access the newest is shown that has not ended, for that one can be changed, and else the newest. The rows come newest first.
 func (f facts) derive(policy Policy, now time.Time) Standing {
 	standing := Standing{Tier: f.Lowest}
 	for i, row := range f.Subscriptions {
 		state := judge(row, policy, now)
-		if i == 0 {
+		if i == 0 || !standing.Access && state.Live() && !standing.Subscription.Live() {
 			standing.Subscription = &state
 		}
 		if !state.Access || (standing.Access && *row.Rank <= standing.Rank) {
@@ -206,7 +220,7 @@ func access(sub db.Subscription, policy Policy) (yes bool, until *time.Time) {
 	return false, nil
 }
 
-// graceEnd counts from when the payment was first seen overdue. Where that was not written down the period in question began
+// graceEnd counts from when the payment was due. Where that was not written down the period in question began
 // no later, so that nobody is locked out by a gap in our records and nobody has access for ever.
 func graceEnd(sub db.Subscription, policy Policy) *time.Time {
 	since := sub.UpdatedAt

@@ -152,6 +152,13 @@ func (s *Service) moveNow(ctx context.Context, row db.SubscriptionChange, p *pla
 	params.SetIdempotencyKey(stripeKey(row, "update"))
 	sub, err := s.Stripe.Subscriptions.Update(row.SubscriptionID, params)
 	if needsAction(err) {
+		if p.Scheduled {
+			// Stripe lets no change wait beside a schedule. Dropped for a payment that may never be confirmed, what the customer has
+			// scheduled would be lost.
+			return problem.ChangePending.Errorf("the bank wants the payment to be confirmed, and that cannot wait beside the change that is " +
+				"scheduled, so nothing has changed: ask for what there is now to take that one back, and then for this one again").
+				Because(refusal("change subscription", err))
+		}
 		if err := s.release(ctx, row, p); err != nil {
 			return err
 		}

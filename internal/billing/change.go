@@ -197,16 +197,33 @@ func (s *Service) intendChange(ctx context.Context, q *db.Queries, kind string, 
 		row := db.SubscriptionChange{AccountID: c.AccountID, SubscriptionID: c.move.subscription, Kind: kind}
 		return s.insertChange(ctx, q, row, c.wish())
 	}
-	sub, err := q.GetLiveSubscription(ctx, c.AccountID)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return db.SubscriptionChange{}, errNoSubscription()
-	}
+	sub, err := s.subscriptionShown(ctx, q, c.AccountID)
 	if err != nil {
-		return db.SubscriptionChange{}, fmt.Errorf("read subscription: %w", err)
+		return db.SubscriptionChange{}, err
 	}
 	return s.insertChange(ctx, q, db.SubscriptionChange{
 		AccountID: c.AccountID, SubscriptionID: sub.ID, Kind: kind, CreatedBy: c.UserID,
 	}, c.wish())
+}
+
+// subscriptionShown is the subscription that [Service.State] shows: what somebody changes is what they have seen. Where that one is over
+// it is the newest that is not.
+func (s *Service) subscriptionShown(ctx context.Context, q *db.Queries, accountID uuid.UUID) (db.Subscription, error) {
+	standing, err := s.Accounts.StandingIn(ctx, q, accountID)
+	if err != nil {
+		return db.Subscription{}, err
+	}
+	if shown := standing.Subscription; shown != nil && shown.Live() {
+		return shown.Subscription, nil
+	}
+	sub, err := q.GetLiveSubscription(ctx, accountID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return sub, errNoSubscription()
+	}
+	if err != nil {
+		return sub, fmt.Errorf("read subscription: %w", err)
+	}
+	return sub, nil
 }
 
 func (s *Service) insertChange(ctx context.Context, q *db.Queries, row db.SubscriptionChange, w wish) (db.SubscriptionChange, error) {

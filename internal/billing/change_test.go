@@ -152,9 +152,58 @@ func (w *world) sameCharge(p billing.Preview, in map[string]any) {
 	if strings.Join(got, "; ") != strings.Join(want, "; ") {
 		w.t.Errorf("lines: previewed %v, billed %v", got, want)
 	}
-	previewed := fmt.Sprint(p.Charge.Subtotal, p.Charge.Total, p.Charge.AmountDue, p.Currency)
-	if billed := fmt.Sprint(in["subtotal"], in["total"], in["amount_due"], in["currency"]); previewed != billed {
+	c := p.Charge
+	previewed := fmt.Sprint(c.Subtotal, c.Discount, c.Tax, c.Total, c.AppliedBalance, c.AmountDue, p.Currency)
+	discount, applied := int64(0), int64(0)
+	for _, d := range in["total_discount_amounts"].([]any) {
+		discount += number(d.(map[string]any), "amount")
+	}
+	if number(in, "total") > 0 {
+		applied = number(in, "starting_balance") - number(in, "ending_balance")
+	}
+	billed := fmt.Sprint(number(in, "subtotal"), discount, number(in, "tax"), number(in, "total"), applied, number(in, "amount_due"), in["currency"])
+	if previewed != billed {
 		w.t.Errorf("previewed %s, billed %s", previewed, billed)
+	}
+}
+
+// number is a field of an object at Stripe; null is none.
+func number(o map[string]any, field string) int64 {
+	n, _ := o[field].(int64)
+	return n
+}
+
+// What the customer's balance pays is previewed as it is set off: never more than there is to pay, and nothing of a credit.
+func TestBalanceIsPreviewedAsItIsSetOff(t *testing.T) {
+	t.Parallel()
+	for _, balance := range []int64{-1_000_000, -500, 0, 700} {
+		t.Run(fmt.Sprint(balance), func(t *testing.T) {
+			t.Parallel()
+			w, sub := subscribed(t, nil)
+			o, _ := w.emu.Get(sub)
+			if _, err := w.emu.Patch(o["customer"].(string), map[string]any{"balance": balance}); err != nil {
+				t.Fatal(err)
+			}
+			coupon, err := w.api().Coupons.New(&stripe.CouponParams{PercentOff: stripe.Float64(10), Duration: stripe.String("forever")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.api().Subscriptions.Update(sub, &stripe.SubscriptionParams{Coupon: stripe.String(coupon.ID)}); err != nil {
+				t.Fatal(err)
+			}
+			w.wait(aThird)
+			p := w.preview(w.to("pro", "year"))
+			if p.Charge.Discount == 0 {
+				t.Errorf("no discount: %+v", p.Charge)
+			}
+			c := w.to("pro", "year")
+			c.ProratedAt = p.ProratedAt
+			w.change(c)
+			w.sameCharge(p, w.latest())
+			if due := p.Charge.Total + p.Charge.AppliedBalance; due != p.DueNow || due < 0 {
+				t.Errorf("%d of %d: due %d", p.Charge.AppliedBalance, p.Charge.Total, p.DueNow)
+			}
+		})
 	}
 }
 

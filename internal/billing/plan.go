@@ -47,6 +47,8 @@ type plan struct {
 	// The schedule that the subscription follows already, and when its current phase began.
 	Schedule   string `json:"schedule,omitempty"`
 	PhaseStart int64  `json:"phase_start,omitempty"`
+	// Whether that schedule has a change to come.
+	Scheduled bool `json:"scheduled,omitempty"`
 	// The latest invoice, where a pending change or a pause may wait for its payment.
 	Awaited string `json:"awaited,omitempty"`
 
@@ -119,7 +121,7 @@ func (s *Service) subscriptionAtStripe(ctx context.Context, id string) (*stripe.
 func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stripe.Subscription) (plan, error) {
 	p := plan{Action: actNothing, PeriodEnd: sub.CurrentPeriodEnd}
 	if sub.Schedule != nil {
-		p.Schedule, p.PhaseStart = sub.Schedule.ID, sub.CurrentPeriodStart
+		p.Schedule, p.PhaseStart, p.Scheduled = sub.Schedule.ID, sub.CurrentPeriodStart, upcomingPhase(sub.Schedule)
 		if current := sub.Schedule.CurrentPhase; current != nil {
 			p.PhaseStart = current.StartDate
 		}
@@ -127,10 +129,11 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 	ending := sub.CancelAtPeriodEnd || sub.CancelAt > 0
 	switch kind {
 	case changeCancel:
-		if !ending {
-			p.Action = actCancel
+		if ending {
+			return p, nil
 		}
-		return p, nil
+		p.Action = actCancel
+		return p, s.ownSchedule(sub)
 	case changeCancelNow:
 		p.Action = actCancelNow
 		return p, nil
@@ -143,6 +146,7 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 			}
 		case ending:
 			p.Action = actResume
+			return p, s.ownSchedule(sub)
 		}
 		return p, nil
 	case changeMigrate:
@@ -184,9 +188,9 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 	case rise == 0 && sub.PendingUpdate != nil && sub.LatestInvoice != nil:
 		p.Action, p.Awaited = actWithdraw, sub.LatestInvoice.ID
 		return p, nil
-	case rise == 0 && sub.Schedule != nil && upcomingPhase(sub.Schedule):
+	case rise == 0 && p.Scheduled:
 		p.Action = actRelease
-		return p, nil
+		return p, s.ownSchedule(sub)
 	case rise == 0:
 		return p, nil
 	case rise < 0 && !trial:
@@ -194,10 +198,10 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 		if sub.PendingUpdate != nil {
 			return p, problem.ChangePending.Errorf("an earlier change waits for its payment: pay its invoice, or ask for what there is now to withdraw it")
 		}
-		if sub.Schedule != nil && sub.Schedule.Metadata[metaEnv] != s.AppEnv && len(sub.Schedule.Phases) > 1 {
-			return p, problem.Conflict.Errorf("the subscription follows a schedule that was made elsewhere; ask support to change it")
-		}
-		return p, nil
+		return p, s.ownSchedule(sub)
+	}
+	if err := s.ownSchedule(sub); err != nil {
+		return p, err
 	}
 	p.Action, p.Proration = actNow, prorateNow
 	if trial {
@@ -281,6 +285,19 @@ func (s *Service) rise(ctx context.Context, from catalog.Price, p plan) (int, er
 		return -1, nil
 	}
 	return 0, nil
+}
+
+// ownSchedule fails with [problem.Conflict] where the subscription follows a schedule that somebody else has made: what they have agreed
+// with the customer we neither see nor undo. One of ours that was interrupted has no mark yet, one phase, and changes nothing.
+func (s *Service) ownSchedule(sub *stripe.Subscription) error {
+	schedule := sub.Schedule
+	if schedule == nil || schedule.Metadata[metaEnv] == s.AppEnv {
+		return nil
+	}
+	if len(schedule.Metadata) == 0 && len(schedule.Phases) <= 1 && schedule.EndBehavior == stripe.SubscriptionScheduleEndBehaviorRelease {
+		return nil
+	}
+	return problem.Conflict.Errorf("the subscription follows a schedule that was made elsewhere; ask support to change it")
 }
 
 func upcomingPhase(schedule *stripe.SubscriptionSchedule) bool {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
 )
 
@@ -31,7 +30,7 @@ type Charge struct {
 	Discount       int64
 	Tax            int64
 	Total          int64 // negative where it is credited to the customer's balance
-	AppliedBalance int64 // of the customer's balance; negative lessens what is due
+	AppliedBalance int64 // what of the customer's balance is set off against the total; negative lessens what is due
 	AmountDue      int64
 	Lines          []ChargeLine
 }
@@ -48,12 +47,9 @@ type ChargeLine struct {
 // PreviewChange tells what [Service.ChangeSubscription] would do and charge, and changes nothing. The lines are Stripe's own: what
 // it would bill at this moment.
 func (s *Service) PreviewChange(ctx context.Context, c Change) (Preview, error) {
-	row, err := s.queries().GetLiveSubscription(ctx, c.AccountID)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Preview{}, errNoSubscription()
-	}
+	row, err := s.subscriptionShown(ctx, s.queries(), c.AccountID)
 	if err != nil {
-		return Preview{}, fmt.Errorf("read subscription: %w", err)
+		return Preview{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stripeBudget)
 	defer cancel()
@@ -158,7 +154,10 @@ func (s *Service) upcomingLines(ctx context.Context, of *stripe.InvoiceUpcomingP
 
 func chargeOf(in *stripe.Invoice, at time.Time) *Charge {
 	c := &Charge{
-		At: at, Subtotal: in.Subtotal, Tax: in.Tax, Total: in.Total, AppliedBalance: in.StartingBalance, AmountDue: in.AmountDue,
+		At: at, Subtotal: in.Subtotal, Tax: in.Tax, Total: in.Total, AmountDue: in.AmountDue,
+	}
+	if in.Total > 0 {
+		c.AppliedBalance = in.AmountDue - in.Total // never more than there is to pay, whatever the balance has
 	}
 	for _, d := range in.TotalDiscountAmounts {
 		c.Discount += d.Amount

@@ -356,6 +356,7 @@ type StripeEvent struct {
 	DoneAt        *time.Time
 	RootID        string
 	Replays       int32
+	ReplayedAt    *time.Time
 }
 
 type Subscription struct {

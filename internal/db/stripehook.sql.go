@@ -246,6 +246,18 @@ func (q *Queries) EndStripePayloads(ctx context.Context, before time.Time, maxRo
 	return result.RowsAffected(), nil
 }
 
+const endStripeRound = `-- name: EndStripeRound :exec
+UPDATE stripe_rounds SET ran_at = GREATEST(ran_at, $1::timestamptz) WHERE name = $2
+`
+
+// EndStripeRound never moves back: of two at once the later one counts.
+//
+//	UPDATE stripe_rounds SET ran_at = GREATEST(ran_at, $1::timestamptz) WHERE name = $2
+func (q *Queries) EndStripeRound(ctx context.Context, began time.Time, name string) error {
+	_, err := q.db.Exec(ctx, endStripeRound, began, name)
+	return err
+}
+
 const expireSessionAttempt = `-- name: ExpireSessionAttempt :execrows
 UPDATE checkout_attempts SET status = 'expired', lease_until = NULL, updated_at = $1::timestamptz
 WHERE stripe_session_id = $2::text AND account_id = $3 AND status IN ('creating', 'open', 'expiring')
@@ -348,6 +360,20 @@ func (q *Queries) FillStripeCustomer(ctx context.Context, arg FillStripeCustomer
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const findDraftInvoice = `-- name: FindDraftInvoice :one
+SELECT customer_id FROM invoices WHERE id = $1 AND status = 'draft'
+`
+
+// FindDraftInvoice is of a draft that Stripe does not find: nobody has the account locked.
+//
+//	SELECT customer_id FROM invoices WHERE id = $1 AND status = 'draft'
+func (q *Queries) FindDraftInvoice(ctx context.Context, id string) (string, error) {
+	row := q.db.QueryRow(ctx, findDraftInvoice, id)
+	var customer_id string
+	err := row.Scan(&customer_id)
+	return customer_id, err
 }
 
 const findInvoiceOfCharge = `-- name: FindInvoiceOfCharge :one
@@ -756,12 +782,12 @@ func (q *Queries) GetRefundStatus(ctx context.Context, iD string, accountID uuid
 }
 
 const getStripeEvent = `-- name: GetStripeEvent :one
-SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1
+SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays, replayed_at FROM stripe_events WHERE id = $1
 `
 
 // GetStripeEvent
 //
-//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1
+//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays, replayed_at FROM stripe_events WHERE id = $1
 func (q *Queries) GetStripeEvent(ctx context.Context, id string) (StripeEvent, error) {
 	row := q.db.QueryRow(ctx, getStripeEvent, id)
 	var i StripeEvent
@@ -789,8 +815,23 @@ func (q *Queries) GetStripeEvent(ctx context.Context, id string) (StripeEvent, e
 		&i.DoneAt,
 		&i.RootID,
 		&i.Replays,
+		&i.ReplayedAt,
 	)
 	return i, err
+}
+
+const getStripeRound = `-- name: GetStripeRound :one
+SELECT ran_at FROM stripe_rounds WHERE name = $1
+`
+
+// GetStripeRound
+//
+//	SELECT ran_at FROM stripe_rounds WHERE name = $1
+func (q *Queries) GetStripeRound(ctx context.Context, name string) (*time.Time, error) {
+	row := q.db.QueryRow(ctx, getStripeRound, name)
+	var ran_at *time.Time
+	err := row.Scan(&ran_at)
+	return ran_at, err
 }
 
 const getStripeSweep = `-- name: GetStripeSweep :one
@@ -1259,6 +1300,8 @@ SELECT m.id::text AS id, m.state::text AS state FROM (
     SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
     UNION ALL
     SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
+    UNION ALL
+    SELECT u.stripe_id, u.balance || ' ' || COALESCE(u.default_payment_method, '') FROM stripe_customers u WHERE u.stripe_id = ANY ($1::text[])
 ) m
 ORDER BY m.id
 `
@@ -1280,6 +1323,8 @@ type ListMirroredStatesRow struct {
 //	    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
 //	    UNION ALL
 //	    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT u.stripe_id, u.balance || ' ' || COALESCE(u.default_payment_method, '') FROM stripe_customers u WHERE u.stripe_id = ANY ($1::text[])
 //	) m
 //	ORDER BY m.id
 func (q *Queries) ListMirroredStates(ctx context.Context, ids []string) ([]ListMirroredStatesRow, error) {
@@ -1306,6 +1351,7 @@ const listOrphanedStripeEvents = `-- name: ListOrphanedStripeEvents :many
 SELECT e.id, EXISTS (
     SELECT 1 FROM river_job d
     WHERE d.kind = 'stripe_event' AND d.args @> jsonb_build_object('event_id', e.id) AND d.state = 'discarded'
+        AND (e.replayed_at IS NULL OR d.created_at >= e.replayed_at)
 ) AS exhausted
 FROM stripe_events e
 WHERE e.status = 'pending' AND e.received_at < $1::timestamptz AND NOT EXISTS (
@@ -1323,12 +1369,14 @@ type ListOrphanedStripeEventsRow struct {
 	Exhausted bool
 }
 
-// ListOrphanedStripeEvents returns pending events for which no job will run, and whether their last job was given up.
-// It skips rows that a delivery holds at this moment.
+// ListOrphanedStripeEvents returns pending events for which no job will run, and whether a job of theirs was given up: one that is no
+// older than the last replay, for that begins anew. Both times are the database's: the job that a replay makes is made in its
+// transaction. It skips rows that a delivery holds at this moment.
 //
 //	SELECT e.id, EXISTS (
 //	    SELECT 1 FROM river_job d
 //	    WHERE d.kind = 'stripe_event' AND d.args @> jsonb_build_object('event_id', e.id) AND d.state = 'discarded'
+//	        AND (e.replayed_at IS NULL OR d.created_at >= e.replayed_at)
 //	) AS exhausted
 //	FROM stripe_events e
 //	WHERE e.status = 'pending' AND e.received_at < $1::timestamptz AND NOT EXISTS (
@@ -1484,8 +1532,8 @@ SELECT r.kind::text AS kind, r.id::text AS id FROM (
     UNION
     SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > $1::timestamptz
 ) r LEFT JOIN stripe_objects o ON o.id = r.id
-WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < $2::timestamptz
-ORDER BY o.last_fetch_at NULLS FIRST, r.id
+WHERE GREATEST(o.last_fetch_at, o.tried_at) IS NULL OR GREATEST(o.last_fetch_at, o.tried_at) < $2::timestamptz
+ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
 LIMIT $3
 `
 
@@ -1495,7 +1543,7 @@ type ListRootsToReconcileRow struct {
 }
 
 // ListRootsToReconcile lists what may change at Stripe without a word: subscriptions that are not over, invoices that are to be
-// paid, and payments that were refunded or disputed lately; those first that were looked at longest ago.
+// paid, and payments that were refunded or disputed lately; those first that were looked at, or tried in vain, longest ago.
 //
 //	SELECT r.kind::text AS kind, r.id::text AS id FROM (
 //	    SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
@@ -1506,8 +1554,8 @@ type ListRootsToReconcileRow struct {
 //	    UNION
 //	    SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > $1::timestamptz
 //	) r LEFT JOIN stripe_objects o ON o.id = r.id
-//	WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < $2::timestamptz
-//	ORDER BY o.last_fetch_at NULLS FIRST, r.id
+//	WHERE GREATEST(o.last_fetch_at, o.tried_at) IS NULL OR GREATEST(o.last_fetch_at, o.tried_at) < $2::timestamptz
+//	ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
 //	LIMIT $3
 func (q *Queries) ListRootsToReconcile(ctx context.Context, since time.Time, before time.Time, maxRows int32) ([]ListRootsToReconcileRow, error) {
 	rows, err := q.db.Query(ctx, listRootsToReconcile, since, before, maxRows)
@@ -1630,6 +1678,38 @@ func (q *Queries) ListStripeEvents(ctx context.Context, arg ListStripeEventsPara
 	return items, nil
 }
 
+const listStripeRounds = `-- name: ListStripeRounds :many
+SELECT name, COALESCE(ran_at, begun_at)::timestamptz AS since FROM stripe_rounds ORDER BY name
+`
+
+type ListStripeRoundsRow struct {
+	Name  string
+	Since time.Time
+}
+
+// ListStripeRounds tells since when each is to be done again.
+//
+//	SELECT name, COALESCE(ran_at, begun_at)::timestamptz AS since FROM stripe_rounds ORDER BY name
+func (q *Queries) ListStripeRounds(ctx context.Context) ([]ListStripeRoundsRow, error) {
+	rows, err := q.db.Query(ctx, listStripeRounds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListStripeRoundsRow{}
+	for rows.Next() {
+		var i ListStripeRoundsRow
+		if err := rows.Scan(&i.Name, &i.Since); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listSubscriptionsOfCustomer = `-- name: ListSubscriptionsOfCustomer :many
 SELECT s.id FROM subscriptions s JOIN stripe_customers c ON c.account_id = s.account_id AND c.stripe_id = s.customer_id
 WHERE s.customer_id = $1 ORDER BY s.id
@@ -1659,6 +1739,83 @@ func (q *Queries) ListSubscriptionsOfCustomer(ctx context.Context, customerID st
 	return items, nil
 }
 
+const listWithheldGrants = `-- name: ListWithheldGrants :many
+SELECT w.kind::text AS kind, w.id::text AS id FROM (
+    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
+        o.payload->>'paid_by' AS id
+    FROM outbox o
+    JOIN (
+        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
+        UNION ALL
+        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
+    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
+    WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
+        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
+            SELECT 1 FROM credit_lots l
+            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
+        ) ELSE EXISTS (
+            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
+            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
+                SELECT 1 FROM credit_lots l
+                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
+            )
+        ) END
+) w
+ORDER BY w.id
+LIMIT $1
+`
+
+type ListWithheldGrantsRow struct {
+	Kind string
+	ID   string
+}
+
+// ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now: in the
+// currency that was paid, and worth something. Once it is granted, or where the price is still not known, it is not listed.
+//
+//	SELECT w.kind::text AS kind, w.id::text AS id FROM (
+//	    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
+//	        o.payload->>'paid_by' AS id
+//	    FROM outbox o
+//	    JOIN (
+//	        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
+//	        UNION ALL
+//	        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
+//	    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
+//	    WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
+//	        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
+//	            SELECT 1 FROM credit_lots l
+//	            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
+//	        ) ELSE EXISTS (
+//	            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
+//	            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
+//	                SELECT 1 FROM credit_lots l
+//	                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
+//	            )
+//	        ) END
+//	) w
+//	ORDER BY w.id
+//	LIMIT $1
+func (q *Queries) ListWithheldGrants(ctx context.Context, maxRows int32) ([]ListWithheldGrantsRow, error) {
+	rows, err := q.db.Query(ctx, listWithheldGrants, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListWithheldGrantsRow{}
+	for rows.Next() {
+		var i ListWithheldGrantsRow
+		if err := rows.Scan(&i.Kind, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockStripeAccount = `-- name: LockStripeAccount :one
 SELECT id FROM accounts WHERE id = $1 AND status <> 'deleted' FOR NO KEY UPDATE
 `
@@ -1674,12 +1831,12 @@ func (q *Queries) LockStripeAccount(ctx context.Context, id uuid.UUID) (uuid.UUI
 }
 
 const lockStripeEvent = `-- name: LockStripeEvent :one
-SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1 FOR UPDATE
+SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays, replayed_at FROM stripe_events WHERE id = $1 FOR UPDATE
 `
 
 // LockStripeEvent
 //
-//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays FROM stripe_events WHERE id = $1 FOR UPDATE
+//	SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays, replayed_at FROM stripe_events WHERE id = $1 FOR UPDATE
 func (q *Queries) LockStripeEvent(ctx context.Context, id string) (StripeEvent, error) {
 	row := q.db.QueryRow(ctx, lockStripeEvent, id)
 	var i StripeEvent
@@ -1707,6 +1864,7 @@ func (q *Queries) LockStripeEvent(ctx context.Context, id string) (StripeEvent, 
 		&i.DoneAt,
 		&i.RootID,
 		&i.Replays,
+		&i.ReplayedAt,
 	)
 	return i, err
 }
@@ -1743,6 +1901,20 @@ func (q *Queries) MarkStripeObjectDeleted(ctx context.Context, now time.Time, iD
 	return err
 }
 
+const noteStripeTry = `-- name: NoteStripeTry :exec
+INSERT INTO stripe_objects (id, kind, tried_at) VALUES ($1, $2, $3::timestamptz)
+ON CONFLICT (id) DO UPDATE SET tried_at = EXCLUDED.tried_at
+`
+
+// NoteStripeTry
+//
+//	INSERT INTO stripe_objects (id, kind, tried_at) VALUES ($1, $2, $3::timestamptz)
+//	ON CONFLICT (id) DO UPDATE SET tried_at = EXCLUDED.tried_at
+func (q *Queries) NoteStripeTry(ctx context.Context, iD string, kind string, now time.Time) error {
+	_, err := q.db.Exec(ctx, noteStripeTry, iD, kind, now)
+	return err
+}
+
 const parkStripeEvent = `-- name: ParkStripeEvent :execrows
 UPDATE stripe_events SET parks = parks + 1, last_error = $1 WHERE id = $2 AND status = 'pending'
 `
@@ -1760,7 +1932,7 @@ func (q *Queries) ParkStripeEvent(ctx context.Context, reason string, iD string)
 
 const resetStripeEvent = `-- name: ResetStripeEvent :exec
 UPDATE stripe_events SET status = $1, reason = $2, root_id = $3, attempts = 0, parks = 0, last_error = '',
-    done_at = $4, replays = replays + 1
+    done_at = $4, replays = replays + 1, replayed_at = now()
 WHERE id = $5
 `
 
@@ -1775,7 +1947,7 @@ type ResetStripeEventParams struct {
 // ResetStripeEvent begins anew with an event, whatever came of it. The caller has it locked.
 //
 //	UPDATE stripe_events SET status = $1, reason = $2, root_id = $3, attempts = 0, parks = 0, last_error = '',
-//	    done_at = $4, replays = replays + 1
+//	    done_at = $4, replays = replays + 1, replayed_at = now()
 //	WHERE id = $5
 func (q *Queries) ResetStripeEvent(ctx context.Context, arg ResetStripeEventParams) error {
 	_, err := q.db.Exec(ctx, resetStripeEvent,
@@ -2443,9 +2615,9 @@ INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_i
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
     $10, $11, $12, $13, $14, $15, $16,
     $17, $18, $19, $20::text,
-    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+    $21::timestamptz, $22, $23, $24,
     $25, $26, $27, $28, $29, $30, $31,
-    $32, $21::timestamptz)
+    $32, $33::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
     interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -2455,7 +2627,7 @@ ON CONFLICT (id) DO UPDATE SET
     cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
-    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
+    paused_since = EXCLUDED.paused_since,
     latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
     pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
     pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
@@ -2485,7 +2657,7 @@ type UpsertSubscriptionParams struct {
 	TrialEnd           *time.Time
 	PastDueSince       *time.Time
 	PauseBehavior      *string
-	Now                time.Time
+	PausedSince        *time.Time
 	LatestInvoiceID    *string
 	Livemode           bool
 	AccessKnown        bool
@@ -2497,6 +2669,7 @@ type UpsertSubscriptionParams struct {
 	ScheduledQuantity  *int64
 	ScheduledAt        *time.Time
 	CreatedAt          time.Time
+	Now                time.Time
 }
 
 // UpsertSubscription changes no row where the subscription is another account's: it never moves. A period that Stripe did
@@ -2510,9 +2683,9 @@ type UpsertSubscriptionParams struct {
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
 //	    $10, $11, $12, $13, $14, $15, $16,
 //	    $17, $18, $19, $20::text,
-//	    CASE WHEN $20::text IS NOT NULL THEN $21::timestamptz END, $22, $23, $24,
+//	    $21::timestamptz, $22, $23, $24,
 //	    $25, $26, $27, $28, $29, $30, $31,
-//	    $32, $21::timestamptz)
+//	    $32, $33::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, status = EXCLUDED.status, tier_id = EXCLUDED.tier_id, price_id = EXCLUDED.price_id,
 //	    interval = EXCLUDED.interval, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity,
@@ -2522,7 +2695,7 @@ type UpsertSubscriptionParams struct {
 //	    cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
 //	    ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
 //	    past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
-//	    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
+//	    paused_since = EXCLUDED.paused_since,
 //	    latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
 //	    pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
 //	    pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
@@ -2551,7 +2724,7 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.TrialEnd,
 		arg.PastDueSince,
 		arg.PauseBehavior,
-		arg.Now,
+		arg.PausedSince,
 		arg.LatestInvoiceID,
 		arg.Livemode,
 		arg.AccessKnown,
@@ -2563,6 +2736,7 @@ func (q *Queries) UpsertSubscription(ctx context.Context, arg UpsertSubscription
 		arg.ScheduledQuantity,
 		arg.ScheduledAt,
 		arg.CreatedAt,
+		arg.Now,
 	)
 	if err != nil {
 		return 0, err

@@ -428,3 +428,45 @@ func TestMailerSettings(t *testing.T) {
 		t.Error("no sender is a sender")
 	}
 }
+
+// What a mail says of money is what happened.
+func TestMailsSayWhatHappened(t *testing.T) {
+	t.Parallel()
+	p := newPostOffice(t, nil)
+	s := newSender(t, p, "")
+	account, _ := s.owner()
+	failed := func(more map[string]any) map[string]any {
+		more["amount"], more["currency"], more["hosted_invoice_url"] = 900, "usd", "https://pay.example.com/in_1"
+		return more
+	}
+	received := func(balance any) map[string]any {
+		return map[string]any{"number": "A-1", "amount": 600, "from_balance": balance, "currency": "usd", "hosted_invoice_url": ""}
+	}
+	tests := []struct {
+		kind    string
+		payload map[string]any
+		has     []string
+		lacks   string
+	}{
+		{"receipt", received(400), []string{"your payment of 6.00 USD.\n", "from your balance, beside that: 4.00 USD\n"}, "10.00"},
+		{"receipt", received(0), []string{"your payment of 6.00 USD.\n\nInvoice number: A-1"}, "balance"},
+		{"receipt", received(nil), []string{"your payment of 6.00 USD.\n\nInvoice number: A-1"}, "balance"},
+		{"payment_failed", failed(map[string]any{"next_payment_attempt": noon, "last_attempt": false}), []string{"We will try again on 1 March 2026."}, "last attempt"},
+		{"payment_failed", failed(map[string]any{"next_payment_attempt": nil, "last_attempt": true}), []string{"This was the last attempt"}, "We will try again"},
+		{"payment_failed", failed(map[string]any{}), []string{"We will try again within the next days."}, "last attempt"}, // of an earlier release
+	}
+	for i, tt := range tests {
+		add(t, s.pool, outbox.Message{AccountID: &account, Kind: tt.kind, NaturalKey: fmt.Sprint(tt.kind, i), Payload: tt.payload})
+		s.deliver(1)
+		mails := p.got(t)
+		text := strings.ReplaceAll(body(t, mails[len(mails)-1]), "\r\n", "\n")
+		for _, want := range tt.has {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s %d lacks %q:\n%s", tt.kind, i, want, text)
+			}
+		}
+		if strings.Contains(text, tt.lacks) {
+			t.Errorf("%s %d has %q:\n%s", tt.kind, i, tt.lacks, text)
+		}
+	}
+}

@@ -22,7 +22,7 @@ func paymentFailed(ctx context.Context, t *settling) error {
 		AccountID: &t.account, Kind: "payment_failed", NaturalKey: fmt.Sprintf("payment_failed:%s:%d", in.ID, in.AttemptCount),
 		Payload: map[string]any{
 			"invoice": in.ID, "attempt": in.AttemptCount, "amount": in.AmountRemaining, "currency": in.Currency,
-			"hosted_invoice_url": in.HostedInvoiceURL,
+			"hosted_invoice_url": in.HostedInvoiceURL, "next_payment_attempt": in.NextPaymentAttempt, "last_attempt": in.NextPaymentAttempt == nil,
 		},
 	})
 	return err

@@ -64,17 +64,22 @@ func (s *Service) Event(ctx context.Context, id string) (StoredEvent, error) {
 }
 
 // Replay judges an event anew and has it worked on again, with all its attempts, whatever came of it before. It is always safe:
-// the object is looked at as it is now, and every effect has a natural key. One that waits is only made sure to have a job.
+// the object is looked at as it is now, and every effect has a natural key. One that waits is only made sure to have a job. It returns the
+// event as it was then, without its bytes: what is answered is stored under the key, and they have an end of their own.
 func (s *Service) Replay(ctx context.Context, key idempotency.Key, id string, actor audit.Actor) (event StoredEvent, replayed bool, err error) {
 	err = postgres.InJobTx(ctx, s.pool, func(tx pgx.Tx, q *db.Queries) error {
-		_, replayed, err = idempotency.Do(ctx, q, s.now(), key, func() (string, error) { return id, s.replay(ctx, tx, q, id, actor) })
-		if err != nil {
-			return err
-		}
-		if event, err = q.GetStripeEvent(ctx, id); err != nil {
-			return fmt.Errorf("read event: %w", err)
-		}
-		return nil
+		event, replayed, err = idempotency.Do(ctx, q, s.now(), key, func() (StoredEvent, error) {
+			if err := s.replay(ctx, tx, q, id, actor); err != nil {
+				return StoredEvent{}, err
+			}
+			event, err := q.GetStripeEvent(ctx, id)
+			if err != nil {
+				return event, fmt.Errorf("read event: %w", err)
+			}
+			event.Payload = nil
+			return event, nil
+		})
+		return err
 	})
 	return event, replayed, err
 }

@@ -76,6 +76,16 @@ func (s *Service) refused(ctx context.Context, r root, err error) error {
 	return fmt.Errorf("fetch %s: stripe answered %d %s %s", r.id, answer.HTTPStatusCode, answer.Type, answer.Code)
 }
 
+// listRefused is [Service.refused] for a list. A key that may not read one list is good for everything else: it leaves the circuit
+// closed, and what the list would have told comes to nothing, which the age of the last round shows.
+func (s *Service) listRefused(ctx context.Context, path string, err error) error {
+	var answer *stripe.Error
+	if errors.As(err, &answer) && answer.HTTPStatusCode == http.StatusForbidden {
+		return fmt.Errorf("list %s: our key may not: stripe answered %d %s %s", path, answer.HTTPStatusCode, answer.Type, answer.Code)
+	}
+	return s.refused(ctx, root{id: path}, err)
+}
+
 // read decodes the whole answer: the library's types lack what is newer than they are.
 func read(answer *stripe.APIResponse, into any) error {
 	if answer == nil {

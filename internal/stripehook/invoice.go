@@ -239,19 +239,28 @@ func (t *settling) recordOutOfBand(ctx context.Context, in *invoice) error {
 	})
 }
 
-// receipt announces a paid invoice once. Where nothing was to pay there is nothing to confirm.
+// receipt confirms, once for each invoice, what we have received. Where that is nothing, for nothing was to pay or the customer's balance
+// has paid it all, there is nothing to confirm.
 func (t *settling) receipt(ctx context.Context, in *invoice) error {
-	if in.Total == 0 {
+	if in.AmountPaid <= 0 {
 		return nil
 	}
 	_, err := outbox.Add(ctx, t.q, t.now, outbox.Message{
 		AccountID: &t.account, Kind: "receipt", NaturalKey: "receipt:" + in.ID,
 		Payload: map[string]any{
-			"invoice": in.ID, "number": in.Number, "amount": in.Total, "amount_paid": in.AmountPaid, "currency": in.Currency,
+			"invoice": in.ID, "number": in.Number, "amount": in.AmountPaid, "total": in.Total, "from_balance": in.fromBalance(), "currency": in.Currency,
 			"out_of_band": in.PaidOutOfBand, "hosted_invoice_url": in.HostedInvoiceURL,
 		},
 	})
 	return err
+}
+
+// fromBalance is what the customer's balance has paid of the invoice: a credit is negative there.
+func (in *invoice) fromBalance() int64 {
+	if in.EndingBalance == nil || in.StartingBalance >= 0 {
+		return 0
+	}
+	return max(0, *in.EndingBalance-in.StartingBalance)
 }
 
 // invoiceGone marks an invoice that Stripe has deleted, which it does with drafts only.

@@ -23,7 +23,8 @@ type metrics struct {
 	drift             *prometheus.CounterVec // by kind of object
 	swept             prometheus.Counter
 
-	pendingAge, pending, dead, quarantined, sweepAge *prometheus.Desc
+	pendingAge, pending, dead, quarantined *prometheus.Desc
+	roundAge                               map[string]*prometheus.Desc // by name
 
 	mu   sync.Mutex
 	seen map[string]bool // versions, bounded
@@ -62,7 +63,11 @@ func newMetrics(secrets int) *metrics {
 		circuitOpen: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "saaskit", Subsystem: "stripe", Name: "circuit_open", Help: "1 while Stripe refuses our key."}),
 		drift:       prometheus.NewCounterVec(counter("drift_repaired_total", "Objects that differed from Stripe without an event, by kind."), []string{"kind"}),
 		swept:       prometheus.NewCounter(counter("events_swept_total", "Events that no delivery has brought.")),
-		sweepAge:    desc("sweep_age_seconds", "How far behind the last whole sweep of Stripe's events is."),
+		roundAge: map[string]*prometheus.Desc{
+			roundSweep:     desc("sweep_age_seconds", "How far behind the last whole sweep of Stripe's events is."),
+			roundReconcile: desc("reconcile_age_seconds", "Since the last whole look at what may change without an event."),
+			roundCensus:    desc("census_age_seconds", "Since Stripe's lists were last compared, all of them, with what we know."),
+		},
 		pendingAge:  desc("oldest_pending_seconds", "Age of the oldest event that waits."),
 		pending:     desc("events_pending", "Events that wait."),
 		dead:        desc("events_dead", "Events given up after the last attempt."),
@@ -78,7 +83,7 @@ func newMetrics(secrets int) *metrics {
 	}
 	m.finished.WithLabelValues(statusDone, "")
 	m.finished.WithLabelValues("dead", "")
-	for _, kind := range []string{kindSubscription, kindInvoice, kindCharge, kindSession} {
+	for _, kind := range []string{kindSubscription, kindInvoice, kindCharge, kindSession, kindCustomer} {
 		m.drift.WithLabelValues(kind)
 	}
 	for i := range secrets {
@@ -97,7 +102,10 @@ func (s *Service) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range s.metrics.collectors() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{s.metrics.pendingAge, s.metrics.pending, s.metrics.dead, s.metrics.quarantined, s.metrics.sweepAge} {
+	for _, d := range []*prometheus.Desc{s.metrics.pendingAge, s.metrics.pending, s.metrics.dead, s.metrics.quarantined} {
+		ch <- d
+	}
+	for _, d := range s.metrics.roundAge {
 		ch <- d
 	}
 }
@@ -134,13 +142,32 @@ func (s *Service) Collect(ch chan<- prometheus.Metric) {
 	for reason, n := range counts {
 		ch <- prometheus.MustNewConstMetric(s.metrics.quarantined, prometheus.GaugeValue, float64(n), reason)
 	}
-	// Before the first sweep nothing is late.
-	if watermark, err := s.queries().GetStripeSweep(ctx); err == nil || errors.Is(err, pgx.ErrNoRows) {
-		if err != nil {
-			watermark = now
-		}
-		gauge(s.metrics.sweepAge, max(0, now.Sub(watermark).Seconds()))
+	if err := s.roundAges(ctx, now, gauge); err != nil {
+		s.log.WarnContext(ctx, "inbox not measured", "error", err)
 	}
+}
+
+// roundAges measures how long ago each round was, and before the first one how long it has been due.
+func (s *Service) roundAges(ctx context.Context, now time.Time, gauge func(*prometheus.Desc, float64)) error {
+	rounds, err := s.queries().ListStripeRounds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rounds {
+		since := r.Since
+		if r.Name == roundSweep {
+			watermark, err := s.queries().GetStripeSweep(ctx)
+			if err == nil {
+				since = watermark
+			} else if !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+		}
+		if d := s.metrics.roundAge[r.Name]; d != nil {
+			gauge(d, max(0, now.Sub(since).Seconds()))
+		}
+	}
+	return nil
 }
 
 // Alarm tells the operator of something that others have met at Stripe and that no retry repairs.

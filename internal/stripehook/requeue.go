@@ -30,7 +30,9 @@ func (requeueArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: requeueEvery}}
 }
 
-// PeriodicJobs are what the package does by the clock.
+// PeriodicJobs are what the package does by the clock. River keeps the clock in the memory of the instance that leads, so each comes with
+// every start, too: where instances are replaced more often than a job is due it would never come. What is costly asks first whether it
+// is due; see [roundDue].
 func (s *Service) PeriodicJobs() []*river.PeriodicJob {
 	onStart := &river.PeriodicJobOpts{RunOnStart: true}
 	return []*river.PeriodicJob{
@@ -39,11 +41,11 @@ func (s *Service) PeriodicJobs() []*river.PeriodicJob {
 		river.NewPeriodicJob(river.PeriodicInterval(retentionEvery),
 			func() (river.JobArgs, *river.InsertOpts) { return retentionArgs{}, nil }, onStart),
 		river.NewPeriodicJob(river.PeriodicInterval(sweepEvery),
-			func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil }, nil),
+			func() (river.JobArgs, *river.InsertOpts) { return sweepArgs{}, nil }, onStart),
 		river.NewPeriodicJob(river.PeriodicInterval(reconcileEvery),
-			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{}, nil }, nil),
-		river.NewPeriodicJob(river.PeriodicInterval(censusEvery),
-			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{All: true}, nil }, nil),
+			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{}, nil }, onStart),
+		river.NewPeriodicJob(river.PeriodicInterval(reconcileEvery), // whether a day is over asks the job: one that failed comes again
+			func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{All: true}, nil }, onStart),
 	}
 }
 

@@ -22,16 +22,16 @@ import (
 type subscription struct {
 	common
 	period
-	Status            string   `json:"status"`
-	Currency          string   `json:"currency"`
-	CancelAt          stamp    `json:"cancel_at"`
-	CancelAtPeriodEnd bool     `json:"cancel_at_period_end"`
-	CanceledAt        stamp    `json:"canceled_at"`
-	EndedAt           stamp    `json:"ended_at"`
-	TrialStart        stamp    `json:"trial_start"`
-	TrialEnd          stamp    `json:"trial_end"`
-	LatestInvoice     ref      `json:"latest_invoice"`
-	Schedule          schedule `json:"schedule"`
+	Status            string        `json:"status"`
+	Currency          string        `json:"currency"`
+	CancelAt          stamp         `json:"cancel_at"`
+	CancelAtPeriodEnd bool          `json:"cancel_at_period_end"`
+	CanceledAt        stamp         `json:"canceled_at"`
+	EndedAt           stamp         `json:"ended_at"`
+	TrialStart        stamp         `json:"trial_start"`
+	TrialEnd          stamp         `json:"trial_end"`
+	LatestInvoice     latestInvoice `json:"latest_invoice"`
+	Schedule          schedule      `json:"schedule"`
 	PendingUpdate     *struct {
 		ExpiresAt stamp              `json:"expires_at"`
 		Items     []subscriptionItem `json:"subscription_items"`
@@ -52,6 +52,24 @@ type subscriptionItem struct {
 	Quantity *int64 `json:"quantity"`
 }
 
+// A latestInvoice tells when a subscription stopped being paid. Payloads of events have its id only, our own fetch expands it.
+type latestInvoice struct {
+	ID            ref    `json:"id"`
+	Status        string `json:"status"`
+	BillingReason string `json:"billing_reason"`
+	Created       stamp  `json:"created"`
+}
+
+// UnmarshalJSON takes an id for an invoice, too.
+func (l *latestInvoice) UnmarshalJSON(raw []byte) error {
+	*l = latestInvoice{}
+	if json.Unmarshal(raw, &l.ID) == nil && len(raw) > 0 && raw[0] != '{' {
+		return nil
+	}
+	type plain latestInvoice
+	return json.Unmarshal(raw, (*plain)(l))
+}
+
 // A period is on the subscription in older API versions, on its items in newer ones, and on both in between.
 type period struct {
 	Start stamp `json:"current_period_start"`
@@ -69,6 +87,7 @@ func (i subscriptionItem) count() int64 {
 func fetchSubscription(ctx context.Context, api *client.API, id string) (object, error) {
 	params := &stripe.SubscriptionParams{Params: stripe.Params{Context: ctx}}
 	params.AddExpand("schedule")
+	params.AddExpand("latest_invoice")
 	got, err := api.Subscriptions.Get(id, params)
 	if err != nil {
 		return nil, err
@@ -152,13 +171,13 @@ func (t *settling) subscriptionRow(ctx context.Context, s *subscription, old db.
 		PriceID: item.Price.ID, Interval: optional(item.Price.Recurring.Interval), Currency: s.Currency, Quantity: item.count(),
 		CurrentPeriodStart: current.Start.Time, CurrentPeriodEnd: current.End.Time, AccessEnd: access.Time,
 		CancelAt: s.CancelAt.Time, CancelAtPeriodEnd: s.CancelAtPeriodEnd, CanceledAt: s.CanceledAt.Time, EndedAt: s.EndedAt.Time,
-		TrialStart: s.TrialStart.Time, TrialEnd: s.TrialEnd.Time, PastDueSince: pastDueSince(s.Status, old.PastDueSince, t.now),
-		LatestInvoiceID: s.LatestInvoice.pointer(), Livemode: s.Livemode, AccessKnown: old.AccessKnown,
+		TrialStart: s.TrialStart.Time, TrialEnd: s.TrialEnd.Time, PastDueSince: t.pastDueSince(s, old.PastDueSince),
+		LatestInvoiceID: s.LatestInvoice.ID.pointer(), Livemode: s.Livemode, AccessKnown: old.AccessKnown,
 		CreatedAt: s.Created.orElse(t.now), Now: t.now,
 	}
 	s.foresee(&row)
 	if s.PauseCollection != nil {
-		row.PauseBehavior = &s.PauseCollection.Behavior
+		row.PauseBehavior, row.PausedSince = &s.PauseCollection.Behavior, t.pausedSince(s, old.PausedSince, current.Start)
 	}
 	if worth, known := t.policy.Worth(s.Status); known {
 		row.AccessKnown = worth != account.NoAccess
@@ -168,15 +187,49 @@ func (t *settling) subscriptionRow(ctx context.Context, s *subscription, old db.
 	return row, nil
 }
 
-// pastDueSince keeps the first sight, for the grace is counted from it; it begins anew after a payment.
-func pastDueSince(status string, since *time.Time, now time.Time) *time.Time {
+// pastDueSince is when the invoice came that is not paid, whenever we hear of it: the grace is counted from there, and begins anew after a
+// payment. What is written down stays, for a later invoice may be open, too. Where Stripe shows no open invoice, it is the event, or now.
+func (t *settling) pastDueSince(s *subscription, since *time.Time) *time.Time {
 	switch {
-	case status != "past_due" && status != "unpaid":
+	case s.Status != "past_due" && s.Status != "unpaid":
 		return nil
-	case since == nil:
-		return &now
+	case since != nil:
+		return since
 	}
-	return since
+	at := t.saidAt(s, func(told *subscription) bool { return told.Status == "past_due" || told.Status == "unpaid" })
+	if in := s.LatestInvoice; in.Status == invoiceOpen && in.Created.Time != nil && in.Created.Before(at) {
+		at = *in.Created.Time
+	}
+	return &at
+}
+
+// pausedSince is when the pause of a subscription's collection began, at the latest: when the event that tells of it was made, and
+// before the current period where that was renewed without being paid.
+func (t *settling) pausedSince(s *subscription, since *time.Time, period stamp) *time.Time {
+	if since != nil {
+		return since
+	}
+	at := t.saidAt(s, func(told *subscription) bool { return told.PauseCollection != nil })
+	in := s.LatestInvoice
+	renewed := in.BillingReason == "subscription_cycle" && in.Created.Time != nil && period.Time != nil && !in.Created.Before(*period.Time)
+	if renewed && in.Status != invoicePaid && !at.Before(*period.Time) {
+		at = period.Add(-time.Second)
+	}
+	return &at
+}
+
+// saidAt is when the event was made, where it is about the subscription and told then already what is the case now; else it is now.
+func (t *settling) saidAt(s *subscription, told func(*subscription) bool) time.Time {
+	var payload struct {
+		Data struct {
+			Object subscription `json:"object"`
+		} `json:"data"`
+	}
+	e := t.event
+	if e.ObjectID != s.ID || e.EventCreated == nil || e.EventCreated.After(t.now) || json.Unmarshal(e.Payload, &payload) != nil || !told(&payload.Data.Object) {
+		return t.now
+	}
+	return *e.EventCreated
 }
 
 // soldItem finds the item that our catalogue knows as a tier. A price that it does not know leaves the tier open: the

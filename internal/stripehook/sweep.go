@@ -88,7 +88,7 @@ func (s *Service) Sweep(ctx context.Context, dry bool) (Swept, error) {
 		if err := s.queries().SetStripeSweep(ctx, start.Add(-sweepDelay), s.now()); err != nil {
 			return swept, fmt.Errorf("move watermark: %w", err)
 		}
-		return swept, nil
+		return swept, s.endRound(ctx, roundSweep, start)
 	}
 	return swept, errors.New("the list of events does not end")
 }
@@ -98,7 +98,7 @@ func (s *Service) Sweep(ctx context.Context, dry bool) (Swept, error) {
 func (s *Service) sweepPage(ctx context.Context, params *stripe.EventListParams, start time.Time, dry bool, swept *Swept) (bool, error) {
 	list := s.stripe.Events.List(params)
 	if err := list.Err(); err != nil {
-		return false, fmt.Errorf("list events: %w", s.refused(ctx, root{id: "events"}, err))
+		return false, fmt.Errorf("list events: %w", s.listRefused(ctx, "events", err))
 	}
 	s.closeCircuit()
 	var page struct {

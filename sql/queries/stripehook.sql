@@ -69,11 +69,13 @@ UPDATE stripe_events SET status = 'done', reason = 'covered', done_at = @now::ti
 WHERE id IN (SELECT e.id FROM stripe_events e WHERE e.id = ANY (@ids::text[]) AND e.status = 'pending' ORDER BY e.id FOR UPDATE);
 
 -- name: ListOrphanedStripeEvents :many
--- ListOrphanedStripeEvents returns pending events for which no job will run, and whether their last job was given up.
--- It skips rows that a delivery holds at this moment.
+-- ListOrphanedStripeEvents returns pending events for which no job will run, and whether a job of theirs was given up: one that is no
+-- older than the last replay, for that begins anew. Both times are the database's: the job that a replay makes is made in its
+-- transaction. It skips rows that a delivery holds at this moment.
 SELECT e.id, EXISTS (
     SELECT 1 FROM river_job d
     WHERE d.kind = 'stripe_event' AND d.args @> jsonb_build_object('event_id', e.id) AND d.state = 'discarded'
+        AND (e.replayed_at IS NULL OR d.created_at >= e.replayed_at)
 ) AS exhausted
 FROM stripe_events e
 WHERE e.status = 'pending' AND e.received_at < @before::timestamptz AND NOT EXISTS (
@@ -209,7 +211,7 @@ INSERT INTO subscriptions (id, account_id, customer_id, status, tier_id, price_i
 VALUES (@id, @account_id, @customer_id, @status, @tier_id, @price_id, @interval, @currency, @quantity,
     @current_period_start, @current_period_end, @access_end, @cancel_at, @cancel_at_period_end, @canceled_at, @ended_at,
     @trial_start, @trial_end, @past_due_since, sqlc.narg(pause_behavior)::text,
-    CASE WHEN sqlc.narg(pause_behavior)::text IS NOT NULL THEN @now::timestamptz END, @latest_invoice_id, @livemode, @access_known,
+    sqlc.narg(paused_since)::timestamptz, @latest_invoice_id, @livemode, @access_known,
     @pending_price_id, @pending_quantity, @pending_expires_at, @schedule_id, @scheduled_price_id, @scheduled_quantity, @scheduled_at,
     @created_at, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
@@ -221,7 +223,7 @@ ON CONFLICT (id) DO UPDATE SET
     cancel_at = EXCLUDED.cancel_at, cancel_at_period_end = EXCLUDED.cancel_at_period_end, canceled_at = EXCLUDED.canceled_at,
     ended_at = EXCLUDED.ended_at, trial_start = EXCLUDED.trial_start, trial_end = EXCLUDED.trial_end,
     past_due_since = EXCLUDED.past_due_since, pause_behavior = EXCLUDED.pause_behavior,
-    paused_since = CASE WHEN EXCLUDED.pause_behavior IS NOT NULL THEN COALESCE(subscriptions.paused_since, EXCLUDED.paused_since) END,
+    paused_since = EXCLUDED.paused_since,
     latest_invoice_id = EXCLUDED.latest_invoice_id, access_known = EXCLUDED.access_known,
     pending_price_id = EXCLUDED.pending_price_id, pending_quantity = EXCLUDED.pending_quantity,
     pending_expires_at = EXCLUDED.pending_expires_at, schedule_id = EXCLUDED.schedule_id,
@@ -474,7 +476,7 @@ SELECT * FROM stripe_events WHERE id = @id FOR UPDATE;
 -- name: ResetStripeEvent :exec
 -- ResetStripeEvent begins anew with an event, whatever came of it. The caller has it locked.
 UPDATE stripe_events SET status = @status, reason = @reason, root_id = @root_id, attempts = 0, parks = 0, last_error = '',
-    done_at = sqlc.narg(done_at), replays = replays + 1
+    done_at = sqlc.narg(done_at), replays = replays + 1, replayed_at = now()
 WHERE id = @id;
 
 -- name: ListKnownStripeEvents :many
@@ -488,9 +490,55 @@ SELECT watermark FROM stripe_sweeps WHERE id;
 INSERT INTO stripe_sweeps (id, watermark, updated_at) VALUES (true, @watermark, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at;
 
+-- name: GetStripeRound :one
+SELECT ran_at FROM stripe_rounds WHERE name = @name;
+
+-- name: ListStripeRounds :many
+-- ListStripeRounds tells since when each is to be done again.
+SELECT name, COALESCE(ran_at, begun_at)::timestamptz AS since FROM stripe_rounds ORDER BY name;
+
+-- name: EndStripeRound :exec
+-- EndStripeRound never moves back: of two at once the later one counts.
+UPDATE stripe_rounds SET ran_at = GREATEST(ran_at, @began::timestamptz) WHERE name = @name;
+
+-- name: NoteStripeTry :exec
+INSERT INTO stripe_objects (id, kind, tried_at) VALUES (@id, @kind, @now::timestamptz)
+ON CONFLICT (id) DO UPDATE SET tried_at = EXCLUDED.tried_at;
+
+-- name: FindDraftInvoice :one
+-- FindDraftInvoice is of a draft that Stripe does not find: nobody has the account locked.
+SELECT customer_id FROM invoices WHERE id = @id AND status = 'draft';
+
+-- name: ListWithheldGrants :many
+-- ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now: in the
+-- currency that was paid, and worth something. Once it is granted, or where the price is still not known, it is not listed.
+SELECT w.kind::text AS kind, w.id::text AS id FROM (
+    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
+        o.payload->>'paid_by' AS id
+    FROM outbox o
+    JOIN (
+        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
+        UNION ALL
+        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
+    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
+    WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
+        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
+            SELECT 1 FROM credit_lots l
+            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
+        ) ELSE EXISTS (
+            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
+            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
+                SELECT 1 FROM credit_lots l
+                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
+            )
+        ) END
+) w
+ORDER BY w.id
+LIMIT @max_rows;
+
 -- name: ListRootsToReconcile :many
 -- ListRootsToReconcile lists what may change at Stripe without a word: subscriptions that are not over, invoices that are to be
--- paid, and payments that were refunded or disputed lately; those first that were looked at longest ago.
+-- paid, and payments that were refunded or disputed lately; those first that were looked at, or tried in vain, longest ago.
 SELECT r.kind::text AS kind, r.id::text AS id FROM (
     SELECT 'subscription' AS kind, s.id FROM subscriptions s WHERE s.status NOT IN ('canceled', 'incomplete_expired')
     UNION ALL
@@ -500,8 +548,8 @@ SELECT r.kind::text AS kind, r.id::text AS id FROM (
     UNION
     SELECT 'charge', f.charge_id FROM refunds f WHERE f.status NOT IN ('failed', 'canceled') AND f.created_at > @since::timestamptz
 ) r LEFT JOIN stripe_objects o ON o.id = r.id
-WHERE o.last_fetch_at IS NULL OR o.last_fetch_at < @before::timestamptz
-ORDER BY o.last_fetch_at NULLS FIRST, r.id
+WHERE GREATEST(o.last_fetch_at, o.tried_at) IS NULL OR GREATEST(o.last_fetch_at, o.tried_at) < @before::timestamptz
+ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
 LIMIT @max_rows;
 
 -- name: ListMirroredStates :many
@@ -516,6 +564,8 @@ SELECT m.id::text AS id, m.state::text AS state FROM (
     SELECT d.id, d.status FROM disputes d WHERE d.id = ANY (@ids::text[])
     UNION ALL
     SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY (@ids::text[])
+    UNION ALL
+    SELECT u.stripe_id, u.balance || ' ' || COALESCE(u.default_payment_method, '') FROM stripe_customers u WHERE u.stripe_id = ANY (@ids::text[])
 ) m
 ORDER BY m.id;
 

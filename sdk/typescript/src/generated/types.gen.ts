@@ -2611,7 +2611,7 @@ export type ReplayStripeEventError = ReplayStripeEventErrors[keyof ReplayStripeE
 
 export type ReplayStripeEventResponses = {
     /**
-     * The event; `pending` where it waits to be worked on.
+     * The event without its payload; `pending` where it waits to be worked on.
      */
     200: StripeEvent;
 };
