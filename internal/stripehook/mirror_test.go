@@ -47,7 +47,9 @@ var mirror = []mirrored{
 	{table: "invoice_lines", kind: "invoice.lines", columns: map[string]string{
 		"price_id": "price.id", "subscription_item_id": "subscription_item", "description": "description", "amount": "amount", "currency": "currency",
 		"quantity": "quantity", "proration": "proration", "period_start": "period.start", "period_end": "period.end",
-	}},
+	}, derived: map[string]func(object) any{"credited": func(o object) any {
+		return field(o, "proration_details.credited_items") != nil
+	}}},
 	{table: "payment_intents", kind: "payment_intent", columns: map[string]string{
 		"customer_id": "customer", "status": "status", "amount": "amount", "currency": "currency", "invoice_id": "invoice",
 		"latest_charge_id": "latest_charge", "created_at": "created",
