@@ -76,8 +76,8 @@ type invoiceLine struct {
 	ProrationDetails struct {
 		CreditedItems *struct{} `json:"credited_items"`
 	} `json:"proration_details"`
-	SubscriptionItem ref    `json:"subscription_item"`
-	Price            price  `json:"price"`
+	SubscriptionItem ref   `json:"subscription_item"`
+	Price            price `json:"price"`
 	Period           struct {
 		Start stamp `json:"start"`
 		End   stamp `json:"end"`
