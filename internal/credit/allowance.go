@@ -44,7 +44,7 @@ const recheck = time.Hour
 type circumstances struct {
 	owner    db.ListAllowanceOwnersRow
 	standing account.Standing
-	items    []db.ListAllowanceItemsRow   // whose period is paid
+	lines    []db.ListAllowanceLinesRow   // what was paid of the periods of items
 	monthly  map[string]catalog.Allowance // by tier
 	gone     map[string][]Cause           // what has gone back of the money of invoices
 }
@@ -84,12 +84,13 @@ func (c circumstances) free(now time.Time) (Lot, time.Time, bool) {
 	return lot, end, ok
 }
 
-// owedMonths lists the months after the first of subscription periods that have several and are paid: access alone may go on
-// through a grace or a pause for months that nobody pays for. Months that are over are owed only where their credits would still
+// owedMonths lists the months after the first of subscription periods that have several, as far as they are paid: access alone may go
+// on through a grace or a pause for months that nobody pays for. Months that are over are owed only where their credits would still
 // be there.
 func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 	var lots []Lot
-	for _, item := range c.items {
+	for _, lines := range c.byItem() {
+		item := lines[0]
 		if item.SubscriptionID != c.standing.Subscription.ID || item.PeriodEnd.Sub(item.PeriodStart) <= longestMonth {
 			continue
 		}
@@ -102,12 +103,10 @@ func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 				next = earlier(next, start)
 				break
 			}
-			lot, ok := AllowanceLot(Allowance{
-				AccountID: item.AccountID, NaturalKey: clockKey(item.ID, start), Tier: item.TierID, Monthly: c.monthly[item.TierID],
-				Quantity: item.Quantity, Start: start, End: earlier(end, item.PeriodEnd), Actor: audit.System("credit_allowance"),
-			})
-			if ok && (lot.ExpiresAt == nil || lot.ExpiresAt.After(now)) {
-				lots = append(lots, lot)
+			for _, lot := range c.month(lines, start, earlier(end, item.PeriodEnd)) {
+				if lot.ExpiresAt == nil || lot.ExpiresAt.After(now) {
+					lots = append(lots, lot)
+				}
 			}
 		}
 	}
@@ -117,17 +116,76 @@ func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 	return lots, next
 }
 
+// byItem parts the lines by item, in their order.
+func (c circumstances) byItem() (items [][]db.ListAllowanceLinesRow) {
+	for i, line := range c.lines {
+		if i == 0 || line.ID != c.lines[i-1].ID {
+			items = append(items, nil)
+		}
+		items[len(items)-1] = append(items[len(items)-1], line)
+	}
+	return items
+}
+
+// month lists what the paid lines of an item give for a month. All together it is what the latest of them gives; each line has a lot of
+// its own with what it added and no later one has given up, so that money which goes back takes what that money has bought. What
+// a change gives back is only where it began from: that is paid, if at all, by another line.
+func (c circumstances) month(lines []db.ListAllowanceLinesRow, start, end time.Time) (lots []Lot) {
+	gives := func(line db.ListAllowanceLinesRow) int64 { return c.monthly[line.TierID].Amount * line.Quantity }
+	var had int64
+	for i, line := range lines {
+		if !brings(line, start) {
+			continue
+		}
+		keeps := gives(line)
+		for _, later := range lines[i+1:] {
+			if brings(later, start) {
+				keeps = min(keeps, gives(later))
+			}
+		}
+		added := keeps - had
+		had = keeps
+		if line.Credited {
+			continue
+		}
+		of := line.ID
+		if line.Proration {
+			of = changeOf(line.ID, line.LineID)
+		}
+		lot, ok := AllowanceLot(Allowance{
+			AccountID: line.AccountID, NaturalKey: clockKey(of, start), Tier: line.TierID, Quantity: 1, Start: start, End: end,
+			Monthly: catalog.Allowance{Amount: added, Rollover: c.monthly[line.TierID].Rollover}, Actor: audit.System("credit_allowance"),
+		})
+		if ok {
+			lots = append(lots, lot)
+		}
+	}
+	return lots
+}
+
+// brings is whether a line counts for the month that begins at start. What a change adds to the month that it falls into comes with
+// its invoice.
+func brings(line db.ListAllowanceLinesRow, start time.Time) bool {
+	began := line.LineStart.Before(start) || !line.Proration && line.LineStart.Equal(start)
+	return began && line.LineEnd.After(start)
+}
+
 // reversals are what takes back of the months of items whose money has gone back in part. A month that the clock brings later loses the
 // same share as those that were there.
 func (c circumstances) reversals() []Reversal {
 	var all []Reversal
-	for _, item := range c.items {
-		if causes := c.gone[item.InvoiceID]; len(causes) > 0 && item.InvoiceTotal > 0 {
-			all = append(all, Reversal{
-				AccountID: item.AccountID, Paid: item.InvoiceTotal, Causes: causes, NaturalKeys: MonthKeys(item.ID, item.PeriodStart, item.PeriodEnd),
-				Actor: audit.System("credit_allowance"),
-			})
+	for _, line := range c.lines {
+		causes := c.gone[line.InvoiceID]
+		if len(causes) == 0 || line.InvoiceTotal <= 0 || line.Credited {
+			continue
 		}
+		r := Reversal{AccountID: line.AccountID, Paid: line.InvoiceTotal, Causes: causes, Actor: audit.System("credit_allowance")}
+		if line.Proration {
+			r.Prefixes = []string{ChangePrefix(line.ID, line.LineID)}
+		} else {
+			r.NaturalKeys = MonthKeys(line.ID, line.PeriodStart, line.PeriodEnd)
+		}
+		all = append(all, r)
 	}
 	return all
 }

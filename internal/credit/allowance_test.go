@@ -83,8 +83,9 @@ func (w *world) invoice(id, status string, start, end time.Time) {
 	w.exec(`INSERT INTO invoices (id, account_id, customer_id, subscription_id, status, currency, subtotal, total, amount_due, amount_paid,
 			amount_remaining, created_at, updated_at) VALUES ($1, $2, 'cus_1', 'sub_1', $3, 'usd', 1, 1, 1, 1, 0, $4, $4)
 		ON CONFLICT (id) DO UPDATE SET status = EXCLUDED.status`, id, w.account, status, start)
-	w.exec(`INSERT INTO invoice_lines (id, invoice_id, account_id, subscription_item_id, amount, currency, quantity, proration, period_start, period_end)
-		VALUES ('il_1', $1, $2, 'si_1', 1, 'usd', 1, false, $3, $4) ON CONFLICT DO NOTHING`, id, w.account, start, end)
+	w.exec(`INSERT INTO invoice_lines (id, invoice_id, account_id, subscription_item_id, price_id, amount, currency, quantity, proration, period_start, period_end)
+		SELECT 'il_1', $1, $2, 'si_1', i.price_id, 1, 'usd', i.quantity, false, $3, $4 FROM subscription_items i WHERE i.id = 'si_1' ON CONFLICT DO NOTHING`,
+		id, w.account, start, end)
 }
 
 // ensure looks at the account, which grants what is owed.

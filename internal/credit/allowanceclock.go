@@ -117,15 +117,15 @@ func (s *Service) circumstancesOf(ctx context.Context, q *db.Queries, ids []uuid
 	if err != nil {
 		return nil, err
 	}
-	items, err := q.ListAllowanceItems(ctx, ids)
+	lines, err := q.ListAllowanceLines(ctx, ids)
 	if err != nil {
-		return nil, fmt.Errorf("read subscription items: %w", err)
+		return nil, fmt.Errorf("read what is paid of subscription items: %w", err)
 	}
-	monthly, err := allowances(ctx, q, standings, items)
+	monthly, err := allowances(ctx, q, standings, lines)
 	if err != nil {
 		return nil, err
 	}
-	gone, err := goneOf(ctx, q, ids, items)
+	gone, err := goneOf(ctx, q, ids, lines)
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +133,20 @@ func (s *Service) circumstancesOf(ctx context.Context, q *db.Queries, ids []uuid
 	for _, owner := range owners {
 		found[owner.ID] = circumstances{owner: owner, standing: standings[owner.ID], monthly: monthly, gone: gone}
 	}
-	for _, item := range items {
-		c := found[item.AccountID]
-		c.items = append(c.items, item)
-		found[item.AccountID] = c
+	for _, line := range lines {
+		c := found[line.AccountID]
+		c.lines = append(c.lines, line)
+		found[line.AccountID] = c
 	}
 	return found, nil
 }
 
 // goneOf reads what has gone back of the money of the invoices that have paid for items.
-func goneOf(ctx context.Context, q *db.Queries, ids []uuid.UUID, items []db.ListAllowanceItemsRow) (map[string][]Cause, error) {
+func goneOf(ctx context.Context, q *db.Queries, ids []uuid.UUID, lines []db.ListAllowanceLinesRow) (map[string][]Cause, error) {
 	var invoices []string
-	for _, item := range items {
-		if item.PeriodEnd.Sub(item.PeriodStart) > longestMonth {
-			invoices = append(invoices, item.InvoiceID)
+	for _, line := range lines {
+		if line.PeriodEnd.Sub(line.PeriodStart) > longestMonth {
+			invoices = append(invoices, line.InvoiceID)
 		}
 	}
 	if len(invoices) == 0 {
@@ -165,14 +165,14 @@ func goneOf(ctx context.Context, q *db.Queries, ids []uuid.UUID, items []db.List
 
 // allowances reads the allowance of each tier that matters.
 func allowances(
-	ctx context.Context, q *db.Queries, standings map[uuid.UUID]account.Standing, items []db.ListAllowanceItemsRow,
+	ctx context.Context, q *db.Queries, standings map[uuid.UUID]account.Standing, lines []db.ListAllowanceLinesRow,
 ) (map[string]catalog.Allowance, error) {
 	monthly := map[string]catalog.Allowance{}
 	for _, standing := range standings {
 		monthly[standing.Tier] = catalog.Allowance{}
 	}
-	for _, item := range items {
-		monthly[item.TierID] = catalog.Allowance{}
+	for _, line := range lines {
+		monthly[line.TierID] = catalog.Allowance{}
 	}
 	for id := range monthly {
 		tier, found, err := catalog.TierByID(ctx, q, id)

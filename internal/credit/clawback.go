@@ -150,3 +150,9 @@ func MonthKeys(item string, start, end time.Time) []string {
 	}
 	return keys
 }
+
+// ChangePrefix begins the natural keys of what the clock brings for a change in the middle of an item's period, named by the line that
+// has billed it.
+func ChangePrefix(item, line string) string { return "clock:" + changeOf(item, line) + ":" }
+
+func changeOf(item, line string) string { return item + ":" + line }

@@ -31,3 +31,12 @@ func firstMonthEnd(start, end time.Time) time.Time {
 	}
 	return addMonths(start, 1)
 }
+
+// MonthBefore is the month that t is in of those that lead to the end of a period, which is after t.
+func MonthBefore(end, t time.Time) (from, to time.Time) {
+	n := 1
+	for addMonths(end, -n).After(t) {
+		n++
+	}
+	return addMonths(end, -n), addMonths(end, 1-n)
+}

@@ -47,3 +47,19 @@ func TestMonths(t *testing.T) {
 		}
 	})
 }
+
+// The months before an end are those that lead to it from the beginning, where that is on a day that every month has.
+func TestMonthBefore(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		year, month := rapid.IntRange(2000, 2090).Draw(t, "year"), time.Month(rapid.IntRange(1, 12).Draw(t, "month"))
+		begin := time.Date(year, month, rapid.IntRange(1, 28).Draw(t, "day"), rapid.IntRange(0, 23).Draw(t, "hour"), 0, 0, 0, time.UTC)
+		end := addMonths(begin, 12)
+		at := begin.Add(time.Duration(rapid.Int64Range(0, int64(end.Sub(begin))-1).Draw(t, "after")))
+		from, to := MonthBefore(end, at)
+		n := monthAt(begin, at)
+		if !from.Equal(addMonths(begin, n)) || !to.Equal(addMonths(begin, n+1)) {
+			t.Fatalf("%s is in %s to %s, not in month %d of %s", at, from, to, n, begin)
+		}
+	})
+}

@@ -808,84 +808,86 @@ func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, passed []uuid.
 	return items, nil
 }
 
-const listAllowanceItems = `-- name: ListAllowanceItems :many
-SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
-    p.tier_id, paid.id AS invoice_id, paid.total AS invoice_total
+const listAllowanceLines = `-- name: ListAllowanceLines :many
+SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
+    l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
+    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
 FROM (
-    SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
-        coalesce(x.current_period_start, s.current_period_start) AS period_start,
+    SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
         coalesce(x.current_period_end, s.current_period_end) AS period_end
     FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
     WHERE x.account_id = ANY ($1::uuid[])
 ) i
-JOIN tier_prices p ON p.stripe_price_id = i.price_id
-JOIN LATERAL (
-    SELECT v.id, v.total
-    FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
-    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
-        AND v.status = 'paid' AND (v.total <= 0 OR v.total > (
-            SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
-        ))
-    ORDER BY v.created_at DESC, v.id
-    LIMIT 1
-) paid ON true
-WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL
-ORDER BY i.account_id, i.id
+JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.account_id
+    AND (NOT l.proration AND l.period_start = i.period_start OR l.proration AND l.period_start >= i.period_start AND l.period_end = i.period_end)
+JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid'
+JOIN tier_prices p ON p.stripe_price_id = l.price_id
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+    SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
+))
+ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
 `
 
-type ListAllowanceItemsRow struct {
+type ListAllowanceLinesRow struct {
 	ID             string
 	SubscriptionID string
 	AccountID      uuid.UUID
-	Quantity       int64
 	PeriodStart    time.Time
 	PeriodEnd      time.Time
+	LineID         string
+	Proration      bool
+	Credited       bool
+	Quantity       int64
+	LineStart      time.Time
+	LineEnd        time.Time
 	TierID         string
 	InvoiceID      string
 	InvoiceTotal   int64
 }
 
-// ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid and
-// whose money has not all gone back, with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
+// ListAllowanceLines lists what was paid of the current periods of the accounts' subscription items, with the tiers of the prices: first
+// the line of the period itself, then the changes within it in the order in which they were made, each as what it gives back (credited)
+// and what it bills. It counts what stands on an invoice that is paid and whose money has not all gone back. What is billed of a period
+// only after its end is not of the current one. Items have no period of their own where the API's version gives it to the subscription alone.
 //
-//	SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
-//	    p.tier_id, paid.id AS invoice_id, paid.total AS invoice_total
+//	SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
+//	    l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
+//	    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
 //	FROM (
-//	    SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
-//	        coalesce(x.current_period_start, s.current_period_start) AS period_start,
+//	    SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
 //	        coalesce(x.current_period_end, s.current_period_end) AS period_end
 //	    FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
 //	    WHERE x.account_id = ANY ($1::uuid[])
 //	) i
-//	JOIN tier_prices p ON p.stripe_price_id = i.price_id
-//	JOIN LATERAL (
-//	    SELECT v.id, v.total
-//	    FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
-//	    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
-//	        AND v.status = 'paid' AND (v.total <= 0 OR v.total > (
-//	            SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
-//	        ))
-//	    ORDER BY v.created_at DESC, v.id
-//	    LIMIT 1
-//	) paid ON true
-//	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL
-//	ORDER BY i.account_id, i.id
-func (q *Queries) ListAllowanceItems(ctx context.Context, accountIds []uuid.UUID) ([]ListAllowanceItemsRow, error) {
-	rows, err := q.db.Query(ctx, listAllowanceItems, accountIds)
+//	JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.account_id
+//	    AND (NOT l.proration AND l.period_start = i.period_start OR l.proration AND l.period_start >= i.period_start AND l.period_end = i.period_end)
+//	JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid'
+//	JOIN tier_prices p ON p.stripe_price_id = l.price_id
+//	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+//	    SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
+//	))
+//	ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
+func (q *Queries) ListAllowanceLines(ctx context.Context, accountIds []uuid.UUID) ([]ListAllowanceLinesRow, error) {
+	rows, err := q.db.Query(ctx, listAllowanceLines, accountIds)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []ListAllowanceItemsRow{}
+	items := []ListAllowanceLinesRow{}
 	for rows.Next() {
-		var i ListAllowanceItemsRow
+		var i ListAllowanceLinesRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.SubscriptionID,
 			&i.AccountID,
-			&i.Quantity,
 			&i.PeriodStart,
 			&i.PeriodEnd,
+			&i.LineID,
+			&i.Proration,
+			&i.Credited,
+			&i.Quantity,
+			&i.LineStart,
+			&i.LineEnd,
 			&i.TierID,
 			&i.InvoiceID,
 			&i.InvoiceTotal,

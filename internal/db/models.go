@@ -255,6 +255,7 @@ type InvoiceLine struct {
 	Proration          bool
 	PeriodStart        *time.Time
 	PeriodEnd          *time.Time
+	Credited           bool
 }
 
 type Meter struct {

@@ -849,57 +849,55 @@ func (q *Queries) GetStripeSweep(ctx context.Context) (time.Time, error) {
 }
 
 const getUpgradeBounds = `-- name: GetUpgradeBounds :one
-SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
-    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
-    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.credited), 0)::bigint AS lowest,
+    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE NOT l.credited), 0)::bigint AS highest,
+    COALESCE(sum(c.granted - COALESCE(b.taken, 0)), 0)::bigint AS granted
 FROM invoice_lines l
-JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
 JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
 LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
-WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.period_end = $3::timestamptz
-    AND l.invoice_id <> $4
+LEFT JOIN LATERAL (SELECT sum(w.taken) AS taken FROM credit_clawbacks w WHERE w.account_id = c.account_id AND w.lot_id = c.id) b ON true
+WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.proration
+    AND l.period_end = $3::timestamptz AND l.period_start >= $4::timestamptz AND l.period_start < $5::timestamptz
 `
 
 type GetUpgradeBoundsParams struct {
 	AccountID          uuid.UUID
 	SubscriptionItemID string
 	PeriodEnd          time.Time
-	InvoiceID          string
+	MonthStart         time.Time
+	MonthEnd           time.Time
 }
 
 type GetUpgradeBoundsRow struct {
 	Lowest  int64
 	Highest int64
 	Granted int64
-	Others  bool
 }
 
-// GetUpgradeBounds tells what other paid changes of an item in the same period went from and to at the least and at the most, and
-// what they have granted.
+// GetUpgradeBounds tells what the paid changes of an item in one month went from and to at the least and at the most, and what they
+// have granted without what was taken back of it.
 //
-//	SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
-//	    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
-//	    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+//	SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.credited), 0)::bigint AS lowest,
+//	    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE NOT l.credited), 0)::bigint AS highest,
+//	    COALESCE(sum(c.granted - COALESCE(b.taken, 0)), 0)::bigint AS granted
 //	FROM invoice_lines l
-//	JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+//	JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
 //	JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
 //	LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
-//	WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.period_end = $3::timestamptz
-//	    AND l.invoice_id <> $4
+//	LEFT JOIN LATERAL (SELECT sum(w.taken) AS taken FROM credit_clawbacks w WHERE w.account_id = c.account_id AND w.lot_id = c.id) b ON true
+//	WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.proration
+//	    AND l.period_end = $3::timestamptz AND l.period_start >= $4::timestamptz AND l.period_start < $5::timestamptz
 func (q *Queries) GetUpgradeBounds(ctx context.Context, arg GetUpgradeBoundsParams) (GetUpgradeBoundsRow, error) {
 	row := q.db.QueryRow(ctx, getUpgradeBounds,
 		arg.AccountID,
 		arg.SubscriptionItemID,
 		arg.PeriodEnd,
-		arg.InvoiceID,
+		arg.MonthStart,
+		arg.MonthEnd,
 	)
 	var i GetUpgradeBoundsRow
-	err := row.Scan(
-		&i.Lowest,
-		&i.Highest,
-		&i.Granted,
-		&i.Others,
-	)
+	err := row.Scan(&i.Lowest, &i.Highest, &i.Granted)
 	return i, err
 }
 
@@ -1194,13 +1192,13 @@ func (q *Queries) ListCreditNotes(ctx context.Context, accountID uuid.UUID, invo
 }
 
 const listInvoiceLinesPaid = `-- name: ListInvoiceLinesPaid :many
-SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
 ORDER BY id
 `
 
 // ListInvoiceLinesPaid lists what the invoice's money was paid for. Lines without an amount have no part in it.
 //
-//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
 //	ORDER BY id
 func (q *Queries) ListInvoiceLinesPaid(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]InvoiceLine, error) {
 	rows, err := q.db.Query(ctx, listInvoiceLinesPaid, invoiceID, accountID)
@@ -1224,6 +1222,51 @@ func (q *Queries) ListInvoiceLinesPaid(ctx context.Context, invoiceID string, ac
 			&i.Proration,
 			&i.PeriodStart,
 			&i.PeriodEnd,
+			&i.Credited,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listInvoiceProrations = `-- name: ListInvoiceProrations :many
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND proration
+ORDER BY period_start, credited DESC, id
+`
+
+// ListInvoiceProrations lists what an invoice bills of changes in the middle of a period, in the order in which they were made: of
+// each change first what it gives back.
+//
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND proration
+//	ORDER BY period_start, credited DESC, id
+func (q *Queries) ListInvoiceProrations(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]InvoiceLine, error) {
+	rows, err := q.db.Query(ctx, listInvoiceProrations, invoiceID, accountID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []InvoiceLine{}
+	for rows.Next() {
+		var i InvoiceLine
+		if err := rows.Scan(
+			&i.ID,
+			&i.InvoiceID,
+			&i.AccountID,
+			&i.PriceID,
+			&i.SubscriptionItemID,
+			&i.Description,
+			&i.Amount,
+			&i.Currency,
+			&i.Quantity,
+			&i.Proration,
+			&i.PeriodStart,
+			&i.PeriodEnd,
+			&i.Credited,
 		); err != nil {
 			return nil, err
 		}
@@ -1397,6 +1440,59 @@ func (q *Queries) ListOrphanedStripeEvents(ctx context.Context, before time.Time
 	for rows.Next() {
 		var i ListOrphanedStripeEventsRow
 		if err := rows.Scan(&i.ID, &i.Exhausted); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listOtherUpgradeInvoices = `-- name: ListOtherUpgradeInvoices :many
+SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
+FROM invoice_lines own
+JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
+    AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
+WHERE own.invoice_id = $1 AND own.account_id = $2 AND own.proration AND NOT own.credited
+ORDER BY i.created_at, i.id
+`
+
+type ListOtherUpgradeInvoicesRow struct {
+	ID        string
+	Total     int64
+	ChargeID  *string
+	PaidAt    *time.Time
+	CreatedAt time.Time
+}
+
+// ListOtherUpgradeInvoices lists the paid invoices that bill further changes of the items and periods of which this one bills some.
+//
+//	SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
+//	FROM invoice_lines own
+//	JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
+//	    AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
+//	JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
+//	WHERE own.invoice_id = $1 AND own.account_id = $2 AND own.proration AND NOT own.credited
+//	ORDER BY i.created_at, i.id
+func (q *Queries) ListOtherUpgradeInvoices(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]ListOtherUpgradeInvoicesRow, error) {
+	rows, err := q.db.Query(ctx, listOtherUpgradeInvoices, invoiceID, accountID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListOtherUpgradeInvoicesRow{}
+	for rows.Next() {
+		var i ListOtherUpgradeInvoicesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Total,
+			&i.ChargeID,
+			&i.PaidAt,
+			&i.CreatedAt,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -2399,13 +2495,13 @@ func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (i
 
 const upsertInvoiceLine = `-- name: UpsertInvoiceLine :execrows
 INSERT INTO invoice_lines (id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity,
-    proration, period_start, period_end)
+    proration, credited, period_start, period_end)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-    $10, $11, $12)
+    $10, $11, $12, $13)
 ON CONFLICT (invoice_id, id) DO UPDATE SET
     price_id = EXCLUDED.price_id, subscription_item_id = EXCLUDED.subscription_item_id, description = EXCLUDED.description,
     amount = EXCLUDED.amount, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity, proration = EXCLUDED.proration,
-    period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
+    credited = EXCLUDED.credited, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
 WHERE invoice_lines.account_id = EXCLUDED.account_id
 `
 
@@ -2420,6 +2516,7 @@ type UpsertInvoiceLineParams struct {
 	Currency           string
 	Quantity           int64
 	Proration          bool
+	Credited           bool
 	PeriodStart        *time.Time
 	PeriodEnd          *time.Time
 }
@@ -2427,13 +2524,13 @@ type UpsertInvoiceLineParams struct {
 // UpsertInvoiceLine
 //
 //	INSERT INTO invoice_lines (id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity,
-//	    proration, period_start, period_end)
+//	    proration, credited, period_start, period_end)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-//	    $10, $11, $12)
+//	    $10, $11, $12, $13)
 //	ON CONFLICT (invoice_id, id) DO UPDATE SET
 //	    price_id = EXCLUDED.price_id, subscription_item_id = EXCLUDED.subscription_item_id, description = EXCLUDED.description,
 //	    amount = EXCLUDED.amount, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity, proration = EXCLUDED.proration,
-//	    period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
+//	    credited = EXCLUDED.credited, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
 //	WHERE invoice_lines.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertInvoiceLine(ctx context.Context, arg UpsertInvoiceLineParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertInvoiceLine,
@@ -2447,6 +2544,7 @@ func (q *Queries) UpsertInvoiceLine(ctx context.Context, arg UpsertInvoiceLinePa
 		arg.Currency,
 		arg.Quantity,
 		arg.Proration,
+		arg.Credited,
 		arg.PeriodStart,
 		arg.PeriodEnd,
 	)

@@ -60,14 +60,24 @@ type movement struct {
 	Created  stamp  `json:"created"`
 }
 
-// withdrawn is how much of the charge the bank has taken and not brought back. The movements may be in another currency than
-// the charge, so they tell whether, and the dispute tells how much.
+// withdrawn is how much of the charge the bank has taken and not brought back. Of a dispute that ended for us that is nothing. The
+// movements may be in another currency than the charge, and come back at another rate than they went: each that goes is answered
+// by one that comes, so their number tells whether, and the dispute tells how much.
 func (d dispute) withdrawn() int64 {
-	var sum int64
-	for _, m := range d.BalanceTransactions {
-		sum += m.Amount
+	switch d.Status {
+	case "won", "warning_closed", "prevented":
+		return 0
 	}
-	if sum < 0 {
+	gone := 0
+	for _, m := range d.BalanceTransactions {
+		switch {
+		case m.Amount < 0:
+			gone++
+		case m.Amount > 0:
+			gone--
+		}
+	}
+	if gone > 0 {
 		return d.Amount
 	}
 	return 0

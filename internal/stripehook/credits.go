@@ -3,6 +3,7 @@ package stripehook
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
@@ -11,15 +12,14 @@ import (
 )
 
 // grantInvoice gives the credits that a paid invoice carries, each line once for ever. Why the invoice was made decides
-// which lines count; a zero amount counts like any other.
+// which lines count; a zero amount counts like any other. Whatever of a change is not prorated begins a period, on an update as on a
+// renewal: what is left of the period before stays until its own end.
 func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
 	var allowances bool
 	switch in.BillingReason {
-	case "subscription_create", "subscription_cycle", "subscription":
+	case "subscription_create", "subscription_cycle", "subscription", "subscription_update":
 		allowances = true
 	case "manual", "quote_accept", "automatic_pending_invoice_item_invoice":
-	case "subscription_update":
-		return t.grantUpgrade(ctx, in)
 	case "subscription_threshold", "upcoming":
 		return nil
 	default:
@@ -27,14 +27,14 @@ func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
 		return nil
 	}
 	for _, line := range in.Lines.Data {
-		if line.Proration || line.Price.ID == "" {
+		if line.Proration || line.credited() || line.Price.ID == "" {
 			continue
 		}
 		if err := t.grantLine(ctx, in, line, allowances); err != nil {
 			return fmt.Errorf("grant line %s: %w", line.ID, err)
 		}
 	}
-	return nil
+	return t.grantUpgrades(ctx, in.ID, in.StatusTransitions.PaidAt.orElse(t.now))
 }
 
 func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine, allowances bool) error {
@@ -52,70 +52,83 @@ func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine,
 	return nil
 }
 
-// grantUpgrade gives what a change in the middle of a period has added to the period's allowance: the difference between what the
-// item gives now and what it gave before, which the invoice credits on a line of its own. A change down takes nothing: what was
-// granted was paid for. Nor does going up and down and up again give more than the way from the lowest to the highest.
-func (t *settling) grantUpgrade(ctx context.Context, in *invoice) error {
-	for _, line := range in.Lines.Data {
-		if line.Amount <= 0 || line.Price.ID == "" {
+// grantUpgrades gives what changes in the middle of a period have added to an allowance, as a paid invoice that is stored bills them:
+// of each change the difference between what the item gives now and what it gave before, which the invoice credits from the same
+// moment on. A change down takes nothing: what was granted was paid for.
+func (t *settling) grantUpgrades(ctx context.Context, invoiceID string, paid time.Time) error {
+	lines, err := t.q.ListInvoiceProrations(ctx, invoiceID, t.account)
+	if err != nil {
+		return fmt.Errorf("list prorations: %w", err)
+	}
+	for _, line := range lines {
+		if line.Credited || line.PriceID == "" {
 			continue
 		}
-		sold, ok, err := t.soldPrice(ctx, line.Price.ID, in.Currency, in.ID)
+		sold, ok, err := t.soldPrice(ctx, line.PriceID, line.Currency, invoiceID)
 		if err != nil {
 			return err
 		}
-		switch {
-		case !ok:
-			continue
-		case sold.PackID != "":
-			if err := t.grantPack(ctx, sold, line.count(), lineKey(in.ID, line.ID), in.StatusTransitions.PaidAt); err != nil {
-				return err
-			}
-			continue
-		case t.noUpgrade || line.SubscriptionItem == "" || line.Period.End.Time == nil:
+		if !ok || t.noUpgrade || sold.TierID == "" || line.SubscriptionItemID == nil || line.PeriodStart == nil || line.PeriodEnd == nil {
 			continue
 		}
-		before, err := t.allowanceBefore(ctx, in, line)
+		before, err := t.allowanceBefore(ctx, lines, line)
 		if err != nil {
 			return err
 		}
-		bounds, err := t.q.GetUpgradeBounds(ctx, db.GetUpgradeBoundsParams{
-			AccountID: t.account, SubscriptionItemID: string(line.SubscriptionItem), PeriodEnd: *line.Period.End.Time, InvoiceID: in.ID,
-		})
-		if err != nil {
-			return fmt.Errorf("read upgrades of the period: %w", err)
-		}
-		after := sold.Credits * line.count()
-		lowest, highest := before, max(after, bounds.Highest)
-		if bounds.Others {
-			lowest = min(lowest, bounds.Lowest)
-		}
-		sold.Credits = min(after-before, highest-lowest-bounds.Granted)
-		one := int64(1)
-		line.Quantity = &one
-		if sold.Credits <= 0 {
-			continue
-		}
-		if err := t.grantAllowance(ctx, line, sold, lineKey(in.ID, line.ID)); err != nil {
+		if err := t.grantUpgrade(ctx, line, sold, before, paid); err != nil {
 			return fmt.Errorf("grant upgrade %s: %w", line.ID, err)
 		}
 	}
 	return nil
 }
 
-// allowanceBefore is what the item of a line gave before the change: the invoice credits the rest of its period.
-func (t *settling) allowanceBefore(ctx context.Context, in *invoice, line invoiceLine) (int64, error) {
+// grantUpgrade gives the difference of one change, for the rest of the month of the allowance that it falls into. In one month all
+// changes together give no more than the way from the lowest to the highest, so going up and down and up again gains nothing; what has
+// gone back with its money may be bought again.
+func (t *settling) grantUpgrade(ctx context.Context, line db.InvoiceLine, sold catalog.Price, before int64, paid time.Time) error {
+	start, end := credit.MonthBefore(*line.PeriodEnd, *line.PeriodStart)
+	bounds, err := t.q.GetUpgradeBounds(ctx, db.GetUpgradeBoundsParams{
+		AccountID: t.account, SubscriptionItemID: *line.SubscriptionItemID, PeriodEnd: *line.PeriodEnd, MonthStart: start, MonthEnd: end,
+	})
+	if err != nil {
+		return fmt.Errorf("read upgrades of the month: %w", err)
+	}
+	after := sold.Credits * line.Quantity
+	amount := min(after-before, max(after, bounds.Highest)-min(before, bounds.Lowest)-bounds.Granted)
+	if amount <= 0 {
+		return nil
+	}
+	if !paid.Before(end) { // billed with the next renewal, or paid late: the month that was paid for is over
+		if !paid.Before(*line.PeriodEnd) && end.Before(*line.PeriodEnd) {
+			return t.tellOperator(ctx, "upgrade_billed_late", line.InvoiceID+":"+line.ID, map[string]any{
+				"monthly": after - before, "from": line.PeriodStart, "to": line.PeriodEnd,
+			})
+		}
+		start, end = paid, paid.AddDate(0, 1, 0)
+	}
+	lot, _ := credit.AllowanceLot(credit.Allowance{
+		AccountID: t.account, NaturalKey: lineKey(line.InvoiceID, line.ID), Tier: sold.TierID, Quantity: 1, Start: start, End: end,
+		Monthly: catalog.Allowance{Amount: amount, Rollover: sold.Rollover}, Actor: t.actor,
+	})
+	_, err = credit.Grant(ctx, t.q, t.now, lot)
+	return err
+}
+
+// allowanceBefore is what the item of a line gave before the change: the invoice gives the rest of its period back from the moment on
+// from which it bills the line.
+func (t *settling) allowanceBefore(ctx context.Context, lines []db.InvoiceLine, line db.InvoiceLine) (int64, error) {
 	var before int64
-	for _, other := range in.Lines.Data {
-		if other.Amount >= 0 || other.SubscriptionItem != line.SubscriptionItem {
+	for _, other := range lines {
+		if !other.Credited || other.SubscriptionItemID == nil || *other.SubscriptionItemID != *line.SubscriptionItemID ||
+			other.PeriodStart == nil || !other.PeriodStart.Equal(*line.PeriodStart) {
 			continue
 		}
-		sold, known, err := catalog.PriceByStripeID(ctx, t.q, other.Price.ID)
+		sold, known, err := catalog.PriceByStripeID(ctx, t.q, other.PriceID)
 		if err != nil {
 			return 0, err
 		}
 		if known {
-			before += sold.Credits * other.count()
+			before += sold.Credits * other.Quantity
 		}
 	}
 	return before, nil

@@ -73,8 +73,11 @@ type invoiceLine struct {
 	Description      string `json:"description"`
 	Quantity         *int64 `json:"quantity"`
 	Proration        bool   `json:"proration"`
-	SubscriptionItem ref    `json:"subscription_item"`
-	Price            price  `json:"price"`
+	ProrationDetails struct {
+		CreditedItems *struct{} `json:"credited_items"`
+	} `json:"proration_details"`
+	SubscriptionItem ref   `json:"subscription_item"`
+	Price            price `json:"price"`
 	Period           struct {
 		Start stamp `json:"start"`
 		End   stamp `json:"end"`
@@ -87,6 +90,12 @@ func (l invoiceLine) count() int64 {
 		return 1
 	}
 	return *l.Quantity
+}
+
+// credited is whether the line gives back what another has billed. Stripe names that other line; a full discount leaves no amount to
+// tell by, and an amount below zero tells it by itself.
+func (l invoiceLine) credited() bool {
+	return l.ProrationDetails.CreditedItems != nil || l.Amount < 0
 }
 
 func fetchInvoice(ctx context.Context, api *client.API, id string) (object, error) {
@@ -218,7 +227,7 @@ func (t *settling) storeLines(ctx context.Context, in *invoice) error {
 		rows, err := t.q.UpsertInvoiceLine(ctx, db.UpsertInvoiceLineParams{
 			ID: line.ID, InvoiceID: in.ID, AccountID: t.account, PriceID: line.Price.ID,
 			SubscriptionItemID: line.SubscriptionItem.pointer(), Description: line.Description, Amount: line.Amount,
-			Currency: line.Currency, Quantity: line.count(), Proration: line.Proration,
+			Currency: line.Currency, Quantity: line.count(), Proration: line.Proration, Credited: line.credited(),
 			PeriodStart: line.Period.Start.Time, PeriodEnd: line.Period.End.Time,
 		})
 		if err := moved(rows, err, "invoice line"); err != nil {

@@ -1,7 +1,9 @@
 package stripehook_test
 
 import (
+	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,13 +48,23 @@ func (l *life) play() {
 		l.must(err)
 		return pm.ID
 	}
+	up := func(subscription, price string) {
+		s, ok := l.emu.Get(subscription)
+		if !ok {
+			l.t.Fatal("no subscription")
+		}
+		item := s["items"].(object)["data"].([]any)[0].(object)["id"].(string)
+		_, err := l.api.Subscriptions.Update(subscription, &stripe.SubscriptionParams{ProrationBehavior: stripe.String("always_invoice"),
+			Items: []*stripe.SubscriptionItemsParams{{ID: stripe.String(item), Price: stripe.String(price)}}})
+		l.must(err)
+	}
 	var sub, trial, pack, renewal, dispute string
 	steps := []func(){
 		func() { l.buy(l.t1, billing.Wish{Tier: "basic", Interval: "month"}) },
 		func() { // the other one tries first
 			card(other)
 			s, err := l.api.Subscriptions.New(&stripe.SubscriptionParams{Customer: stripe.String(other), TrialPeriodDays: stripe.Int64(14),
-				Items: []*stripe.SubscriptionItemsParams{{Price: stripe.String(catalogtest.PriceBasic)}}})
+				Items: []*stripe.SubscriptionItemsParams{{Price: stripe.String(catalogtest.PriceBasicYear)}}})
 			l.must(err)
 			trial = s.ID
 		},
@@ -63,18 +75,12 @@ func (l *life) play() {
 		func() { l.spend(12) },
 		func() { // up at once, for the difference
 			sub = newest("subscription", customer)
-			s, ok := l.emu.Get(sub)
-			if !ok {
-				l.t.Fatal("no subscription")
-			}
-			item := s["items"].(object)["data"].([]any)[0].(object)["id"].(string)
 			l.pass(5 * day)
-			_, err := l.api.Subscriptions.Update(sub, &stripe.SubscriptionParams{ProrationBehavior: stripe.String("always_invoice"),
-				Items: []*stripe.SubscriptionItemsParams{{ID: stripe.String(item), Price: stripe.String(catalogtest.PricePro)}}})
-			l.must(err)
+			up(sub, catalogtest.PricePro)
 		},
-		func() { l.pass(7 * day) },                                  // the trial will end
-		func() { l.pass(4 * day) },                                  // and has ended
+		func() { l.pass(7 * day) }, // the trial will end
+		func() { l.pass(4 * day) }, // and has ended, and a year has begun
+		func() { up(trial, catalogtest.PriceProYear) },
 		func() { l.pass(18 * day) },                                 // a renewal
 		func() { renewal = newest("charge", customer); l.spend(3) }, // paid
 		func() {
@@ -119,6 +125,10 @@ func (l *life) play() {
 	for _, step := range steps {
 		step()
 		l.happened()
+		if l.prompt { // the clock brings what is owed that day
+			_, err := l.credits.GrantAllowances(ctx)
+			l.must(err)
+		}
 	}
 	// What never came is found in Stripe's list, and what is not listed any more somebody has sent again.
 	for !l.sweep() { // until nobody dies in it
@@ -142,6 +152,38 @@ func (l *life) spend(amount int64) {
 	l.must(err)
 }
 
+// wantCredits wants the lots that this story pays for, as one would count them on one's fingers. Each is named by whose it is and
+// what has brought it.
+func (l *life) wantCredits() {
+	l.t.Helper()
+	want := []string{
+		"first pack 50", "first subscription_create 10", "first subscription_update 20", "first subscription_cycle 30", "first subscription_cycle 30",
+		"second subscription_create 10", "second subscription_cycle 10", "second subscription_update 20",
+	}
+	if l.prompt { // in the others nobody looks before all is over
+		want = append(want, "second clock 10", "second clock 20") // the year's second month: what it was bought with, and what the change has added
+	}
+	reasons := l.atStripe("invoice")
+	var got []string
+	for _, row := range l.texts(`SELECT concat_ws(' ', CASE account_id WHEN $1 THEN 'first' WHEN $2 THEN 'second' END, granted, natural_key) FROM credit_lots`, l.t1, l.t2) {
+		words := strings.SplitN(row, " ", 3)
+		parts := strings.Split(words[2], ":")
+		brought := map[string]string{"session": "pack", "clock": "clock"}[parts[0]]
+		if parts[0] == "invoice" {
+			brought = fmt.Sprint(reasons[parts[1]]["billing_reason"])
+		}
+		got = append(got, words[0]+" "+brought+" "+words[1])
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		l.t.Errorf("lots (-want +got):\n%s", diff)
+	}
+}
+
+// moment is a time in a natural key.
+var moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z`)
+
 // outcome is what the two accounts have in the end, in words that are the same in every life.
 func (l *life) outcome() []string {
 	l.t.Helper()
@@ -160,11 +202,17 @@ func (l *life) outcome() []string {
 			`SELECT 'audit ' || account_id || ' ' || action || ' ' || target_id || ' ' || count(*) FROM audit_log WHERE action <> 'checkout.open' GROUP BY account_id, action, target_id`)
 	}
 	names := []string{l.t1.String(), "first", l.t2.String(), "second"}
-	for _, kind := range []string{"customer", "subscription", "subscription_item", "invoice", "line_item", "charge", "refund", "dispute", "checkout.session", "payment_intent",
+	for _, kind := range []string{"customer", "subscription", "invoice", "line_item", "charge", "refund", "dispute", "checkout.session", "payment_intent",
 		"payment_method", "credit_note"} {
 		all := l.emu.Objects(kind)
 		for i, o := range all {
 			names = append(names, o["id"].(string), kind+"#"+strconv.Itoa(len(all)-i))
+		}
+	}
+	subscriptions := l.emu.Objects("subscription")
+	for i, s := range subscriptions {
+		for _, item := range s["items"].(object)["data"].([]any) {
+			names = append(names, item.(object)["id"].(string), "item#"+strconv.Itoa(len(subscriptions)-i))
 		}
 	}
 	for _, in := range l.emu.Objects("invoice") {
@@ -177,7 +225,11 @@ func (l *life) outcome() []string {
 	start := l.began.Unix()
 	for _, query := range queries {
 		for _, row := range l.texts(query) {
-			row = replace.Replace(row)
+			row = moment.ReplaceAllStringFunc(replace.Replace(row), func(at string) string {
+				parsed, err := time.Parse(time.RFC3339Nano, at)
+				l.must(err)
+				return "+" + parsed.Sub(l.began).String()
+			})
 			words := strings.Split(row, " ")
 			for i, word := range words { // times count from the beginning
 				last := word[strings.LastIndex(word, ":")+1:]

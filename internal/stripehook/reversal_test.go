@@ -228,6 +228,34 @@ func TestC89WonInOneLook(t *testing.T) {
 	w.want("1", `SELECT count(*) FROM credit_entries`)
 }
 
+// The money went in euros and came back at another rate: what a dispute took does not hang on what is left of that.
+func TestC89WonAtAnotherRate(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"won", "under_review", "warning_closed"} {
+		w := newWorld(t)
+		w.paid()
+		dp := w.dispute("ch_in_1", false)
+		moved := func(amounts ...int64) {
+			var all []any
+			for i, amount := range amounts {
+				all = append(all, object{"id": fmt.Sprintf("txn_%d", i), "object": "balance_transaction", "amount": amount, "fee": 0,
+					"net": amount, "currency": "eur", "created": w.clock.Now().Unix(), "available_on": w.clock.Now().Unix(),
+					"description": nil, "exchange_rate": 0.93, "fee_details": []any{}, "reporting_category": "dispute", "source": dp,
+					"status": "available", "type": "adjustment"})
+			}
+			w.patch(dp, object{"balance_transactions": all})
+		}
+		moved(-930)
+		w.settled(w.sent()...)
+		w.want("0 1000 usd", `SELECT concat_ws(' ', (SELECT balance FROM credit_accounts), withdrawn, currency) FROM disputes`)
+		moved(-930, 920)
+		w.patch(dp, object{"status": status})
+		w.settled(w.about("charge.dispute.funds_reinstated", dp))
+		w.want("10 0", `SELECT concat_ws(' ', (SELECT balance FROM credit_accounts), withdrawn) FROM disputes`)
+		w.proven()
+	}
+}
+
 func TestC90RefundAndDispute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -138,31 +138,28 @@ FROM accounts a LEFT JOIN users u ON u.id = a.personal_of
 WHERE a.id = ANY (@account_ids::uuid[])
 ORDER BY a.id;
 
--- name: ListAllowanceItems :many
--- ListAllowanceItems lists what of the accounts' subscriptions is paid for: each item whose period has an invoice that is paid and
--- whose money has not all gone back, with the tier of its price. Items have no period of their own where the API's version gives it to the subscription alone.
-SELECT i.id, i.subscription_id, i.account_id, i.quantity, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
-    p.tier_id, paid.id AS invoice_id, paid.total AS invoice_total
+-- name: ListAllowanceLines :many
+-- ListAllowanceLines lists what was paid of the current periods of the accounts' subscription items, with the tiers of the prices: first
+-- the line of the period itself, then the changes within it in the order in which they were made, each as what it gives back (credited)
+-- and what it bills. It counts what stands on an invoice that is paid and whose money has not all gone back. What is billed of a period
+-- only after its end is not of the current one. Items have no period of their own where the API's version gives it to the subscription alone.
+SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
+    l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
+    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
 FROM (
-    SELECT x.id, x.subscription_id, x.account_id, x.quantity, x.price_id,
-        coalesce(x.current_period_start, s.current_period_start) AS period_start,
+    SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
         coalesce(x.current_period_end, s.current_period_end) AS period_end
     FROM subscription_items x JOIN subscriptions s ON s.id = x.subscription_id AND s.account_id = x.account_id
     WHERE x.account_id = ANY (@account_ids::uuid[])
 ) i
-JOIN tier_prices p ON p.stripe_price_id = i.price_id
-JOIN LATERAL (
-    SELECT v.id, v.total
-    FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
-    WHERE l.subscription_item_id = i.id AND l.account_id = i.account_id AND l.period_start = i.period_start AND NOT l.proration
-        AND v.status = 'paid' AND (v.total <= 0 OR v.total > (
-            SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
-        ))
-    ORDER BY v.created_at DESC, v.id
-    LIMIT 1
-) paid ON true
-WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL
-ORDER BY i.account_id, i.id;
+JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.account_id
+    AND (NOT l.proration AND l.period_start = i.period_start OR l.proration AND l.period_start >= i.period_start AND l.period_end = i.period_end)
+JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid'
+JOIN tier_prices p ON p.stripe_price_id = l.price_id
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+    SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
+))
+ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id;
 
 -- name: ListInvoiceReversals :many
 -- ListInvoiceReversals lists what has gone back of invoices, in the order in which it takes.

@@ -279,13 +279,13 @@ DELETE FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @accou
 
 -- name: UpsertInvoiceLine :execrows
 INSERT INTO invoice_lines (id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity,
-    proration, period_start, period_end)
+    proration, credited, period_start, period_end)
 VALUES (@id, @invoice_id, @account_id, @price_id, @subscription_item_id, @description, @amount, @currency, @quantity,
-    @proration, @period_start, @period_end)
+    @proration, @credited, @period_start, @period_end)
 ON CONFLICT (invoice_id, id) DO UPDATE SET
     price_id = EXCLUDED.price_id, subscription_item_id = EXCLUDED.subscription_item_id, description = EXCLUDED.description,
     amount = EXCLUDED.amount, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity, proration = EXCLUDED.proration,
-    period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
+    credited = EXCLUDED.credited, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
 WHERE invoice_lines.account_id = EXCLUDED.account_id;
 
 -- name: UpsertPaymentIntent :execrows
@@ -376,18 +376,35 @@ LIMIT 1;
 SELECT * FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND amount > 0
 ORDER BY id;
 
+-- name: ListInvoiceProrations :many
+-- ListInvoiceProrations lists what an invoice bills of changes in the middle of a period, in the order in which they were made: of
+-- each change first what it gives back.
+SELECT * FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND proration
+ORDER BY period_start, credited DESC, id;
+
+-- name: ListOtherUpgradeInvoices :many
+-- ListOtherUpgradeInvoices lists the paid invoices that bill further changes of the items and periods of which this one bills some.
+SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
+FROM invoice_lines own
+JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
+    AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
+WHERE own.invoice_id = @invoice_id AND own.account_id = @account_id AND own.proration AND NOT own.credited
+ORDER BY i.created_at, i.id;
+
 -- name: GetUpgradeBounds :one
--- GetUpgradeBounds tells what other paid changes of an item in the same period went from and to at the least and at the most, and
--- what they have granted.
-SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.amount < 0), 0)::bigint AS lowest,
-    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE l.amount > 0), 0)::bigint AS highest,
-    COALESCE(sum(c.granted), 0)::bigint AS granted, (count(*) FILTER (WHERE l.amount < 0) > 0)::boolean AS others
+-- GetUpgradeBounds tells what the paid changes of an item in one month went from and to at the least and at the most, and what they
+-- have granted without what was taken back of it.
+SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.credited), 0)::bigint AS lowest,
+    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE NOT l.credited), 0)::bigint AS highest,
+    COALESCE(sum(c.granted - COALESCE(b.taken, 0)), 0)::bigint AS granted
 FROM invoice_lines l
-JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid' AND i.billing_reason = 'subscription_update'
+JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
 JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
 LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
-WHERE l.account_id = @account_id AND l.subscription_item_id = @subscription_item_id::text AND l.period_end = @period_end::timestamptz
-    AND l.invoice_id <> @invoice_id;
+LEFT JOIN LATERAL (SELECT sum(w.taken) AS taken FROM credit_clawbacks w WHERE w.account_id = c.account_id AND w.lot_id = c.id) b ON true
+WHERE l.account_id = @account_id AND l.subscription_item_id = @subscription_item_id::text AND l.proration
+    AND l.period_end = @period_end::timestamptz AND l.period_start >= @month_start::timestamptz AND l.period_start < @month_end::timestamptz;
 
 -- name: ListReversals :many
 -- ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
