@@ -363,12 +363,14 @@ func (q *Queries) FillStripeCustomer(ctx context.Context, arg FillStripeCustomer
 }
 
 const findDraftInvoice = `-- name: FindDraftInvoice :one
-SELECT customer_id FROM invoices WHERE id = $1 AND status = 'draft'
+SELECT i.customer_id FROM invoices i JOIN stripe_customers c ON c.account_id = i.account_id AND c.stripe_id = i.customer_id
+WHERE i.id = $1 AND i.status = 'draft'
 `
 
 // FindDraftInvoice is of a draft that Stripe does not find: nobody has the account locked.
 //
-//	SELECT customer_id FROM invoices WHERE id = $1 AND status = 'draft'
+//	SELECT i.customer_id FROM invoices i JOIN stripe_customers c ON c.account_id = i.account_id AND c.stripe_id = i.customer_id
+//	WHERE i.id = $1 AND i.status = 'draft'
 func (q *Queries) FindDraftInvoice(ctx context.Context, id string) (string, error) {
 	row := q.db.QueryRow(ctx, findDraftInvoice, id)
 	var customer_id string

@@ -524,7 +524,8 @@ ON CONFLICT (id) DO UPDATE SET tried_at = EXCLUDED.tried_at;
 
 -- name: FindDraftInvoice :one
 -- FindDraftInvoice is of a draft that Stripe does not find: nobody has the account locked.
-SELECT customer_id FROM invoices WHERE id = @id AND status = 'draft';
+SELECT i.customer_id FROM invoices i JOIN stripe_customers c ON c.account_id = i.account_id AND c.stripe_id = i.customer_id
+WHERE i.id = @id AND i.status = 'draft';
 
 -- name: ListWithheldGrants :many
 -- ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now: in the
