@@ -158,7 +158,7 @@ func TestTimeoutOfTheBody(t *testing.T) {
 	t.Parallel()
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(200)
+		w.WriteHeader(http.StatusOK)
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}, saaskit.WithTimeout(100*time.Millisecond), saaskit.WithRetries(0))
