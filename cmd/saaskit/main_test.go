@@ -133,7 +133,7 @@ func TestReadmeHasTheSettings(t *testing.T) {
 	}
 	table := saaskit(t, nil, "config", "-markdown").want(t, 0, "| `ADDR` |", "").stdout
 	var found strings.Builder
-	_, after, _ := strings.Cut(string(readme), "| setting | default | |\n|---|---|---|\n")
+	_, after, _ := strings.Cut(string(readme), "| setting | default | limits | |\n|---|---|---|---|\n")
 	for line := range strings.Lines(after) {
 		if !strings.HasPrefix(line, "|") {
 			break

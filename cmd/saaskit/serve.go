@@ -41,10 +41,13 @@ func runConfig(_ context.Context, p process, args []string) error {
 		return p.wrongUsage("config takes -markdown or nothing")
 	}
 	for _, row := range cfg.Rows() {
-		if markdown {
-			fmt.Fprintf(p.stdout, "| `%s` | %s | %s |\n", row.Name, code(row.Default), row.Help)
-		} else {
+		switch {
+		case markdown:
+			fmt.Fprintf(p.stdout, "| `%s` | %s | %s | %s |\n", row.Name, code(row.Default), row.Limits, row.Help)
+		case row.Limits == "":
 			fmt.Fprintf(p.stdout, "%-26s %s\n", row.Name, row.Value)
+		default:
+			fmt.Fprintf(p.stdout, "%-26s %-20s (%s)\n", row.Name, row.Value, row.Limits)
 		}
 	}
 	if markdown {

@@ -73,9 +73,9 @@ func Load(getenv func(string) string) (Config, error) {
 		ShutdownDelay: r.duration("SHUTDOWN_DELAY", "5s", 0, time.Minute,
 			"how long the server goes on answering when it is told to stop, with /readyz at 503, until load balancers have noticed"),
 		ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", "20s", time.Second, 5*time.Minute, "how long requests, and after them jobs, may finish then"),
-		LogFormat:       r.oneOf("LOG_FORMAT", "auto", "json, text, or auto: text on a terminal", "auto", "json", "text"),
+		LogFormat:       r.oneOf("LOG_FORMAT", "auto", "auto is text on a terminal and json elsewhere", "auto", "json", "text"),
 		LogLevel:        r.oneOf("LOG_LEVEL", "info", "least level that is logged", "debug", "info", "warn", "error"),
-		AppEnv: r.text("APP_ENV", "production",
+		AppEnv: r.label("APP_ENV", "production",
 			"name of this environment, stamped on Stripe customers so that environments on one Stripe account keep apart"),
 		DevMode: r.flag("DEV_MODE", "test routes and lax origins; never in production. Known secrets only with a loopback ADDR"),
 

@@ -104,6 +104,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"any origin", map[string]string{"CORS_ORIGINS": "*"}, "CORS_ORIGINS and REDIRECT_ORIGINS may be *"},
 		{"any redirect", map[string]string{"REDIRECT_ORIGINS": "*"}, "CORS_ORIGINS and REDIRECT_ORIGINS may be *"},
 		{"dev mode with a live key", map[string]string{"DEV_MODE": "true"}, "DEV_MODE does not go"},
+		{"environment that is no label", map[string]string{"APP_ENV": "prod_eu"}, "APP_ENV is"},
 		{"number out of range", map[string]string{"DATABASE_MAX_CONNS": "1"}, "DATABASE_MAX_CONNS is"},
 		{"duration without unit", map[string]string{"PAST_DUE_GRACE": "7"}, "PAST_DUE_GRACE is"},
 		{"proxy that is no network", map[string]string{"TRUSTED_PROXIES": "10.0.0.1"}, "TRUSTED_PROXIES has"},

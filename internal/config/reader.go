@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type reader struct {
 // A Row is one effective setting, for `saaskit config`. Value shows stars for a secret.
 type Row struct {
 	Name, Value, Default, Help string
+	Limits                     string // in words; empty where the form of the value is all there is
 }
 
 func (r *reader) fail(name, format string, args ...any) {
@@ -52,6 +54,11 @@ func (r *reader) show(name, value string) {
 			r.rows[i].Value = value
 		}
 	}
+}
+
+// limited notes the limits of the setting that was read last.
+func (r *reader) limited(format string, args ...any) {
+	r.rows[len(r.rows)-1].Limits = fmt.Sprintf(format, args...)
 }
 
 func (r *reader) text(name, fallback, help string) string { return r.raw(name, fallback, help, false) }
@@ -101,6 +108,7 @@ func split(v string) []string {
 
 func (r *reader) flag(name string, help string) bool {
 	v := r.text(name, "false", help)
+	r.limited("true, false")
 	b, err := strconv.ParseBool(v)
 	if err != nil {
 		r.fail(name, "is %q; write true or false", v)
@@ -110,6 +118,7 @@ func (r *reader) flag(name string, help string) bool {
 
 func (r *reader) number(name string, fallback, low, high int, help string) int {
 	v := r.text(name, strconv.Itoa(fallback), help)
+	r.limited("%d to %d", low, high)
 	n, err := strconv.Atoi(v)
 	if err != nil || n < low || n > high {
 		r.fail(name, "is %q; write a number from %d to %d", v, low, high)
@@ -119,15 +128,29 @@ func (r *reader) number(name string, fallback, low, high int, help string) int {
 
 func (r *reader) duration(name, fallback string, low, high time.Duration, help string) time.Duration {
 	v := r.text(name, fallback, help)
+	r.limited("%s to %s", short(low), short(high))
 	d, err := time.ParseDuration(v)
 	if err != nil || d < low || d > high {
-		r.fail(name, "is %q; write a duration from %s to %s", v, low, high)
+		r.fail(name, "is %q; write a duration from %s to %s", v, short(low), short(high))
 	}
 	return d
 }
 
+// short writes a duration without its zeros: 5m, not 5m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
 func (r *reader) oneOf(name, fallback, help string, words ...string) string {
 	v := r.text(name, fallback, help)
+	r.limited("%s", strings.Join(words, ", "))
 	for _, w := range words {
 		if v == w {
 			return v
@@ -136,6 +159,18 @@ func (r *reader) oneOf(name, fallback, help string, words ...string) string {
 	r.fail(name, "is %q; write one of %s", v, strings.Join(words, ", "))
 	return v
 }
+
+// label reads a name that becomes a part of ids.
+func (r *reader) label(name, fallback, help string) string {
+	v := r.text(name, fallback, help)
+	r.limited("1 to 32 of a-z, 0-9 and -")
+	if !label.MatchString(v) {
+		r.fail(name, "is %q; write up to 32 lower-case letters, digits and dashes", v)
+	}
+	return v
+}
+
+var label = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 // address reads host:port, or one of the words.
 func (r *reader) address(name, fallback, help string, words ...string) string {
