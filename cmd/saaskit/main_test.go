@@ -158,7 +158,7 @@ func TestServeRefusesUnsafeSettings(t *testing.T) {
 		"an emulator elsewhere":        {map[string]string{"STRIPE_API_BASE": "http://192.0.2.1:12111"}, "STRIPE_API_BASE has to be on this machine"},
 		"the secret everybody knows":   {map[string]string{"SUPABASE_JWT_SECRET": "super-secret-jwt-token-with-at-least-32-characters-long", "DEV_MODE": "false"}, "SUPABASE_JWT_SECRET is a default"},
 		"self-hosting's known secret":  {map[string]string{"SUPABASE_JWT_SECRET": "your-super-secret-jwt-token-with-at-least-32-characters-long", "DEV_MODE": "false"}, "SUPABASE_JWT_SECRET is a default"},
-		"an emulator for everybody":    {map[string]string{"ADDR": "0.0.0.0:0"}, "STRIPE_API_BASE goes with a loopback ADDR only"},
+		"an emulator for everybody":    {map[string]string{"ADDR": "0.0.0.0:0", "DEV_MODE": "false"}, "STRIPE_API_BASE goes with a loopback ADDR"},
 		"metrics for everybody":        {map[string]string{"METRICS_ADDR": ":0"}, "METRICS_ADDR is every address"},
 		"everybody as a proxy":         {map[string]string{"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES has"},
 		"dev mode with a live key":     {map[string]string{"STRIPE_API_KEY": "sk_live_0123456789", "STRIPE_API_BASE": ""}, "DEV_MODE does not go with a live Stripe key"},

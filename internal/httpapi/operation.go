@@ -42,8 +42,6 @@ type operation struct {
 	sensitive    bool // may need aal2
 	devOnly      bool
 	takesAccount bool // has the Saaskit-Account header
-
-	takesIdempotencyKey bool // has that header
 }
 
 // public tells whether the operation wants no credential of ours.
@@ -103,8 +101,6 @@ func newOperation(doc *openapi3.T, path string, item *openapi3.PathItem, method 
 				}
 			case p.Value.Name == headerAccount:
 				o.takesAccount = true
-			case p.Value.Name == headerIdempotency:
-				o.takesIdempotencyKey = true
 			}
 		}
 	}

@@ -38,7 +38,7 @@ func validate(o *operation) echo.MiddlewareFunc {
 	options := validation(o)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			if err := idempotencyHeader(o, c.Request().Header); err != nil {
+			if err := single(c.Request().Header, headerIdempotency); err != nil {
 				return err
 			}
 			query, err := knownQuery(o, c)
@@ -87,18 +87,6 @@ func knownQuery(o *operation, c echo.Context) (url.Values, error) {
 		}
 	}
 	return query, nil
-}
-
-// idempotencyHeader refuses a key that would promise what the operation does not do. GET, PUT and DELETE may be repeated anyway.
-func idempotencyHeader(o *operation, h http.Header) error {
-	if len(h[headerIdempotency]) == 0 || o.schemes[schemeStripeSignature] {
-		return nil
-	}
-	if !o.takesIdempotencyKey && (o.method == http.MethodPost || o.method == http.MethodPatch) {
-		return problem.InvalidRequest.Errorf("the operation takes no %s: what it does twice, it does twice; send it without", headerIdempotency).
-			In("header."+headerIdempotency, "is not taken here")
-	}
-	return single(h, headerIdempotency)
 }
 
 // invalidRequest turns what the validator found into a problem. The validator's own text dumps the schema and the value, so
