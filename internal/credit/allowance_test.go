@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"example.com/saaskit/internal/account"
+	"example.com/saaskit/internal/audit"
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/catalog/catalogtest"
 	"example.com/saaskit/internal/credit"
@@ -384,3 +389,43 @@ func TestGrantAllowances(t *testing.T) {
 		t.Errorf("after the sweep %d credits are left, %v", left, err)
 	}
 }
+
+// The clock grants right after a spending has found nothing and before it looks why: the credits are there all the same.
+func TestAllowanceThatTheClockWasQuickerWith(t *testing.T) {
+	t.Parallel()
+	w := withCatalogue(t)
+	w.clock.Set(date(1, 31))
+	w.account = w.newAccount(date(1, 31), true)
+	config := w.pool.Config()
+	config.ConnConfig.Tracer = &ahead{of: "-- name: GetCreditAccount :one", do: func() {
+		if granted, err := w.credits.GrantAllowances(context.WithoutCancel(t.Context())); err != nil || granted == 0 {
+			t.Errorf("the clock has granted %d lots, %v", granted, err)
+		}
+	}}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	slower := credit.New(credit.Config{Pool: pool, Now: w.clock.Now, Policy: account.DefaultPolicy()})
+	spent, err := slower.Consume(t.Context(), credit.Spending{AccountID: w.account, Amount: 3, Actor: audit.System("test")})
+	if err != nil || spent.Available != 2 {
+		t.Errorf("spent %+v, %v", spent, err)
+	}
+}
+
+// ahead does something before the first query of a name.
+type ahead struct {
+	of   string
+	do   func()
+	once sync.Once
+}
+
+func (a *ahead) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if strings.HasPrefix(data.SQL, a.of) {
+		a.once.Do(a.do)
+	}
+	return ctx
+}
+
+func (*ahead) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

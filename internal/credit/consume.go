@@ -46,12 +46,16 @@ func (s *Service) Consume(ctx context.Context, spending Spending) (Spent, error)
 	}
 	spent, err := s.consume(ctx, spending)
 	if errors.Is(err, problem.InsufficientCredits) {
-		// A new month may have begun that nobody has looked at yet.
+		// A new month may have begun that nobody has looked at yet, or another was quicker to look than this one.
 		granted, ensured := s.ensureAllowance(ctx, spending.AccountID)
 		if ensured != nil {
 			return Spent{}, ensured
 		}
-		if granted > 0 {
+		row, _, glanced := s.glance(ctx, spending.AccountID)
+		if glanced != nil {
+			return Spent{}, glanced
+		}
+		if granted > 0 || row.Balance-row.Held >= spending.Amount {
 			spent, err = s.consume(ctx, spending)
 		}
 	}
