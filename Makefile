@@ -73,6 +73,7 @@ generate: $(TOOLS)/oapi-codegen $(TOOLS)/sqlc sdk/typescript/node_modules ## wri
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## lint the Go code
 	@$(TOOLS)/golangci-lint run ./...
+	@go vet -tags stripe ./internal/stripeemu
 	@cd sdk/go && ../../$(TOOLS)/golangci-lint run --config ../../.golangci.yaml ./...
 
 .PHONY: vet-sql

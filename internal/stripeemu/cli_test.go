@@ -1,3 +1,5 @@
+//go:build stripe
+
 package stripeemu_test
 
 import (
@@ -30,12 +32,12 @@ var triggers = []string{
 // client. It is not part of the repository: get @stripe/cli 1.52.0 from npm and
 // say where its program is.
 //
-//	STRIPE_CLI=…/bin/stripe go test ./internal/stripeemu -run TestCommandLine
+//	STRIPE_CLI=…/bin/stripe go test -tags stripe ./internal/stripeemu -run TestCommandLine
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	program := os.Getenv("STRIPE_CLI")
 	if program == "" {
-		t.Skip("for those who have Stripe's command line: set STRIPE_CLI")
+		t.Fatal("set STRIPE_CLI to the program")
 	}
 	a := newAccount(t, stripeemu.Config{})
 	home := t.TempDir()

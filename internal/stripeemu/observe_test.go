@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,19 +14,13 @@ import (
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
-	"example.com/saaskit/internal/stripecontract"
 	"example.com/saaskit/internal/stripeemu"
 )
 
-// The observations of this file run against the emulator, and against Stripe's
-// own test mode where STRIPE_TEST_KEY is set:
-//
-//	STRIPE_TEST_KEY=sk_test_… go test ./internal/stripeemu -run TestObservations -v -timeout 30m
-//
-// What Stripe answers is then compared with what the emulator answers, and
-// written to testdata/observed, from where later runs without a key compare
-// the emulator with it. CI has no key. Everything lives on test clocks, which
-// the run deletes.
+// The observations of this file run against the emulator, and by TestObserveStripe
+// against Stripe's own test mode. What Stripe answers is written to
+// testdata/observed, from where every later run compares the emulator with it.
+// Everything lives on test clocks, which the run deletes.
 
 // An observation drives one account and returns what it saw: amounts, statuses,
 // error codes and events, never ids.
@@ -55,59 +47,29 @@ func observations() []observation {
 	}
 }
 
+// TestObservations leads each observation against the emulator, and compares where somebody has seen what Stripe does.
 func TestObservations(t *testing.T) {
 	t.Parallel()
-	key := os.Getenv("STRIPE_TEST_KEY")
 	for _, seen := range observations() {
 		t.Run(seen.name, func(t *testing.T) {
 			t.Parallel()
-			a := newAccount(t, stripeemu.Config{})
-			emulated := written(t, seen.look(t, newObserver(t, a.api)))
-			file := filepath.Join("testdata", "observed", seen.name+".json")
-			if key != "" {
-				record(t, file, seen.look(t, newObserver(t, newStripeClient(t, key))))
-			}
-			observed, err := os.ReadFile(file)
-			if errors.Is(err, os.ErrNotExist) {
-				t.Skip("nobody has looked at Stripe yet: set STRIPE_TEST_KEY")
-			}
-			if err != nil {
+			emulated := written(t, seen.look(t, newObserver(t, newAccount(t, stripeemu.Config{}).api)))
+			switch observed, err := os.ReadFile(observedFile(seen.name)); {
+			case errors.Is(err, os.ErrNotExist): // nobody has looked at Stripe yet
+			case err != nil:
 				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(observed), emulated); diff != "" {
-				t.Errorf("Stripe and the emulator differ (-Stripe +emulator):\n%s", diff)
+			case string(observed) != emulated:
+				t.Errorf("Stripe and the emulator differ (-Stripe +emulator):\n%s", cmp.Diff(string(observed), emulated))
 			}
 		})
 	}
 }
 
+func observedFile(name string) string { return filepath.Join("testdata", "observed", name+".json") }
+
 func written(t *testing.T, facts map[string]any) string {
 	t.Helper()
 	return string(must(json.MarshalIndent(facts, "", "  "))(t)) + "\n"
-}
-
-func record(t *testing.T, file string, facts map[string]any) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(written(t, facts)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// newStripeClient speaks to Stripe itself, with keys of test mode only.
-func newStripeClient(t *testing.T, key string) *client.API {
-	t.Helper()
-	if !strings.HasPrefix(key, "sk_test_") && !strings.HasPrefix(key, "rk_test_") {
-		t.Fatal("STRIPE_TEST_KEY is not a key of test mode")
-	}
-	contract := must(stripecontract.Load())(t)
-	backend := stripe.GetBackendWithConfig(stripe.APIBackend, &stripe.BackendConfig{
-		EnableTelemetry: stripe.Bool(false), LeveledLogger: &stripe.LeveledLogger{Level: stripe.LevelNull},
-		HTTPClient: &http.Client{Transport: &stripecontract.Transport{Contract: contract}, Timeout: 80 * time.Second},
-	})
-	return client.New(key, &stripe.Backends{API: backend, Connect: backend, Uploads: backend})
 }
 
 // newObserver sets an account up: a customer with a card on a test clock, and

@@ -112,8 +112,8 @@ func TestC77UpcomingInvoice(t *testing.T) {
 	old := object{"object": "invoice", "subscription": "sub_1", "customer": "cus_1"}
 	basil := object{"object": "invoice", "id": nil, "customer": "cus_1", "parent": object{"type": "subscription_details",
 		"subscription_details": object{"subscription": "sub_1"}}}
-	placeholder := object{"object": "invoice", "id": "upcoming_in_1", "subscription": "sub_1", "customer": "cus_1"}
-	w.settled(w.event("invoice.upcoming", old), w.event("invoice.upcoming", basil), w.event("invoice.upcoming", placeholder))
+	named := object{"object": "invoice", "id": "upcoming_in_1", "subscription": "sub_1", "customer": "cus_1"}
+	w.settled(w.event("invoice.upcoming", old), w.event("invoice.upcoming", basil), w.event("invoice.upcoming", named))
 	w.wantAllDone(4)
 	w.want("1", `SELECT count(*) FROM outbox WHERE kind = 'renewal_upcoming'`)
 	w.want("0", `SELECT count(*) FROM invoices`)
