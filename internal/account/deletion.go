@@ -172,6 +172,8 @@ func (s *Service) anonymise(ctx context.Context, userID uuid.UUID) error {
 			func() error { return q.AnonymiseAccount(ctx, now, u.AccountID) },
 			func() error { return q.AnonymiseCustomer(ctx, now, u.AccountID) },
 			func() error { return q.AnonymisePaymentMethods(ctx, now, u.AccountID) },
+			func() error { return q.AnonymiseInvoices(ctx, now, u.AccountID) },
+			func() error { return q.AnonymiseMessages(ctx, u.AccountID) },
 			func() error { return q.AnonymiseEvents(ctx, u.AccountID) },
 			func() error { return q.AnonymiseAudit(ctx, u.AccountID, userID.String()) },
 			func() error { return q.ForgetAnswers(ctx, principal, userID.String()) },

@@ -72,6 +72,10 @@ func (w *world) leaving(b account.Bearer) account.Identity {
 	w.exec(`INSERT INTO stripe_customers (id, account_id, stripe_id, email, told_email, created_at, updated_at) VALUES ($1, $2, 'cus_1', $3, $3, now(), now())`, uuid.New(), id.AccountID, b.Email)
 	w.exec(`INSERT INTO payment_methods (id, account_id, customer_id, type, brand, last4, exp_month, exp_year, created_at, updated_at)
 		VALUES ('pm_1', $1, 'cus_1', 'card', 'visa', '4242', 4, 2031, now(), now())`, id.AccountID)
+	w.exec(`INSERT INTO invoices (id, account_id, customer_id, status, currency, subtotal, total, amount_due, amount_paid, amount_remaining, hosted_invoice_url, invoice_pdf, created_at, updated_at)
+		VALUES ('in_1', $1, 'cus_1', 'paid', 'usd', 5, 5, 5, 5, 0, 'https://pay.example.com/in_1', 'https://pay.example.com/in_1/pdf', now(), now())`, id.AccountID)
+	w.exec(`INSERT INTO outbox (id, account_id, kind, natural_key, payload, created_at)
+		VALUES ($1, $2, 'receipt', 'receipt:in_1', '{"invoice": "in_1", "hosted_invoice_url": "https://pay.example.com/in_1"}', now())`, uuid.New(), id.AccountID)
 	// Two events that are over, one of them of somebody else, and two that somebody still needs.
 	for event, status := range map[string]string{"evt_done": "done", "evt_ignored": "ignored", "evt_pending": "pending", "evt_dead": "dead", "evt_other": "done"} {
 		customer := "cus_1"
@@ -128,6 +132,8 @@ func (w *world) left(b account.Bearer, id account.Identity) {
 	for what, query := range map[string]string{
 		"addresses kept of customers": `SELECT count(*) FROM stripe_customers WHERE email <> '' OR told_email <> ''`,
 		"cards":                       `SELECT count(*) FROM payment_methods WHERE brand <> '' OR last4 <> '' OR exp_month + exp_year <> 0`,
+		"links to invoices":           `SELECT count(*) FROM invoices WHERE hosted_invoice_url IS NOT NULL OR invoice_pdf IS NOT NULL`,
+		"links in messages":           `SELECT count(*) FROM outbox WHERE payload::text LIKE '%https:%'`,
 		"stored answers":              `SELECT count(*) FROM idempotency_keys WHERE principal <> 'user:admin'`,
 		"network addresses in audit":  `SELECT count(*) FROM audit_log WHERE ip <> ''`,
 		"live keys":                   `SELECT count(*) FROM api_keys WHERE revoked_at IS NULL`,

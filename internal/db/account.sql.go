@@ -69,6 +69,32 @@ func (q *Queries) AnonymiseEvents(ctx context.Context, accountID uuid.UUID) erro
 	return err
 }
 
+const anonymiseInvoices = `-- name: AnonymiseInvoices :exec
+UPDATE invoices SET hosted_invoice_url = NULL, invoice_pdf = NULL, updated_at = $1
+WHERE account_id = $2 AND (hosted_invoice_url IS NOT NULL OR invoice_pdf IS NOT NULL)
+`
+
+// AnonymiseInvoices removes the links to Stripe's pages: whoever has one reads name and address there. What was billed stays.
+//
+//	UPDATE invoices SET hosted_invoice_url = NULL, invoice_pdf = NULL, updated_at = $1
+//	WHERE account_id = $2 AND (hosted_invoice_url IS NOT NULL OR invoice_pdf IS NOT NULL)
+func (q *Queries) AnonymiseInvoices(ctx context.Context, now time.Time, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, anonymiseInvoices, now, accountID)
+	return err
+}
+
+const anonymiseMessages = `-- name: AnonymiseMessages :exec
+UPDATE outbox SET payload = payload - 'hosted_invoice_url' WHERE account_id = $1::uuid AND payload ? 'hosted_invoice_url'
+`
+
+// AnonymiseMessages removes the same links from the messages to the person.
+//
+//	UPDATE outbox SET payload = payload - 'hosted_invoice_url' WHERE account_id = $1::uuid AND payload ? 'hosted_invoice_url'
+func (q *Queries) AnonymiseMessages(ctx context.Context, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, anonymiseMessages, accountID)
+	return err
+}
+
 const anonymisePaymentMethods = `-- name: AnonymisePaymentMethods :exec
 UPDATE payment_methods SET brand = '', last4 = '', exp_month = 0, exp_year = 0, updated_at = $1 WHERE account_id = $2
 `

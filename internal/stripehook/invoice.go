@@ -153,6 +153,13 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 	if err := need(in.Status, in.Currency); err != nil {
 		return err
 	}
+	deleted, err := t.deleted(ctx)
+	if err != nil {
+		return err
+	}
+	if deleted { // their pages show name and address
+		in.HostedInvoiceURL, in.InvoicePDF = "", ""
+	}
 	old, err := t.q.GetMirroredInvoice(ctx, in.ID, t.account)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read invoice: %w", err)

@@ -46,9 +46,9 @@ func storePaymentMethod(ctx context.Context, t *settling, m *paymentMethod) erro
 	if m.Customer == "" {
 		row.CustomerID, row.DetachedAt = t.event.CustomerID, &t.now
 	}
-	deleted, err := t.q.IsStripeAccountDeleted(ctx, t.account)
+	deleted, err := t.deleted(ctx)
 	if err != nil {
-		return fmt.Errorf("look at account: %w", err)
+		return err
 	}
 	if deleted { // Stripe may go on telling of the card of somebody who is gone
 		row.Brand, row.Last4, row.ExpMonth, row.ExpYear = "", "", 0, 0

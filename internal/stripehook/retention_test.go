@@ -122,6 +122,17 @@ func TestDeletedAccountKeepsNoCard(t *testing.T) {
 	w.want("1", `SELECT count(*) FROM audit_log WHERE target_kind = 'payment_method'`)
 }
 
+// So do the links to Stripe's pages, which show name and address: of the mirror, and of the messages.
+func TestDeletedAccountKeepsNoInvoicePage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signup()
+	w.exec(`UPDATE accounts SET status = 'deleted' WHERE id = $1`, w.t1)
+	w.settled(w.about("invoice.paid", "in_1"))
+	w.want("paid t t", `SELECT concat_ws(' ', status, hosted_invoice_url IS NULL, invoice_pdf IS NULL) FROM invoices`)
+	w.want("receipt ", `SELECT kind || ' ' || (payload->>'hosted_invoice_url') FROM outbox`)
+}
+
 // What was signed and no event has its end, too.
 func TestQuarantinedBytesEnd(t *testing.T) {
 	t.Parallel()

@@ -43,6 +43,15 @@ type settling struct {
 	policy    account.Policy
 }
 
+// deleted tells whether whoever the root belongs to is gone: then nothing of the person is written any more.
+func (t *settling) deleted(ctx context.Context) (bool, error) {
+	deleted, err := t.q.IsStripeAccountDeleted(ctx, t.account)
+	if err != nil {
+		return false, fmt.Errorf("look at account: %w", err)
+	}
+	return deleted, nil
+}
+
 // audit writes down that a payment's object has changed.
 func (t *settling) audit(ctx context.Context, target, id, before, after string, detail map[string]any) error {
 	entry := audit.Entry{Actor: t.actor, AccountID: &t.account, Action: target + ".update", Target: target, TargetID: id}

@@ -162,6 +162,15 @@ UPDATE stripe_customers SET email = '', told_email = '', updated_at = @now WHERE
 -- AnonymisePaymentMethods leaves that there was one, and of which type.
 UPDATE payment_methods SET brand = '', last4 = '', exp_month = 0, exp_year = 0, updated_at = @now WHERE account_id = @account_id;
 
+-- name: AnonymiseInvoices :exec
+-- AnonymiseInvoices removes the links to Stripe's pages: whoever has one reads name and address there. What was billed stays.
+UPDATE invoices SET hosted_invoice_url = NULL, invoice_pdf = NULL, updated_at = @now
+WHERE account_id = @account_id AND (hosted_invoice_url IS NOT NULL OR invoice_pdf IS NOT NULL);
+
+-- name: AnonymiseMessages :exec
+-- AnonymiseMessages removes the same links from the messages to the person.
+UPDATE outbox SET payload = payload - 'hosted_invoice_url' WHERE account_id = @account_id::uuid AND payload ? 'hosted_invoice_url';
+
 -- name: AnonymiseEvents :exec
 -- AnonymiseEvents removes what Stripe sent about the account, of events that are over. The others are still needed; they lose
 -- their payload soon after their end.
