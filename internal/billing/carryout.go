@@ -231,13 +231,13 @@ func (s *Service) moveLater(ctx context.Context, row db.SubscriptionChange, p *p
 		}
 		schedule, start = made.ID, made.CurrentPhase.StartDate
 	}
-	phase := func(price string, quantity int64) *stripe.SubscriptionSchedulePhaseParams {
-		return &stripe.SubscriptionSchedulePhaseParams{
-			Items:             []*stripe.SubscriptionSchedulePhaseItemParams{{Price: stripe.String(price), Quantity: stripe.Int64(quantity)}},
-			ProrationBehavior: stripe.String(prorateNone),
-		}
+	now, then := p.phase(p.FromPrice, p.FromQuantity), p.phase(p.Price, p.Quantity)
+	if p.Kept.Coupon != "" {
+		now.Coupon = stripe.String(p.Kept.Coupon)
 	}
-	now, then := phase(p.FromPrice, p.FromQuantity), phase(p.Price, p.Quantity)
+	if p.Kept.After != "" {
+		then.Coupon = stripe.String(p.Kept.After)
+	}
 	now.StartDate, now.EndDate = stripe.Int64(start), stripe.Int64(p.PeriodEnd)
 	then.Iterations = stripe.Int64(1)
 	params := &stripe.SubscriptionScheduleParams{
@@ -249,6 +249,32 @@ func (s *Service) moveLater(ctx context.Context, row db.SubscriptionChange, p *p
 	params.SetIdempotencyKey(stripeKey(row, "phases"))
 	_, err := s.Stripe.SubscriptionSchedules.Update(schedule, params)
 	return refusal("set schedule", err)
+}
+
+// phase is a phase with the tier at a price, and everything else as the subscription has it now. What of it Stripe keeps as the
+// schedule's default settings, as the payment method, needs no word.
+func (p *plan) phase(price string, quantity int64) *stripe.SubscriptionSchedulePhaseParams {
+	item := func(i keptItem) *stripe.SubscriptionSchedulePhaseItemParams {
+		return &stripe.SubscriptionSchedulePhaseItemParams{
+			Price: stripe.String(i.Price), Quantity: stripe.Int64(i.Quantity), TaxRates: rates(i.TaxRates),
+		}
+	}
+	phase := &stripe.SubscriptionSchedulePhaseParams{
+		Items:             []*stripe.SubscriptionSchedulePhaseItemParams{item(keptItem{price, quantity, p.Kept.Item})},
+		ProrationBehavior: stripe.String(prorateNone), DefaultTaxRates: rates(p.Kept.TaxRates),
+	}
+	for _, other := range p.Kept.Others {
+		phase.Items = append(phase.Items, item(other))
+	}
+	return phase
+}
+
+// rates is nothing where there are none: the library writes an empty list as a parameter of its own.
+func rates(ids []string) []*string {
+	if len(ids) == 0 {
+		return nil
+	}
+	return stripe.StringSlice(ids)
 }
 
 // release lets the subscription go on without the schedule that it follows.

@@ -75,8 +75,8 @@ func (c Change) wish() wish {
 }
 
 // ChangeSubscription moves the account's subscription to another tier, interval or quantity: up at once, for the difference, and
-// down at the end of the period that is paid. What there is now takes back a change that is scheduled or waits for its payment. It returns how the subscription stands then, and whether that is the stored answer
-// to an earlier request with the same key.
+// down at the end of the period that is paid. What there is now takes back a change that is scheduled or waits for its payment.
+// It returns how the subscription stands then, and whether that is the stored answer to an earlier request with the same key.
 //
 // It fails with [problem.NoSubscription], [problem.SubscriptionEnding], [problem.PaymentOverdue], [problem.PriceNotFound], with
 // [problem.PaymentFailed], after which nothing has changed, with [problem.ChangeRunning] while another request changes the

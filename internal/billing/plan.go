@@ -49,11 +49,53 @@ type plan struct {
 	PhaseStart int64  `json:"phase_start,omitempty"`
 	// Whether that schedule has a change to come.
 	Scheduled bool `json:"scheduled,omitempty"`
+	// What a schedule has to repeat, for it takes away what its phases do not name.
+	Kept kept `json:"kept,omitzero"`
 	// The latest invoice, where a pending change or a pause may wait for its payment.
 	Awaited string `json:"awaited,omitempty"`
 
 	invoice string        // what the change was billed by
 	to      catalog.Price // not kept: for previews
+}
+
+// kept is what of a subscription stays as it is while its tier changes by a schedule.
+type kept struct {
+	Others   []keptItem `json:"others,omitempty"` // the items that are no tier of ours
+	TaxRates []string   `json:"tax_rates,omitempty"`
+	Item     []string   `json:"item_tax_rates,omitempty"` // those of the tier's own item
+	// Coupon is the one in use, and After the same where it is still in use when the tier changes.
+	Coupon string `json:"coupon,omitempty"`
+	After  string `json:"coupon_after,omitempty"`
+}
+
+type keptItem struct {
+	Price    string   `json:"price"`
+	Quantity int64    `json:"quantity"`
+	TaxRates []string `json:"tax_rates,omitempty"`
+}
+
+func keptOf(sub *stripe.Subscription, tier *stripe.SubscriptionItem) kept {
+	k := kept{TaxRates: rateIDs(sub.DefaultTaxRates), Item: rateIDs(tier.TaxRates)}
+	for _, item := range sub.Items.Data {
+		if item.ID != tier.ID {
+			k.Others = append(k.Others, keptItem{item.Price.ID, item.Quantity, rateIDs(item.TaxRates)})
+		}
+	}
+	if d := sub.Discount; d != nil && d.Coupon != nil {
+		k.Coupon = d.Coupon.ID
+		if d.End == 0 || d.End > sub.CurrentPeriodEnd {
+			k.After = k.Coupon
+		}
+	}
+	return k
+}
+
+func rateIDs(rates []*stripe.TaxRate) []string {
+	var ids []string
+	for _, rate := range rates {
+		ids = append(ids, rate.ID)
+	}
+	return ids
 }
 
 func (p plan) before() any {
@@ -179,6 +221,9 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 		return p, err
 	}
 	p.Price = p.to.StripePriceID
+	if p.to.Interval != from.Interval && len(sub.Items.Data) > 1 {
+		return p, problem.Conflict.Errorf("the subscription has other items that are billed by the %s; ask support to change it", from.Interval)
+	}
 	rise, err := s.rise(ctx, from, p)
 	if err != nil {
 		return p, err
@@ -194,7 +239,7 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 	case rise == 0:
 		return p, nil
 	case rise < 0 && !trial:
-		p.Action = actPeriodEnd
+		p.Action, p.Kept = actPeriodEnd, keptOf(sub, item)
 		if sub.PendingUpdate != nil {
 			return p, problem.ChangePending.Errorf("an earlier change waits for its payment: pay its invoice, or ask for what there is now to withdraw it")
 		}

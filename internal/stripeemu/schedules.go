@@ -134,6 +134,9 @@ func (a *action) scheduleFrom(id string, params object) (object, error) {
 		items = append(items, phaseItem(child(item, "price")["id"], item["quantity"], item["metadata"]))
 	}
 	phase["items"], phase["metadata"] = items, clone(s["metadata"])
+	if coupon := child(child(s, "discount"), "coupon"); coupon != nil {
+		phase["coupon"] = coupon["id"]
+	}
 	schedule["phases"] = []any{phase}
 	schedule["current_phase"] = object{"start_date": of.start, "end_date": of.end}
 	schedule["status"], schedule["subscription"] = "active", s["id"]
@@ -285,7 +288,8 @@ func (a *action) applyPhase(s, phase object, proration string) {
 }
 
 // phaseParams writes a phase as an update of the subscription: items that have
-// the phase's price stay, one that has not takes it over, the rest goes.
+// the phase's price stay, one that has not takes it over, the rest goes. So does
+// a discount that the phase does not name.
 func phaseParams(s, phase object, proration string) object {
 	var items []any
 	left := slices.Clone(itemsOf(s))
@@ -314,7 +318,8 @@ func phaseParams(s, phase object, proration string) object {
 	if proration != "" {
 		params["proration_behavior"] = proration
 	}
-	if coupon := text(phase, "coupon"); coupon != "" && child(child(s, "discount"), "coupon")["id"] != coupon {
+	has := text(child(child(s, "discount"), "coupon"), "id")
+	if coupon := text(phase, "coupon"); coupon != has {
 		params["coupon"] = coupon
 	}
 	return params
