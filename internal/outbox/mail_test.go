@@ -17,6 +17,7 @@ import (
 	"net/mail"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,6 +243,29 @@ func TestMail(t *testing.T) {
 	for _, secret := range []string{password, address, "pay.example.com", "12.50"} {
 		if strings.Contains(s.log.String(), secret) {
 			t.Errorf("the log has %q", secret)
+		}
+	}
+}
+
+// C95: an amount without minor units is not divided by 100, and one with thousandths by 1,000.
+func TestC95MailShowsWholeYen(t *testing.T) {
+	t.Parallel()
+	p := newPostOffice(t, nil)
+	s := newSender(t, p, "")
+	account, _ := s.owner()
+	for currency, want := range map[string]string{"jpy": "5000 JPY", "usd": "50.00 USD", "kwd": "5.000 KWD"} {
+		add(t, s.pool, outbox.Message{AccountID: &account, Kind: "receipt", NaturalKey: want, Payload: map[string]any{
+			"invoice": "in_1", "number": "A-1", "amount": 5000, "total": 5000, "from_balance": 0, "currency": currency, "hosted_invoice_url": nil,
+		}})
+	}
+	s.deliver(3)
+	var texts []string
+	for _, m := range p.got(t) {
+		texts = append(texts, m.Header.Get("Subject")+body(t, m))
+	}
+	for _, want := range []string{"5000 JPY", "50.00 USD", "5.000 KWD"} {
+		if !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, " "+want) }) {
+			t.Errorf("no mail shows %s:\n%s", want, strings.Join(texts, "\n"))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type world struct {
 	events  int
 	told    map[string]bool // events that sent has returned
 	poison  bool            // the log may tell of a panic
+	conns   atomic.Int32    // connections that the server of serve has open
 }
 
 type option func(*stripehook.Config)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -36,9 +37,21 @@ func (w *world) serve() *httptest.Server {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ConnState = w.count
+	server.Start()
 	w.t.Cleanup(server.Close)
 	return server
+}
+
+// count counts the connections that are open: each has a goroutine of the server.
+func (w *world) count(_ net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		w.conns.Add(1)
+	}
+	if state == http.StateClosed {
+		w.conns.Add(-1)
+	}
 }
 
 // answer is what Stripe sees of an answer.
@@ -214,6 +227,12 @@ func TestC15SlowBody(t *testing.T) {
 		}
 	case <-ctx.Done():
 		t.Error("the server waits for ever")
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	for deadline := time.Now().Add(patience); w.conns.Load() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the server still serves %d connections", w.conns.Load())
+		}
 	}
 	w.want("1", `SELECT count(*) FROM stripe_events`)
 }
