@@ -84,12 +84,18 @@ func (c *claim) settle(ctx context.Context, done *Reclaimed) error {
 	for _, row := range rows {
 		before[row.Cause] = row
 	}
-	due := c.reversal.due(c.lot.Granted)
-	// First what goes back into the lot: another cause may take it.
+	elsewhere := before[causeElsewhere]
+	causes := append([]Cause{{Key: causeElsewhere}}, c.reversal.Causes...)
+	due := append([]int64{elsewhere.Claimed}, c.reversal.due(c.lot.Granted-elsewhere.Claimed)...)
+	// First what goes back into the lot: another cause may take it, also one that has found too little there before.
+	remaining := c.lot.Remaining
 	for _, restore := range []bool{true, false} {
-		for i, cause := range c.reversal.Causes {
+		for i, cause := range causes {
 			was := before[cause.Key]
-			if was.Claimed == due[i] || (was.Claimed > due[i]) != restore {
+			switch {
+			case restore && was.Claimed <= due[i]:
+				continue
+			case !restore && was.Claimed >= due[i] && (was.Claimed > due[i] || was.Taken == due[i] || c.lot.Remaining <= remaining):
 				continue
 			}
 			if err := c.change(ctx, cause.Key, was.Taken, due[i], done); err != nil {
@@ -132,11 +138,31 @@ func (r Reversal) due(granted int64) []int64 {
 	due, gone, before := make([]int64, len(r.Causes)), int64(0), int64(0)
 	for i, cause := range r.Causes {
 		gone = min(r.Paid, gone+min(r.Paid, max(0, cause.Amount)))
-		hi, lo := bits.Mul64(uint64(granted), uint64(gone))
-		share, _ := bits.Div64(hi, lo, uint64(r.Paid)) // gone ≤ paid, so it is not more than granted
-		due[i], before = int64(share)-before, int64(share)
+		share := Portion(granted, gone, r.Paid)
+		due[i], before = share-before, share
 	}
 	return due
+}
+
+// Lost is what of granted credits has gone back with the money that was paid for them.
+func Lost(granted, paid int64, causes []Cause) (lost int64) {
+	if paid <= 0 {
+		return 0
+	}
+	for _, part := range (Reversal{Paid: paid, Causes: causes}).due(granted) {
+		lost += part
+	}
+	return lost
+}
+
+// Portion is floor(amount × off / of), with 0 ≤ off ≤ of.
+func Portion(amount, off, of int64) int64 {
+	if of <= 0 || amount <= 0 {
+		return 0
+	}
+	hi, lo := bits.Mul64(uint64(amount), uint64(min(max(off, 0), of)))
+	part, _ := bits.Div64(hi, lo, uint64(of)) // off ≤ of, so it is not more than amount
+	return int64(part)
 }
 
 // MonthKeys are the natural keys of what the clock brings for an item's period, after the month of its invoice.
@@ -146,9 +172,17 @@ func MonthKeys(item string, start, end time.Time) []string {
 		return nil
 	}
 	for n := 1; addMonths(start, n).Before(end); n++ {
-		keys = append(keys, clockKey(item, addMonths(start, n)))
+		keys = append(keys, MonthKey(item, addMonths(start, n)))
 	}
 	return keys
+}
+
+// MonthKey is the natural key of what the clock brings for an item's month that begins at start.
+func MonthKey(item string, start time.Time) string { return clockKey(item, start) }
+
+// ChangeKey is the natural key of what the clock brings, for the month that begins at start, of a change that the line has billed.
+func ChangeKey(item, line string, start time.Time) string {
+	return clockKey(changeOf(item, line), start)
 }
 
 // ChangePrefix begins the natural keys of what the clock brings for a change in the middle of an item's period, named by the line that

@@ -32,6 +32,15 @@ func firstMonthEnd(start, end time.Time) time.Time {
 	return addMonths(start, 1)
 }
 
+// MonthOf is the month that t is in of a period: all of it, unless it has several.
+func MonthOf(start, end, t time.Time) (from, to time.Time) {
+	if end.Sub(start) <= longestMonth {
+		return start, end
+	}
+	n := max(0, monthAt(start, t))
+	return addMonths(start, n), earlier(addMonths(start, n+1), end)
+}
+
 // MonthBefore is the month that t is in of those that lead to the end of a period, which is after t.
 func MonthBefore(end, t time.Time) (from, to time.Time) {
 	n := 1

@@ -566,12 +566,12 @@ func (q *Queries) ExportDisputes(ctx context.Context, accountID uuid.UUID, after
 }
 
 const exportInvoiceLines = `-- name: ExportInvoiceLines :many
-SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id, id
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited, allowance FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id, id
 `
 
 // ExportInvoiceLines
 //
-//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id, id
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited, allowance FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY($2::text[]) ORDER BY invoice_id, id
 func (q *Queries) ExportInvoiceLines(ctx context.Context, accountID uuid.UUID, invoiceIds []string) ([]InvoiceLine, error) {
 	rows, err := q.db.Query(ctx, exportInvoiceLines, accountID, invoiceIds)
 	if err != nil {
@@ -595,6 +595,7 @@ func (q *Queries) ExportInvoiceLines(ctx context.Context, accountID uuid.UUID, i
 			&i.PeriodStart,
 			&i.PeriodEnd,
 			&i.Credited,
+			&i.Allowance,
 		); err != nil {
 			return nil, err
 		}

@@ -611,13 +611,13 @@ func (q *Queries) ListCustomers(ctx context.Context, accountID uuid.UUID) ([]str
 }
 
 const listInvoiceLines = `-- name: ListInvoiceLines :many
-SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited, allowance FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
 ORDER BY invoice_id, period_start NULLS FIRST, amount, id
 `
 
 // ListInvoiceLines are in Stripe's own order as far as it can be told: by period, then by amount, credits first.
 //
-//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited, allowance FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
 //	ORDER BY invoice_id, period_start NULLS FIRST, amount, id
 func (q *Queries) ListInvoiceLines(ctx context.Context, accountID uuid.UUID, invoiceIds []string) ([]InvoiceLine, error) {
 	rows, err := q.db.Query(ctx, listInvoiceLines, accountID, invoiceIds)
@@ -642,6 +642,7 @@ func (q *Queries) ListInvoiceLines(ctx context.Context, accountID uuid.UUID, inv
 			&i.PeriodStart,
 			&i.PeriodEnd,
 			&i.Credited,
+			&i.Allowance,
 		); err != nil {
 			return nil, err
 		}

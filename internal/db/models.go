@@ -256,6 +256,7 @@ type InvoiceLine struct {
 	PeriodStart        *time.Time
 	PeriodEnd          *time.Time
 	Credited           bool
+	Allowance          *int64
 }
 
 type Meter struct {

@@ -850,59 +850,6 @@ func (q *Queries) GetStripeSweep(ctx context.Context) (time.Time, error) {
 	return watermark, err
 }
 
-const getUpgradeBounds = `-- name: GetUpgradeBounds :one
-SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.credited), 0)::bigint AS lowest,
-    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE NOT l.credited), 0)::bigint AS highest,
-    COALESCE(sum(c.granted - COALESCE(b.taken, 0)), 0)::bigint AS granted
-FROM invoice_lines l
-JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
-JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
-LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
-LEFT JOIN LATERAL (SELECT sum(w.taken) AS taken FROM credit_clawbacks w WHERE w.account_id = c.account_id AND w.lot_id = c.id) b ON true
-WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.proration
-    AND l.period_end = $3::timestamptz AND l.period_start >= $4::timestamptz AND l.period_start < $5::timestamptz
-`
-
-type GetUpgradeBoundsParams struct {
-	AccountID          uuid.UUID
-	SubscriptionItemID string
-	PeriodEnd          time.Time
-	MonthStart         time.Time
-	MonthEnd           time.Time
-}
-
-type GetUpgradeBoundsRow struct {
-	Lowest  int64
-	Highest int64
-	Granted int64
-}
-
-// GetUpgradeBounds tells what the paid changes of an item in one month went from and to at the least and at the most, and what they
-// have granted without what was taken back of it.
-//
-//	SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.credited), 0)::bigint AS lowest,
-//	    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE NOT l.credited), 0)::bigint AS highest,
-//	    COALESCE(sum(c.granted - COALESCE(b.taken, 0)), 0)::bigint AS granted
-//	FROM invoice_lines l
-//	JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
-//	JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
-//	LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
-//	LEFT JOIN LATERAL (SELECT sum(w.taken) AS taken FROM credit_clawbacks w WHERE w.account_id = c.account_id AND w.lot_id = c.id) b ON true
-//	WHERE l.account_id = $1 AND l.subscription_item_id = $2::text AND l.proration
-//	    AND l.period_end = $3::timestamptz AND l.period_start >= $4::timestamptz AND l.period_start < $5::timestamptz
-func (q *Queries) GetUpgradeBounds(ctx context.Context, arg GetUpgradeBoundsParams) (GetUpgradeBoundsRow, error) {
-	row := q.db.QueryRow(ctx, getUpgradeBounds,
-		arg.AccountID,
-		arg.SubscriptionItemID,
-		arg.PeriodEnd,
-		arg.MonthStart,
-		arg.MonthEnd,
-	)
-	var i GetUpgradeBoundsRow
-	err := row.Scan(&i.Lowest, &i.Highest, &i.Granted)
-	return i, err
-}
-
 const hasLiveStripeJob = `-- name: HasLiveStripeJob :one
 SELECT EXISTS (
     SELECT 1 FROM river_job
@@ -1194,13 +1141,13 @@ func (q *Queries) ListCreditNotes(ctx context.Context, accountID uuid.UUID, invo
 }
 
 const listInvoiceLinesPaid = `-- name: ListInvoiceLinesPaid :many
-SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited, allowance FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
 ORDER BY id
 `
 
 // ListInvoiceLinesPaid lists what the invoice's money was paid for. Lines without an amount have no part in it.
 //
-//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
+//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited, allowance FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND amount > 0
 //	ORDER BY id
 func (q *Queries) ListInvoiceLinesPaid(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]InvoiceLine, error) {
 	rows, err := q.db.Query(ctx, listInvoiceLinesPaid, invoiceID, accountID)
@@ -1225,50 +1172,7 @@ func (q *Queries) ListInvoiceLinesPaid(ctx context.Context, invoiceID string, ac
 			&i.PeriodStart,
 			&i.PeriodEnd,
 			&i.Credited,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listInvoiceProrations = `-- name: ListInvoiceProrations :many
-SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND proration
-ORDER BY period_start, credited DESC, id
-`
-
-// ListInvoiceProrations lists what an invoice bills of changes in the middle of a period, in the order in which they were made: of
-// each change first what it gives back.
-//
-//	SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND proration
-//	ORDER BY period_start, credited DESC, id
-func (q *Queries) ListInvoiceProrations(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]InvoiceLine, error) {
-	rows, err := q.db.Query(ctx, listInvoiceProrations, invoiceID, accountID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []InvoiceLine{}
-	for rows.Next() {
-		var i InvoiceLine
-		if err := rows.Scan(
-			&i.ID,
-			&i.InvoiceID,
-			&i.AccountID,
-			&i.PriceID,
-			&i.SubscriptionItemID,
-			&i.Description,
-			&i.Amount,
-			&i.Currency,
-			&i.Quantity,
-			&i.Proration,
-			&i.PeriodStart,
-			&i.PeriodEnd,
-			&i.Credited,
+			&i.Allowance,
 		); err != nil {
 			return nil, err
 		}
@@ -1327,6 +1231,38 @@ func (q *Queries) ListKnownStripeEvents(ctx context.Context, ids []string) ([]st
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listLineAllowances = `-- name: ListLineAllowances :many
+SELECT id, allowance FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND allowance IS NOT NULL
+`
+
+type ListLineAllowancesRow struct {
+	ID        string
+	Allowance *int64
+}
+
+// ListLineAllowances
+//
+//	SELECT id, allowance FROM invoice_lines WHERE invoice_id = $1 AND account_id = $2 AND allowance IS NOT NULL
+func (q *Queries) ListLineAllowances(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]ListLineAllowancesRow, error) {
+	rows, err := q.db.Query(ctx, listLineAllowances, invoiceID, accountID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListLineAllowancesRow{}
+	for rows.Next() {
+		var i ListLineAllowancesRow
+		if err := rows.Scan(&i.ID, &i.Allowance); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -1452,59 +1388,6 @@ func (q *Queries) ListOrphanedStripeEvents(ctx context.Context, before time.Time
 	return items, nil
 }
 
-const listOtherUpgradeInvoices = `-- name: ListOtherUpgradeInvoices :many
-SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
-FROM invoice_lines own
-JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
-    AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
-JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
-WHERE own.invoice_id = $1 AND own.account_id = $2 AND own.proration AND NOT own.credited
-ORDER BY i.created_at, i.id
-`
-
-type ListOtherUpgradeInvoicesRow struct {
-	ID        string
-	Total     int64
-	ChargeID  *string
-	PaidAt    *time.Time
-	CreatedAt time.Time
-}
-
-// ListOtherUpgradeInvoices lists the paid invoices that bill further changes of the items and periods of which this one bills some.
-//
-//	SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
-//	FROM invoice_lines own
-//	JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
-//	    AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
-//	JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
-//	WHERE own.invoice_id = $1 AND own.account_id = $2 AND own.proration AND NOT own.credited
-//	ORDER BY i.created_at, i.id
-func (q *Queries) ListOtherUpgradeInvoices(ctx context.Context, invoiceID string, accountID uuid.UUID) ([]ListOtherUpgradeInvoicesRow, error) {
-	rows, err := q.db.Query(ctx, listOtherUpgradeInvoices, invoiceID, accountID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []ListOtherUpgradeInvoicesRow{}
-	for rows.Next() {
-		var i ListOtherUpgradeInvoicesRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Total,
-			&i.ChargeID,
-			&i.PaidAt,
-			&i.CreatedAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const listPendingStripeEvents = `-- name: ListPendingStripeEvents :many
 SELECT id FROM stripe_events
 WHERE root_id = $1 AND status = 'pending' AND type = ANY ($2::text[])
@@ -1530,6 +1413,130 @@ func (q *Queries) ListPendingStripeEvents(ctx context.Context, rootID string, ty
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listPeriodLines = `-- name: ListPeriodLines :many
+WITH own AS (
+    SELECT o.subscription_item_id AS item, o.period_end AS ends FROM invoice_lines o
+    WHERE o.invoice_id = $2 AND o.account_id = $1 AND o.subscription_item_id IS NOT NULL
+), items AS (
+    SELECT item FROM own
+    UNION
+    SELECT l.subscription_item_id FROM invoices v JOIN invoice_lines l ON l.invoice_id = v.id AND l.account_id = v.account_id
+    WHERE v.account_id = $1 AND v.subscription_id IN (
+        SELECT s.subscription_id FROM invoices s JOIN invoice_lines x ON x.invoice_id = s.id AND x.account_id = s.account_id
+        WHERE s.account_id = $1 AND x.subscription_item_id IN (SELECT item FROM own)
+    )
+)
+SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.price_id, l.currency, l.amount, l.proration, l.credited,
+    EXISTS (
+        SELECT 1 FROM invoice_lines w WHERE w.invoice_id = l.invoice_id AND w.account_id = l.account_id AND w.subscription_item_id IS NOT NULL
+            AND NOT w.proration AND w.period_start = l.period_start
+    )::boolean AS renewed,
+    l.period_start::timestamptz AS period_start, l.period_end::timestamptz AS period_end, coalesce(l.allowance, p.allowance * l.quantity) AS gives,
+    coalesce(p.tier_id, '')::text AS tier_id, coalesce(p.rollover, false)::boolean AS rollover,
+    v.status, v.total, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
+FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+LEFT JOIN (
+    SELECT x.stripe_price_id, x.currency, x.tier_id, t.allowance_amount AS allowance, t.allowance_rollover AS rollover
+    FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
+) p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
+WHERE l.account_id = $1 AND l.subscription_item_id IN (SELECT item FROM items) AND l.period_end IN (SELECT ends FROM own)
+    AND l.period_start IS NOT NULL AND (v.status = 'paid' OR NOT l.proration AND v.status IN ('open', 'uncollectible'))
+ORDER BY l.period_end, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
+`
+
+type ListPeriodLinesRow struct {
+	ID          string
+	InvoiceID   string
+	Item        string
+	PriceID     string
+	Currency    string
+	Amount      int64
+	Proration   bool
+	Credited    bool
+	Renewed     bool
+	PeriodStart time.Time
+	PeriodEnd   time.Time
+	Gives       *int64
+	TierID      string
+	Rollover    bool
+	Status      string
+	Total       int64
+	ChargeID    *string
+	PaidAt      time.Time
+}
+
+// ListPeriodLines lists what was billed of the subscription's periods of which the invoice bills anything: the lines of whole periods,
+// and what paid changes within them give back and bill, in the order in which they were made. Items that took one another's place are
+// known by the subscription that has billed both. What a line gives is nothing where its price is not known. A line is renewed where its
+// invoice begins a period at the same moment.
+//
+//	WITH own AS (
+//	    SELECT o.subscription_item_id AS item, o.period_end AS ends FROM invoice_lines o
+//	    WHERE o.invoice_id = $2 AND o.account_id = $1 AND o.subscription_item_id IS NOT NULL
+//	), items AS (
+//	    SELECT item FROM own
+//	    UNION
+//	    SELECT l.subscription_item_id FROM invoices v JOIN invoice_lines l ON l.invoice_id = v.id AND l.account_id = v.account_id
+//	    WHERE v.account_id = $1 AND v.subscription_id IN (
+//	        SELECT s.subscription_id FROM invoices s JOIN invoice_lines x ON x.invoice_id = s.id AND x.account_id = s.account_id
+//	        WHERE s.account_id = $1 AND x.subscription_item_id IN (SELECT item FROM own)
+//	    )
+//	)
+//	SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.price_id, l.currency, l.amount, l.proration, l.credited,
+//	    EXISTS (
+//	        SELECT 1 FROM invoice_lines w WHERE w.invoice_id = l.invoice_id AND w.account_id = l.account_id AND w.subscription_item_id IS NOT NULL
+//	            AND NOT w.proration AND w.period_start = l.period_start
+//	    )::boolean AS renewed,
+//	    l.period_start::timestamptz AS period_start, l.period_end::timestamptz AS period_end, coalesce(l.allowance, p.allowance * l.quantity) AS gives,
+//	    coalesce(p.tier_id, '')::text AS tier_id, coalesce(p.rollover, false)::boolean AS rollover,
+//	    v.status, v.total, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
+//	FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+//	LEFT JOIN (
+//	    SELECT x.stripe_price_id, x.currency, x.tier_id, t.allowance_amount AS allowance, t.allowance_rollover AS rollover
+//	    FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
+//	) p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
+//	WHERE l.account_id = $1 AND l.subscription_item_id IN (SELECT item FROM items) AND l.period_end IN (SELECT ends FROM own)
+//	    AND l.period_start IS NOT NULL AND (v.status = 'paid' OR NOT l.proration AND v.status IN ('open', 'uncollectible'))
+//	ORDER BY l.period_end, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
+func (q *Queries) ListPeriodLines(ctx context.Context, accountID uuid.UUID, invoiceID string) ([]ListPeriodLinesRow, error) {
+	rows, err := q.db.Query(ctx, listPeriodLines, accountID, invoiceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListPeriodLinesRow{}
+	for rows.Next() {
+		var i ListPeriodLinesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.InvoiceID,
+			&i.Item,
+			&i.PriceID,
+			&i.Currency,
+			&i.Amount,
+			&i.Proration,
+			&i.Credited,
+			&i.Renewed,
+			&i.PeriodStart,
+			&i.PeriodEnd,
+			&i.Gives,
+			&i.TierID,
+			&i.Rollover,
+			&i.Status,
+			&i.Total,
+			&i.ChargeID,
+			&i.PaidAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -2084,6 +2091,31 @@ ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXC
 //	ON CONFLICT (id) DO UPDATE SET watermark = GREATEST(stripe_sweeps.watermark, EXCLUDED.watermark), updated_at = EXCLUDED.updated_at
 func (q *Queries) SetStripeSweep(ctx context.Context, watermark time.Time, now time.Time) error {
 	_, err := q.db.Exec(ctx, setStripeSweep, watermark, now)
+	return err
+}
+
+const settleInvoiceLines = `-- name: SettleInvoiceLines :exec
+UPDATE invoice_lines l SET allowance = CASE WHEN l.proration AND $1::boolean THEN 0 ELSE p.allowance * l.quantity END
+FROM (
+    SELECT x.stripe_price_id, x.currency, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
+    UNION ALL
+    SELECT c.stripe_price_id, c.currency, 0 FROM credit_pack_prices c
+) p
+WHERE l.invoice_id = $2 AND l.account_id = $3 AND l.allowance IS NULL AND p.stripe_price_id = l.price_id AND p.currency = l.currency
+`
+
+// SettleInvoiceLines notes, once for ever, what the lines of a paid invoice are worth. With @no_upgrades changes in the middle of a period
+// are worth nothing.
+//
+//	UPDATE invoice_lines l SET allowance = CASE WHEN l.proration AND $1::boolean THEN 0 ELSE p.allowance * l.quantity END
+//	FROM (
+//	    SELECT x.stripe_price_id, x.currency, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
+//	    UNION ALL
+//	    SELECT c.stripe_price_id, c.currency, 0 FROM credit_pack_prices c
+//	) p
+//	WHERE l.invoice_id = $2 AND l.account_id = $3 AND l.allowance IS NULL AND p.stripe_price_id = l.price_id AND p.currency = l.currency
+func (q *Queries) SettleInvoiceLines(ctx context.Context, noUpgrades bool, invoiceID string, accountID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, settleInvoiceLines, noUpgrades, invoiceID, accountID)
 	return err
 }
 

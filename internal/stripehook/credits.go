@@ -3,11 +3,9 @@ package stripehook
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
-	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
 )
 
@@ -26,112 +24,53 @@ func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
 		t.alarm("unknown_billing_reason", "invoice", in.ID, "billing_reason", in.BillingReason)
 		return nil
 	}
+	worth, err := t.settleLines(ctx, in.ID)
+	if err != nil {
+		return err
+	}
 	for _, line := range in.Lines.Data {
-		if line.Proration || line.credited() || line.Price.ID == "" {
+		if line.credited() || line.Price.ID == "" {
 			continue
 		}
-		if err := t.grantLine(ctx, in, line, allowances); err != nil {
+		if err := t.grantLine(ctx, in, line, allowances, worth[line.ID]); err != nil {
 			return fmt.Errorf("grant line %s: %w", line.ID, err)
 		}
 	}
-	return t.grantUpgrades(ctx, in.ID, in.StatusTransitions.PaidAt.orElse(t.now))
+	return nil
 }
 
-func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine, allowances bool) error {
+// settleLines writes down what the lines of a paid invoice are worth a month, and returns it: an event that is replayed grants nothing
+// that the catalogue has learned to give since.
+func (t *settling) settleLines(ctx context.Context, invoiceID string) (map[string]int64, error) {
+	if err := t.q.SettleInvoiceLines(ctx, t.noUpgrade, invoiceID, t.account); err != nil {
+		return nil, fmt.Errorf("settle lines: %w", err)
+	}
+	rows, err := t.q.ListLineAllowances(ctx, invoiceID, t.account)
+	if err != nil {
+		return nil, fmt.Errorf("list what lines are worth: %w", err)
+	}
+	worth := make(map[string]int64, len(rows))
+	for _, row := range rows {
+		worth[row.ID] = *row.Allowance
+	}
+	return worth, nil
+}
+
+func (t *settling) grantLine(ctx context.Context, in *invoice, line invoiceLine, allowances bool, worth int64) error {
 	sold, ok, err := t.soldPrice(ctx, line.Price.ID, in.Currency, in.ID)
 	if err != nil || !ok {
 		return err
 	}
 	key := lineKey(in.ID, line.ID)
 	switch {
+	case line.Proration: // a change has its share
+		return nil
 	case sold.PackID != "":
 		return t.grantPack(ctx, sold, line.count(), key, in.StatusTransitions.PaidAt)
 	case allowances:
-		return t.grantAllowance(ctx, line, sold, key)
+		return t.grantAllowance(ctx, line, sold, worth, key)
 	}
 	return nil
-}
-
-// grantUpgrades gives what changes in the middle of a period have added to an allowance, as a paid invoice that is stored bills them:
-// of each change the difference between what the item gives now and what it gave before, which the invoice credits from the same
-// moment on. A change down takes nothing: what was granted was paid for.
-func (t *settling) grantUpgrades(ctx context.Context, invoiceID string, paid time.Time) error {
-	lines, err := t.q.ListInvoiceProrations(ctx, invoiceID, t.account)
-	if err != nil {
-		return fmt.Errorf("list prorations: %w", err)
-	}
-	for _, line := range lines {
-		if line.Credited || line.PriceID == "" {
-			continue
-		}
-		sold, ok, err := t.soldPrice(ctx, line.PriceID, line.Currency, invoiceID)
-		if err != nil {
-			return err
-		}
-		if !ok || t.noUpgrade || sold.TierID == "" || line.SubscriptionItemID == nil || line.PeriodStart == nil || line.PeriodEnd == nil {
-			continue
-		}
-		before, err := t.allowanceBefore(ctx, lines, line)
-		if err != nil {
-			return err
-		}
-		if err := t.grantUpgrade(ctx, line, sold, before, paid); err != nil {
-			return fmt.Errorf("grant upgrade %s: %w", line.ID, err)
-		}
-	}
-	return nil
-}
-
-// grantUpgrade gives the difference of one change, for the rest of the month of the allowance that it falls into. In one month all
-// changes together give no more than the way from the lowest to the highest, so going up and down and up again gains nothing; what has
-// gone back with its money may be bought again.
-func (t *settling) grantUpgrade(ctx context.Context, line db.InvoiceLine, sold catalog.Price, before int64, paid time.Time) error {
-	start, end := credit.MonthBefore(*line.PeriodEnd, *line.PeriodStart)
-	bounds, err := t.q.GetUpgradeBounds(ctx, db.GetUpgradeBoundsParams{
-		AccountID: t.account, SubscriptionItemID: *line.SubscriptionItemID, PeriodEnd: *line.PeriodEnd, MonthStart: start, MonthEnd: end,
-	})
-	if err != nil {
-		return fmt.Errorf("read upgrades of the month: %w", err)
-	}
-	after := sold.Credits * line.Quantity
-	amount := min(after-before, max(after, bounds.Highest)-min(before, bounds.Lowest)-bounds.Granted)
-	if amount <= 0 {
-		return nil
-	}
-	if !paid.Before(end) { // billed with the next renewal, or paid late: the month that was paid for is over
-		if !paid.Before(*line.PeriodEnd) && end.Before(*line.PeriodEnd) {
-			return t.tellOperator(ctx, "upgrade_billed_late", line.InvoiceID+":"+line.ID, map[string]any{
-				"monthly": after - before, "from": line.PeriodStart, "to": line.PeriodEnd,
-			})
-		}
-		start, end = paid, paid.AddDate(0, 1, 0)
-	}
-	lot, _ := credit.AllowanceLot(credit.Allowance{
-		AccountID: t.account, NaturalKey: lineKey(line.InvoiceID, line.ID), Tier: sold.TierID, Quantity: 1, Start: start, End: end,
-		Monthly: catalog.Allowance{Amount: amount, Rollover: sold.Rollover}, Actor: t.actor,
-	})
-	_, err = credit.Grant(ctx, t.q, t.now, lot)
-	return err
-}
-
-// allowanceBefore is what the item of a line gave before the change: the invoice gives the rest of its period back from the moment on
-// from which it bills the line.
-func (t *settling) allowanceBefore(ctx context.Context, lines []db.InvoiceLine, line db.InvoiceLine) (int64, error) {
-	var before int64
-	for _, other := range lines {
-		if !other.Credited || other.SubscriptionItemID == nil || *other.SubscriptionItemID != *line.SubscriptionItemID ||
-			other.PeriodStart == nil || !other.PeriodStart.Equal(*line.PeriodStart) {
-			continue
-		}
-		sold, known, err := catalog.PriceByStripeID(ctx, t.q, other.PriceID)
-		if err != nil {
-			return 0, err
-		}
-		if known {
-			before += sold.Credits * other.Quantity
-		}
-	}
-	return before, nil
 }
 
 // soldPrice finds what was sold. A price that the catalogue does not know, or one in another currency than was paid, grants
@@ -162,11 +101,11 @@ func (t *settling) withhold(ctx context.Context, reason, paidBy, price, currency
 
 // grantAllowance gives the month of credits that a line has paid for. The further months of a yearly price are given by the
 // clock. A line without a period is for the month that begins with its payment.
-func (t *settling) grantAllowance(ctx context.Context, line invoiceLine, sold catalog.Price, key string) error {
+func (t *settling) grantAllowance(ctx context.Context, line invoiceLine, sold catalog.Price, worth int64, key string) error {
 	start := line.Period.Start.orElse(t.now)
 	lot, ok := credit.AllowanceLot(credit.Allowance{
-		AccountID: t.account, NaturalKey: key, Tier: sold.TierID, Quantity: line.count(), Start: start,
-		Monthly: catalog.Allowance{Amount: sold.Credits, Rollover: sold.Rollover},
+		AccountID: t.account, NaturalKey: key, Tier: sold.TierID, Quantity: 1, Start: start,
+		Monthly: catalog.Allowance{Amount: worth, Rollover: sold.Rollover},
 		End:     line.Period.End.orElse(start.AddDate(0, 1, 0)), Actor: t.actor,
 	})
 	if !ok {

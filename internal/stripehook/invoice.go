@@ -9,7 +9,6 @@ import (
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
-	"example.com/saaskit/internal/credit"
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
 )
@@ -189,10 +188,6 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 		return err
 	}
 	if err := t.reverseInvoice(ctx, in.ID, in.Total, in.Charge.pointer()); err != nil {
-		return err
-	}
-	// Of a period that is paid now the clock may owe further months.
-	if err := credit.Reconsider(ctx, t.q, t.account); err != nil {
 		return err
 	}
 	if err := t.recordOutOfBand(ctx, in); err != nil {

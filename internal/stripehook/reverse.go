@@ -37,47 +37,44 @@ func (t *settling) reverseCharge(ctx context.Context, c *charge) error {
 	return t.reverseSession(ctx, cs.ID, *cs.AmountTotal, string(c.PaymentIntent))
 }
 
-// reverseInvoice takes back of the lots that an invoice has bought. Where it took, further changes of the same month may give now what
-// this invoice gave before: they are asked again.
+// reverseInvoice settles what the changes of its periods have bought, and takes back of the lots that the invoice has bought what went
+// with its money. What it has bought no more others may have bought, and the other way round.
 func (t *settling) reverseInvoice(ctx context.Context, id string, total int64, chargeID *string) error {
-	taken, err := t.reclaimInvoice(ctx, id, total, chargeID)
+	changed, err := t.settleShares(ctx, id)
 	if err != nil {
 		return err
+	}
+	if err := t.reclaimInvoice(ctx, id, total, chargeID); err != nil {
+		return err
+	}
+	done := map[string]bool{id: true}
+	for _, line := range changed {
+		if done[line.InvoiceID] {
+			continue
+		}
+		done[line.InvoiceID] = true
+		if err := t.reclaimInvoice(ctx, line.InvoiceID, line.Total, line.ChargeID); err != nil {
+			return err
+		}
 	}
 	// Of a year whose money has come back the clock owes months again.
-	if err := credit.Reconsider(ctx, t.q, t.account); err != nil || taken == 0 {
-		return err
-	}
-	others, err := t.q.ListOtherUpgradeInvoices(ctx, id, t.account)
-	if err != nil {
-		return fmt.Errorf("list other upgrades: %w", err)
-	}
-	for _, other := range others {
-		paid := stamp{other.PaidAt}
-		if err := t.grantUpgrades(ctx, other.ID, paid.orElse(t.now)); err != nil {
-			return err
-		}
-		if _, err := t.reclaimInvoice(ctx, other.ID, other.Total, other.ChargeID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return credit.Reconsider(ctx, t.q, t.account)
 }
 
-// reclaimInvoice tells how many credits it took. The invoice's total counts, whatever of it was paid from the balance: a charge is
-// spread over the lines by their amounts, so each lot loses the same share.
-func (t *settling) reclaimInvoice(ctx context.Context, id string, total int64, chargeID *string) (taken int64, err error) {
+// reclaimInvoice counts the invoice's total, whatever of it was paid from the balance: a charge is spread over the lines by their amounts,
+// so each lot loses the same share.
+func (t *settling) reclaimInvoice(ctx context.Context, id string, total int64, chargeID *string) error {
 	causes, err := t.reversals(ctx, db.ListReversalsParams{AccountID: t.account, InvoiceID: &id, ChargeID: chargeID})
 	if err != nil || len(causes) == 0 {
-		return 0, err
+		return err
 	}
 	lines, err := t.q.ListInvoiceLinesPaid(ctx, id, t.account)
 	if err != nil {
-		return 0, fmt.Errorf("list invoice lines: %w", err)
+		return fmt.Errorf("list invoice lines: %w", err)
 	}
 	var keys, prefixes []string
 	for _, line := range lines {
-		keys = append(keys, lineKey(id, line.ID))
+		keys, prefixes = append(keys, lineKey(id, line.ID)), append(prefixes, lineKey(id, line.ID)+":")
 		switch {
 		case line.SubscriptionItemID == nil || line.PeriodStart == nil || line.PeriodEnd == nil:
 		case line.Proration:
@@ -95,10 +92,9 @@ func (t *settling) reverseSession(ctx context.Context, id string, total int64, i
 	if err != nil || len(causes) == 0 {
 		return err
 	}
-	_, err = t.reclaim(ctx, credit.Reversal{
+	return t.reclaim(ctx, credit.Reversal{
 		Paid: total, Causes: causes, NaturalKeys: []string{sessionKey(id)}, Prefixes: []string{sessionKey(id) + ":"},
 	})
-	return err
 }
 
 func (t *settling) reversals(ctx context.Context, of db.ListReversalsParams) ([]credit.Cause, error) {
@@ -113,17 +109,16 @@ func (t *settling) reversals(ctx context.Context, of db.ListReversalsParams) ([]
 	return causes, nil
 }
 
-// reclaim tells how many credits it took.
-func (t *settling) reclaim(ctx context.Context, r credit.Reversal) (taken int64, err error) {
+func (t *settling) reclaim(ctx context.Context, r credit.Reversal) error {
 	r.AccountID, r.Actor = t.account, t.actor
 	done, err := credit.Reclaim(ctx, t.q, t.now, r)
 	if err != nil {
-		return 0, fmt.Errorf("take credits back: %w", err)
+		return fmt.Errorf("take credits back: %w", err)
 	}
 	if done.Shortfall > 0 {
 		t.alarm("credit_shortfall", "account", t.account, "shortfall", done.Shortfall)
 	}
-	return done.Taken, nil
+	return nil
 }
 
 func lineKey(invoice, line string) string { return "invoice:" + invoice + ":" + line }

@@ -376,35 +376,53 @@ LIMIT 1;
 SELECT * FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND amount > 0
 ORDER BY id;
 
--- name: ListInvoiceProrations :many
--- ListInvoiceProrations lists what an invoice bills of changes in the middle of a period, in the order in which they were made: of
--- each change first what it gives back.
-SELECT * FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND proration
-ORDER BY period_start, credited DESC, id;
+-- name: SettleInvoiceLines :exec
+-- SettleInvoiceLines notes, once for ever, what the lines of a paid invoice are worth. With @no_upgrades changes in the middle of a period
+-- are worth nothing.
+UPDATE invoice_lines l SET allowance = CASE WHEN l.proration AND @no_upgrades::boolean THEN 0 ELSE p.allowance * l.quantity END
+FROM (
+    SELECT x.stripe_price_id, x.currency, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
+    UNION ALL
+    SELECT c.stripe_price_id, c.currency, 0 FROM credit_pack_prices c
+) p
+WHERE l.invoice_id = @invoice_id AND l.account_id = @account_id AND l.allowance IS NULL AND p.stripe_price_id = l.price_id AND p.currency = l.currency;
 
--- name: ListOtherUpgradeInvoices :many
--- ListOtherUpgradeInvoices lists the paid invoices that bill further changes of the items and periods of which this one bills some.
-SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
-FROM invoice_lines own
-JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
-    AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
-JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
-WHERE own.invoice_id = @invoice_id AND own.account_id = @account_id AND own.proration AND NOT own.credited
-ORDER BY i.created_at, i.id;
+-- name: ListLineAllowances :many
+SELECT id, allowance FROM invoice_lines WHERE invoice_id = @invoice_id AND account_id = @account_id AND allowance IS NOT NULL;
 
--- name: GetUpgradeBounds :one
--- GetUpgradeBounds tells what the paid changes of an item in one month went from and to at the least and at the most, and what they
--- have granted without what was taken back of it.
-SELECT COALESCE(min(p.allowance * l.quantity) FILTER (WHERE l.credited), 0)::bigint AS lowest,
-    COALESCE(max(p.allowance * l.quantity) FILTER (WHERE NOT l.credited), 0)::bigint AS highest,
-    COALESCE(sum(c.granted - COALESCE(b.taken, 0)), 0)::bigint AS granted
-FROM invoice_lines l
-JOIN invoices i ON i.id = l.invoice_id AND i.account_id = l.account_id AND i.status = 'paid'
-JOIN (SELECT x.stripe_price_id, t.allowance_amount AS allowance FROM tier_prices x JOIN tiers t ON t.id = x.tier_id) p ON p.stripe_price_id = l.price_id
-LEFT JOIN credit_lots c ON c.account_id = l.account_id AND c.natural_key = 'invoice:' || l.invoice_id || ':' || l.id
-LEFT JOIN LATERAL (SELECT sum(w.taken) AS taken FROM credit_clawbacks w WHERE w.account_id = c.account_id AND w.lot_id = c.id) b ON true
-WHERE l.account_id = @account_id AND l.subscription_item_id = @subscription_item_id::text AND l.proration
-    AND l.period_end = @period_end::timestamptz AND l.period_start >= @month_start::timestamptz AND l.period_start < @month_end::timestamptz;
+-- name: ListPeriodLines :many
+-- ListPeriodLines lists what was billed of the subscription's periods of which the invoice bills anything: the lines of whole periods,
+-- and what paid changes within them give back and bill, in the order in which they were made. Items that took one another's place are
+-- known by the subscription that has billed both. What a line gives is nothing where its price is not known. A line is renewed where its
+-- invoice begins a period at the same moment.
+WITH own AS (
+    SELECT o.subscription_item_id AS item, o.period_end AS ends FROM invoice_lines o
+    WHERE o.invoice_id = @invoice_id AND o.account_id = @account_id AND o.subscription_item_id IS NOT NULL
+), items AS (
+    SELECT item FROM own
+    UNION
+    SELECT l.subscription_item_id FROM invoices v JOIN invoice_lines l ON l.invoice_id = v.id AND l.account_id = v.account_id
+    WHERE v.account_id = @account_id AND v.subscription_id IN (
+        SELECT s.subscription_id FROM invoices s JOIN invoice_lines x ON x.invoice_id = s.id AND x.account_id = s.account_id
+        WHERE s.account_id = @account_id AND x.subscription_item_id IN (SELECT item FROM own)
+    )
+)
+SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.price_id, l.currency, l.amount, l.proration, l.credited,
+    EXISTS (
+        SELECT 1 FROM invoice_lines w WHERE w.invoice_id = l.invoice_id AND w.account_id = l.account_id AND w.subscription_item_id IS NOT NULL
+            AND NOT w.proration AND w.period_start = l.period_start
+    )::boolean AS renewed,
+    l.period_start::timestamptz AS period_start, l.period_end::timestamptz AS period_end, coalesce(l.allowance, p.allowance * l.quantity) AS gives,
+    coalesce(p.tier_id, '')::text AS tier_id, coalesce(p.rollover, false)::boolean AS rollover,
+    v.status, v.total, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
+FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
+LEFT JOIN (
+    SELECT x.stripe_price_id, x.currency, x.tier_id, t.allowance_amount AS allowance, t.allowance_rollover AS rollover
+    FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
+) p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
+WHERE l.account_id = @account_id AND l.subscription_item_id IN (SELECT item FROM items) AND l.period_end IN (SELECT ends FROM own)
+    AND l.period_start IS NOT NULL AND (v.status = 'paid' OR NOT l.proration AND v.status IN ('open', 'uncollectible'))
+ORDER BY l.period_end, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id;
 
 -- name: ListReversals :many
 -- ListReversals lists what has taken back money of a payment and still does, in an order that stays. What is claimed under a
