@@ -110,6 +110,8 @@ func TestUpgradeThatComesBackCountsOnce(t *testing.T) {
 			p.available(30)
 			p.back("in_2", 500) // and half of it goes back at last: what is missing the second has bought
 			p.available(30)
+			p.back("in_4", 500) // which has bought half of what it was granted, and loses half of that
+			p.available(25)
 		})
 	}
 }
