@@ -44,6 +44,23 @@ func (q *Queries) AdvanceStripeObject(ctx context.Context, seq int64, now time.T
 	return result.RowsAffected(), nil
 }
 
+const cancelWaitingStripeJobs = `-- name: CancelWaitingStripeJobs :exec
+UPDATE river_job SET state = 'cancelled', finalized_at = now()
+WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text)
+    AND state IN ('available', 'pending', 'retryable', 'scheduled')
+`
+
+// CancelWaitingStripeJobs takes back the jobs of an event that wait for their turn or pause after a failure: they may come in a day, and
+// have used up attempts. One that runs goes on.
+//
+//	UPDATE river_job SET state = 'cancelled', finalized_at = now()
+//	WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text)
+//	    AND state IN ('available', 'pending', 'retryable', 'scheduled')
+func (q *Queries) CancelWaitingStripeJobs(ctx context.Context, eventID string) error {
+	_, err := q.db.Exec(ctx, cancelWaitingStripeJobs, eventID)
+	return err
+}
+
 const completeSessionAttempt = `-- name: CompleteSessionAttempt :execrows
 UPDATE checkout_attempts SET status = 'complete', lease_until = NULL, updated_at = $1::timestamptz
 WHERE stripe_session_id = $2::text AND account_id = $3
@@ -300,37 +317,41 @@ func (q *Queries) FailSessionAttempt(ctx context.Context, now time.Time, stripeS
 	return result.RowsAffected(), nil
 }
 
-const failStripeEvent = `-- name: FailStripeEvent :execrows
+const failStripeEvent = `-- name: FailStripeEvent :one
 UPDATE stripe_events SET attempts = attempts + 1, last_error = $1,
-    status = CASE WHEN $2::boolean THEN 'dead' ELSE status END,
-    done_at = CASE WHEN $2::boolean THEN $3::timestamptz END
-WHERE id = $4 AND status = 'pending'
+    status = CASE WHEN $2::boolean AND COALESCE($3::timestamptz >= replayed_at, true) THEN 'dead' ELSE status END,
+    done_at = CASE WHEN $2 AND COALESCE($3 >= replayed_at, true) THEN $4::timestamptz END
+WHERE id = $5 AND status = 'pending'
+RETURNING (status = 'dead')::boolean AS dead
 `
 
 type FailStripeEventParams struct {
 	LastError string
 	Last      bool
+	QueuedAt  *time.Time
 	Now       time.Time
 	ID        string
 }
 
-// FailStripeEvent records a failed attempt, and with the last one that the event is dead.
+// FailStripeEvent records a failed attempt, and with the last one that the event is dead. The last attempt of a job that is older than
+// the last replay ends nothing: that has begun anew, with a job of its own.
 //
 //	UPDATE stripe_events SET attempts = attempts + 1, last_error = $1,
-//	    status = CASE WHEN $2::boolean THEN 'dead' ELSE status END,
-//	    done_at = CASE WHEN $2::boolean THEN $3::timestamptz END
-//	WHERE id = $4 AND status = 'pending'
-func (q *Queries) FailStripeEvent(ctx context.Context, arg FailStripeEventParams) (int64, error) {
-	result, err := q.db.Exec(ctx, failStripeEvent,
+//	    status = CASE WHEN $2::boolean AND COALESCE($3::timestamptz >= replayed_at, true) THEN 'dead' ELSE status END,
+//	    done_at = CASE WHEN $2 AND COALESCE($3 >= replayed_at, true) THEN $4::timestamptz END
+//	WHERE id = $5 AND status = 'pending'
+//	RETURNING (status = 'dead')::boolean AS dead
+func (q *Queries) FailStripeEvent(ctx context.Context, arg FailStripeEventParams) (bool, error) {
+	row := q.db.QueryRow(ctx, failStripeEvent,
 		arg.LastError,
 		arg.Last,
+		arg.QueuedAt,
 		arg.Now,
 		arg.ID,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var dead bool
+	err := row.Scan(&dead)
+	return dead, err
 }
 
 const fillStripeCustomer = `-- name: FillStripeCustomer :execrows
@@ -920,27 +941,6 @@ SELECT EXISTS (
 //	)
 func (q *Queries) HasLiveStripeJob(ctx context.Context, eventID string) (bool, error) {
 	row := q.db.QueryRow(ctx, hasLiveStripeJob, eventID)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
-const hasNextStripeJob = `-- name: HasNextStripeJob :one
-SELECT EXISTS (
-    SELECT 1 FROM river_job
-    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
-)
-`
-
-// HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
-// pauses after a failure may come in a day.
-//
-//	SELECT EXISTS (
-//	    SELECT 1 FROM river_job
-//	    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
-//	)
-func (q *Queries) HasNextStripeJob(ctx context.Context, eventID string) (bool, error) {
-	row := q.db.QueryRow(ctx, hasNextStripeJob, eventID)
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err

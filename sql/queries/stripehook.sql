@@ -24,13 +24,12 @@ SELECT EXISTS (
         AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
 );
 
--- name: HasNextStripeJob :one
--- HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
--- pauses after a failure may come in a day.
-SELECT EXISTS (
-    SELECT 1 FROM river_job
-    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text) AND state = 'available'
-);
+-- name: CancelWaitingStripeJobs :exec
+-- CancelWaitingStripeJobs takes back the jobs of an event that wait for their turn or pause after a failure: they may come in a day, and
+-- have used up attempts. One that runs goes on.
+UPDATE river_job SET state = 'cancelled', finalized_at = now()
+WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text)
+    AND state IN ('available', 'pending', 'retryable', 'scheduled');
 
 -- name: InsertStripeQuarantine :execrows
 INSERT INTO stripe_quarantine (id, reason, payload, sha256, secret_index, received_at)
@@ -46,12 +45,14 @@ SELECT * FROM stripe_events WHERE id = @id;
 UPDATE stripe_events SET status = @status, reason = @reason, done_at = @now::timestamptz
 WHERE id = @id AND status = 'pending';
 
--- name: FailStripeEvent :execrows
--- FailStripeEvent records a failed attempt, and with the last one that the event is dead.
+-- name: FailStripeEvent :one
+-- FailStripeEvent records a failed attempt, and with the last one that the event is dead. The last attempt of a job that is older than
+-- the last replay ends nothing: that has begun anew, with a job of its own.
 UPDATE stripe_events SET attempts = attempts + 1, last_error = @last_error,
-    status = CASE WHEN @last::boolean THEN 'dead' ELSE status END,
-    done_at = CASE WHEN @last::boolean THEN @now::timestamptz END
-WHERE id = @id AND status = 'pending';
+    status = CASE WHEN @last::boolean AND COALESCE(sqlc.narg(queued_at)::timestamptz >= replayed_at, true) THEN 'dead' ELSE status END,
+    done_at = CASE WHEN @last AND COALESCE(sqlc.narg(queued_at) >= replayed_at, true) THEN @now::timestamptz END
+WHERE id = @id AND status = 'pending'
+RETURNING (status = 'dead')::boolean AS dead;
 
 -- name: ParkStripeEvent :execrows
 UPDATE stripe_events SET parks = parks + 1, last_error = @reason WHERE id = @id AND status = 'pending';
