@@ -230,6 +230,20 @@ func (q *Queries) EndQuarantinedPayloads(ctx context.Context, before time.Time, 
 	return result.RowsAffected(), nil
 }
 
+const endStripeCensus = `-- name: EndStripeCensus :exec
+INSERT INTO stripe_census_lists (path, ran_at) VALUES ($1, $2::timestamptz)
+ON CONFLICT (path) DO UPDATE SET ran_at = GREATEST(stripe_census_lists.ran_at, EXCLUDED.ran_at), begun_at = NULL, after_id = ''
+`
+
+// EndStripeCensus never moves back: of two readings at once the later one counts.
+//
+//	INSERT INTO stripe_census_lists (path, ran_at) VALUES ($1, $2::timestamptz)
+//	ON CONFLICT (path) DO UPDATE SET ran_at = GREATEST(stripe_census_lists.ran_at, EXCLUDED.ran_at), begun_at = NULL, after_id = ''
+func (q *Queries) EndStripeCensus(ctx context.Context, path string, began time.Time) error {
+	_, err := q.db.Exec(ctx, endStripeCensus, path, began)
+	return err
+}
+
 const endStripePayloads = `-- name: EndStripePayloads :execrows
 UPDATE stripe_events SET payload = NULL WHERE id IN (
     SELECT e.id FROM stripe_events e
@@ -1675,6 +1689,38 @@ func (q *Queries) ListRootsToReconcile(ctx context.Context, since time.Time, bef
 	return items, nil
 }
 
+const listStripeCensus = `-- name: ListStripeCensus :many
+SELECT path, begun_at, after_id, ran_at FROM stripe_census_lists ORDER BY path
+`
+
+// ListStripeCensus
+//
+//	SELECT path, begun_at, after_id, ran_at FROM stripe_census_lists ORDER BY path
+func (q *Queries) ListStripeCensus(ctx context.Context) ([]StripeCensusList, error) {
+	rows, err := q.db.Query(ctx, listStripeCensus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []StripeCensusList{}
+	for rows.Next() {
+		var i StripeCensusList
+		if err := rows.Scan(
+			&i.Path,
+			&i.BegunAt,
+			&i.AfterID,
+			&i.RanAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listStripeEvents = `-- name: ListStripeEvents :many
 SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
     status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
@@ -1996,6 +2042,20 @@ UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, $1::timestamptz) WHE
 //	UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, $1::timestamptz) WHERE id = $2
 func (q *Queries) MarkStripeObjectDeleted(ctx context.Context, now time.Time, iD string) error {
 	_, err := q.db.Exec(ctx, markStripeObjectDeleted, now, iD)
+	return err
+}
+
+const moveStripeCensus = `-- name: MoveStripeCensus :exec
+INSERT INTO stripe_census_lists (path, begun_at, after_id) VALUES ($1, $2::timestamptz, $3)
+ON CONFLICT (path) DO UPDATE SET begun_at = EXCLUDED.begun_at, after_id = EXCLUDED.after_id
+`
+
+// MoveStripeCensus keeps where the reading of a list goes on; without a beginning it has to begin anew.
+//
+//	INSERT INTO stripe_census_lists (path, begun_at, after_id) VALUES ($1, $2::timestamptz, $3)
+//	ON CONFLICT (path) DO UPDATE SET begun_at = EXCLUDED.begun_at, after_id = EXCLUDED.after_id
+func (q *Queries) MoveStripeCensus(ctx context.Context, path string, begunAt *time.Time, afterID string) error {
+	_, err := q.db.Exec(ctx, moveStripeCensus, path, begunAt, afterID)
 	return err
 }
 

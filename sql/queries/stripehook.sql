@@ -519,6 +519,19 @@ SELECT name, COALESCE(ran_at, begun_at)::timestamptz AS since FROM stripe_rounds
 -- EndStripeRound never moves back: of two at once the later one counts.
 UPDATE stripe_rounds SET ran_at = GREATEST(ran_at, @began::timestamptz) WHERE name = @name;
 
+-- name: ListStripeCensus :many
+SELECT * FROM stripe_census_lists ORDER BY path;
+
+-- name: MoveStripeCensus :exec
+-- MoveStripeCensus keeps where the reading of a list goes on; without a beginning it has to begin anew.
+INSERT INTO stripe_census_lists (path, begun_at, after_id) VALUES (@path, sqlc.narg(begun_at)::timestamptz, @after_id)
+ON CONFLICT (path) DO UPDATE SET begun_at = EXCLUDED.begun_at, after_id = EXCLUDED.after_id;
+
+-- name: EndStripeCensus :exec
+-- EndStripeCensus never moves back: of two readings at once the later one counts.
+INSERT INTO stripe_census_lists (path, ran_at) VALUES (@path, @began::timestamptz)
+ON CONFLICT (path) DO UPDATE SET ran_at = GREATEST(stripe_census_lists.ran_at, EXCLUDED.ran_at), begun_at = NULL, after_id = '';
+
 -- name: NoteStripeTry :exec
 INSERT INTO stripe_objects (id, kind, tried_at) VALUES (@id, @kind, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET tried_at = EXCLUDED.tried_at;
