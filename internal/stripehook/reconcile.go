@@ -185,6 +185,9 @@ func (s *Service) reconcileRoot(ctx context.Context, o root, r Reconciliation, d
 	case errors.As(err, &parked) || errors.As(err, &ended):
 		return nil // nobody's of ours
 	case err != nil:
+		if errors.Is(err, errGone) {
+			err = fmt.Errorf("%w: %s", err, whyGone)
+		}
 		done.Failed++
 		r.Report(o.kind, o.id, err.Error())
 		s.log.WarnContext(ctx, "not reconciled", "kind", o.kind, "object", o.id, "error", err)
@@ -199,6 +202,9 @@ func (s *Service) reconcileRoot(ctx context.Context, o root, r Reconciliation, d
 	}
 	return nil
 }
+
+// whyGone says what it means that Stripe does not know what our mirror has, and no event has said that it was deleted.
+const whyGone = "it was wiped with the test data, or STRIPE_API_KEY is of another Stripe account; see `saaskit stripe doctor`"
 
 // sourceReconcile is whose looks these are.
 const sourceReconcile = "stripe_reconcile"

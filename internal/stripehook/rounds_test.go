@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,16 +132,28 @@ func TestReconcileOfWhatIsGone(t *testing.T) {
 		w.emu.Inject(faultBody("/v1/invoices/"+id, http.StatusNotFound, missing))
 	}
 	w.clock.Add(time.Hour)
-	if done := w.reconcile(false); done.Failed != 1 || done.Drift != 1 {
-		t.Errorf("%+v", done)
+	w.emu.Inject(faultBody("/v1/subscriptions/sub_1", http.StatusNotFound, missing))
+	var told []string
+	done, err := w.service.Reconcile(t.Context(), stripehook.Reconciliation{Report: func(kind, id, what string) {
+		told = append(told, kind+" "+id+" "+what)
+	}})
+	if err != nil || done.Failed != 2 || done.Drift != 1 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	slices.Sort(told)
+	const why = ": no such object at Stripe: it was wiped with the test data, or STRIPE_API_KEY is of another Stripe account; see `saaskit stripe doctor`"
+	if want := []string{
+		"invoice in_draft differs from Stripe", "invoice in_open fetch in_open" + why, "subscription sub_1 fetch sub_1" + why,
+	}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 	w.want("in_draft deleted in_open open", `SELECT string_agg(id || ' ' || status, ' ' ORDER BY id) FROM invoices WHERE id <> 'in_1'`)
-	w.want("1", `SELECT count(*) FROM stripe_objects WHERE tried_at > last_fetch_at`)
+	w.want("2", `SELECT count(*) FROM stripe_objects WHERE tried_at > last_fetch_at`)
 	if done := w.reconcile(false); done.Looked != 0 {
 		t.Errorf("at once again: %+v", done)
 	}
 	w.clock.Add(time.Hour)
-	if done := w.reconcile(false); done.Failed != 1 || done.Looked != 2 {
+	if done := w.reconcile(false); done.Failed != 2 || done.Looked != 2 {
 		t.Errorf("an hour later: %+v", done)
 	}
 }
