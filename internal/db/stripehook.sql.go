@@ -565,6 +565,25 @@ func (q *Queries) FlagLostDispute(ctx context.Context, now time.Time, stripeID s
 	return err
 }
 
+const getChargeState = `-- name: GetChargeState :one
+SELECT status, amount FROM charges WHERE id = $1 AND account_id = $2
+`
+
+type GetChargeStateRow struct {
+	Status string
+	Amount int64
+}
+
+// GetChargeState
+//
+//	SELECT status, amount FROM charges WHERE id = $1 AND account_id = $2
+func (q *Queries) GetChargeState(ctx context.Context, iD string, accountID uuid.UUID) (GetChargeStateRow, error) {
+	row := q.db.QueryRow(ctx, getChargeState, iD, accountID)
+	var i GetChargeStateRow
+	err := row.Scan(&i.Status, &i.Amount)
+	return i, err
+}
+
 const getDisputeState = `-- name: GetDisputeState :one
 SELECT status, withdrawn FROM disputes WHERE id = $1 AND account_id = $2
 `
@@ -816,6 +835,25 @@ func (q *Queries) GetRefundStatus(ctx context.Context, iD string, accountID uuid
 	var status string
 	err := row.Scan(&status)
 	return status, err
+}
+
+const getStripeCustomerBalance = `-- name: GetStripeCustomerBalance :one
+SELECT balance, currency FROM stripe_customers WHERE stripe_id = $1::text AND account_id = $2
+`
+
+type GetStripeCustomerBalanceRow struct {
+	Balance  int64
+	Currency *string
+}
+
+// GetStripeCustomerBalance reads the row under the lock of its account.
+//
+//	SELECT balance, currency FROM stripe_customers WHERE stripe_id = $1::text AND account_id = $2
+func (q *Queries) GetStripeCustomerBalance(ctx context.Context, stripeID string, accountID uuid.UUID) (GetStripeCustomerBalanceRow, error) {
+	row := q.db.QueryRow(ctx, getStripeCustomerBalance, stripeID, accountID)
+	var i GetStripeCustomerBalanceRow
+	err := row.Scan(&i.Balance, &i.Currency)
+	return i, err
 }
 
 const getStripeEvent = `-- name: GetStripeEvent :one

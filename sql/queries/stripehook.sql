@@ -176,6 +176,10 @@ ON CONFLICT (stripe_id) DO NOTHING;
 UPDATE stripe_customers SET stripe_id = @stripe_id::text, updated_at = @now::timestamptz
 WHERE id = @id AND account_id = @account_id AND stripe_id IS NULL;
 
+-- name: GetStripeCustomerBalance :one
+-- GetStripeCustomerBalance reads the row under the lock of its account.
+SELECT balance, currency FROM stripe_customers WHERE stripe_id = @stripe_id::text AND account_id = @account_id;
+
 -- name: UpdateStripeCustomer :execrows
 -- UpdateStripeCustomer keeps the address of a deleted account out: Stripe may go on telling of it. The caller has the account
 -- locked, so a deletion comes before this or empties the address after it.
@@ -316,6 +320,9 @@ ON CONFLICT (id) DO UPDATE SET
     status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
     disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
 WHERE charges.account_id = EXCLUDED.account_id;
+
+-- name: GetChargeState :one
+SELECT status, amount FROM charges WHERE id = @id AND account_id = @account_id;
 
 -- name: GetRefundStatus :one
 SELECT status FROM refunds WHERE id = @id AND account_id = @account_id;
