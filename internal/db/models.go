@@ -319,6 +319,13 @@ type Refund struct {
 	UpdatedAt time.Time
 }
 
+type StripeCensusList struct {
+	Path    string
+	BegunAt *time.Time
+	AfterID string
+	RanAt   *time.Time
+}
+
 type StripeCustomer struct {
 	ID                   uuid.UUID
 	AccountID            uuid.UUID

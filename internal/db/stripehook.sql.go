@@ -44,6 +44,23 @@ func (q *Queries) AdvanceStripeObject(ctx context.Context, seq int64, now time.T
 	return result.RowsAffected(), nil
 }
 
+const cancelWaitingStripeJobs = `-- name: CancelWaitingStripeJobs :exec
+UPDATE river_job SET state = 'cancelled', finalized_at = now()
+WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text)
+    AND state IN ('available', 'pending', 'retryable', 'scheduled')
+`
+
+// CancelWaitingStripeJobs takes back the jobs of an event that wait for their turn or pause after a failure: they may come in a day, and
+// have used up attempts. One that runs goes on.
+//
+//	UPDATE river_job SET state = 'cancelled', finalized_at = now()
+//	WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text)
+//	    AND state IN ('available', 'pending', 'retryable', 'scheduled')
+func (q *Queries) CancelWaitingStripeJobs(ctx context.Context, eventID string) error {
+	_, err := q.db.Exec(ctx, cancelWaitingStripeJobs, eventID)
+	return err
+}
+
 const completeSessionAttempt = `-- name: CompleteSessionAttempt :execrows
 UPDATE checkout_attempts SET status = 'complete', lease_until = NULL, updated_at = $1::timestamptz
 WHERE stripe_session_id = $2::text AND account_id = $3
@@ -213,6 +230,20 @@ func (q *Queries) EndQuarantinedPayloads(ctx context.Context, before time.Time, 
 	return result.RowsAffected(), nil
 }
 
+const endStripeCensus = `-- name: EndStripeCensus :exec
+INSERT INTO stripe_census_lists (path, ran_at) VALUES ($1, $2::timestamptz)
+ON CONFLICT (path) DO UPDATE SET ran_at = GREATEST(stripe_census_lists.ran_at, EXCLUDED.ran_at), begun_at = NULL, after_id = ''
+`
+
+// EndStripeCensus never moves back: of two readings at once the later one counts.
+//
+//	INSERT INTO stripe_census_lists (path, ran_at) VALUES ($1, $2::timestamptz)
+//	ON CONFLICT (path) DO UPDATE SET ran_at = GREATEST(stripe_census_lists.ran_at, EXCLUDED.ran_at), begun_at = NULL, after_id = ''
+func (q *Queries) EndStripeCensus(ctx context.Context, path string, began time.Time) error {
+	_, err := q.db.Exec(ctx, endStripeCensus, path, began)
+	return err
+}
+
 const endStripePayloads = `-- name: EndStripePayloads :execrows
 UPDATE stripe_events SET payload = NULL WHERE id IN (
     SELECT e.id FROM stripe_events e
@@ -300,37 +331,41 @@ func (q *Queries) FailSessionAttempt(ctx context.Context, now time.Time, stripeS
 	return result.RowsAffected(), nil
 }
 
-const failStripeEvent = `-- name: FailStripeEvent :execrows
+const failStripeEvent = `-- name: FailStripeEvent :one
 UPDATE stripe_events SET attempts = attempts + 1, last_error = $1,
-    status = CASE WHEN $2::boolean THEN 'dead' ELSE status END,
-    done_at = CASE WHEN $2::boolean THEN $3::timestamptz END
-WHERE id = $4 AND status = 'pending'
+    status = CASE WHEN $2::boolean AND COALESCE($3::timestamptz >= replayed_at, true) THEN 'dead' ELSE status END,
+    done_at = CASE WHEN $2 AND COALESCE($3 >= replayed_at, true) THEN $4::timestamptz END
+WHERE id = $5 AND status = 'pending'
+RETURNING (status = 'dead')::boolean AS dead
 `
 
 type FailStripeEventParams struct {
 	LastError string
 	Last      bool
+	QueuedAt  *time.Time
 	Now       time.Time
 	ID        string
 }
 
-// FailStripeEvent records a failed attempt, and with the last one that the event is dead.
+// FailStripeEvent records a failed attempt, and with the last one that the event is dead. The last attempt of a job that is older than
+// the last replay ends nothing: that has begun anew, with a job of its own.
 //
 //	UPDATE stripe_events SET attempts = attempts + 1, last_error = $1,
-//	    status = CASE WHEN $2::boolean THEN 'dead' ELSE status END,
-//	    done_at = CASE WHEN $2::boolean THEN $3::timestamptz END
-//	WHERE id = $4 AND status = 'pending'
-func (q *Queries) FailStripeEvent(ctx context.Context, arg FailStripeEventParams) (int64, error) {
-	result, err := q.db.Exec(ctx, failStripeEvent,
+//	    status = CASE WHEN $2::boolean AND COALESCE($3::timestamptz >= replayed_at, true) THEN 'dead' ELSE status END,
+//	    done_at = CASE WHEN $2 AND COALESCE($3 >= replayed_at, true) THEN $4::timestamptz END
+//	WHERE id = $5 AND status = 'pending'
+//	RETURNING (status = 'dead')::boolean AS dead
+func (q *Queries) FailStripeEvent(ctx context.Context, arg FailStripeEventParams) (bool, error) {
+	row := q.db.QueryRow(ctx, failStripeEvent,
 		arg.LastError,
 		arg.Last,
+		arg.QueuedAt,
 		arg.Now,
 		arg.ID,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var dead bool
+	err := row.Scan(&dead)
+	return dead, err
 }
 
 const fillStripeCustomer = `-- name: FillStripeCustomer :execrows
@@ -528,6 +563,25 @@ WHERE stripe_id = $2::text AND account_id = $3
 func (q *Queries) FlagLostDispute(ctx context.Context, now time.Time, stripeID string, accountID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, flagLostDispute, now, stripeID, accountID)
 	return err
+}
+
+const getChargeState = `-- name: GetChargeState :one
+SELECT status, amount FROM charges WHERE id = $1 AND account_id = $2
+`
+
+type GetChargeStateRow struct {
+	Status string
+	Amount int64
+}
+
+// GetChargeState
+//
+//	SELECT status, amount FROM charges WHERE id = $1 AND account_id = $2
+func (q *Queries) GetChargeState(ctx context.Context, iD string, accountID uuid.UUID) (GetChargeStateRow, error) {
+	row := q.db.QueryRow(ctx, getChargeState, iD, accountID)
+	var i GetChargeStateRow
+	err := row.Scan(&i.Status, &i.Amount)
+	return i, err
 }
 
 const getDisputeState = `-- name: GetDisputeState :one
@@ -783,6 +837,25 @@ func (q *Queries) GetRefundStatus(ctx context.Context, iD string, accountID uuid
 	return status, err
 }
 
+const getStripeCustomerBalance = `-- name: GetStripeCustomerBalance :one
+SELECT balance, currency FROM stripe_customers WHERE stripe_id = $1::text AND account_id = $2
+`
+
+type GetStripeCustomerBalanceRow struct {
+	Balance  int64
+	Currency *string
+}
+
+// GetStripeCustomerBalance reads the row under the lock of its account.
+//
+//	SELECT balance, currency FROM stripe_customers WHERE stripe_id = $1::text AND account_id = $2
+func (q *Queries) GetStripeCustomerBalance(ctx context.Context, stripeID string, accountID uuid.UUID) (GetStripeCustomerBalanceRow, error) {
+	row := q.db.QueryRow(ctx, getStripeCustomerBalance, stripeID, accountID)
+	var i GetStripeCustomerBalanceRow
+	err := row.Scan(&i.Balance, &i.Currency)
+	return i, err
+}
+
 const getStripeEvent = `-- name: GetStripeEvent :one
 SELECT id, stripe_account, livemode, type, api_version, object_kind, object_id, customer_id, event_created, payload, sha256, source, secret_index, delivery_count, status, reason, attempts, parks, last_error, received_at, done_at, root_id, replays, replayed_at FROM stripe_events WHERE id = $1
 `
@@ -867,27 +940,6 @@ SELECT EXISTS (
 //	)
 func (q *Queries) HasLiveStripeJob(ctx context.Context, eventID string) (bool, error) {
 	row := q.db.QueryRow(ctx, hasLiveStripeJob, eventID)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
-const hasNextStripeJob = `-- name: HasNextStripeJob :one
-SELECT EXISTS (
-    SELECT 1 FROM river_job
-    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
-)
-`
-
-// HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
-// pauses after a failure may come in a day.
-//
-//	SELECT EXISTS (
-//	    SELECT 1 FROM river_job
-//	    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', $1::text) AND state = 'available'
-//	)
-func (q *Queries) HasNextStripeJob(ctx context.Context, eventID string) (bool, error) {
-	row := q.db.QueryRow(ctx, hasNextStripeJob, eventID)
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
@@ -1682,6 +1734,38 @@ func (q *Queries) ListRootsToReconcile(ctx context.Context, since time.Time, bef
 	return items, nil
 }
 
+const listStripeCensus = `-- name: ListStripeCensus :many
+SELECT path, begun_at, after_id, ran_at FROM stripe_census_lists ORDER BY path
+`
+
+// ListStripeCensus
+//
+//	SELECT path, begun_at, after_id, ran_at FROM stripe_census_lists ORDER BY path
+func (q *Queries) ListStripeCensus(ctx context.Context) ([]StripeCensusList, error) {
+	rows, err := q.db.Query(ctx, listStripeCensus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []StripeCensusList{}
+	for rows.Next() {
+		var i StripeCensusList
+		if err := rows.Scan(
+			&i.Path,
+			&i.BegunAt,
+			&i.AfterID,
+			&i.RanAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listStripeEvents = `-- name: ListStripeEvents :many
 SELECT id, type, api_version, livemode, object_kind, object_id, root_id, customer_id, event_created, source, delivery_count, replays,
     status, reason, attempts, last_error, received_at, done_at, (payload IS NOT NULL)::boolean AS has_payload
@@ -2003,6 +2087,20 @@ UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, $1::timestamptz) WHE
 //	UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, $1::timestamptz) WHERE id = $2
 func (q *Queries) MarkStripeObjectDeleted(ctx context.Context, now time.Time, iD string) error {
 	_, err := q.db.Exec(ctx, markStripeObjectDeleted, now, iD)
+	return err
+}
+
+const moveStripeCensus = `-- name: MoveStripeCensus :exec
+INSERT INTO stripe_census_lists (path, begun_at, after_id) VALUES ($1, $2::timestamptz, $3)
+ON CONFLICT (path) DO UPDATE SET begun_at = EXCLUDED.begun_at, after_id = EXCLUDED.after_id
+`
+
+// MoveStripeCensus keeps where the reading of a list goes on; without a beginning it has to begin anew.
+//
+//	INSERT INTO stripe_census_lists (path, begun_at, after_id) VALUES ($1, $2::timestamptz, $3)
+//	ON CONFLICT (path) DO UPDATE SET begun_at = EXCLUDED.begun_at, after_id = EXCLUDED.after_id
+func (q *Queries) MoveStripeCensus(ctx context.Context, path string, begunAt *time.Time, afterID string) error {
+	_, err := q.db.Exec(ctx, moveStripeCensus, path, begunAt, afterID)
 	return err
 }
 

@@ -141,6 +141,10 @@ func storeCharge(ctx context.Context, t *settling, c *charge) error {
 	if c.Captured {
 		amount = c.AmountCaptured
 	}
+	before, err := t.q.GetChargeState(ctx, c.ID, t.account)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read charge: %w", err)
+	}
 	rows, err := t.q.UpsertCharge(ctx, db.UpsertChargeParams{
 		ID: c.ID, AccountID: t.account, CustomerID: string(c.Customer), PaymentIntentID: c.PaymentIntent.pointer(),
 		InvoiceID: c.Invoice.pointer(), Status: c.Status, Amount: amount, AmountRefunded: c.AmountRefunded, Currency: c.Currency,
@@ -154,6 +158,12 @@ func storeCharge(ctx context.Context, t *settling, c *charge) error {
 		ChargeID: &c.ID, Description: c.Description, OccurredAt: c.Created.orElse(t.now),
 	}); err != nil {
 		return err
+	}
+	if before.Status != c.Status || before.Amount != amount {
+		detail := map[string]any{"amount": amount, "currency": c.Currency}
+		if err := t.audit(ctx, kindCharge, c.ID, before.Status, c.Status, detail); err != nil {
+			return err
+		}
 	}
 	for _, r := range c.refunds {
 		if err := t.storeRefund(ctx, c, r); err != nil {

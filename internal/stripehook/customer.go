@@ -2,9 +2,11 @@ package stripehook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
 	"github.com/stripe/stripe-go/v76/client"
 
@@ -39,11 +41,25 @@ func storeCustomer(ctx context.Context, t *settling, c *customer) error {
 	if c.Deleted {
 		return customerGone(ctx, t, c.ID)
 	}
+	before, err := t.q.GetStripeCustomerBalance(ctx, c.ID, t.account)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read balance: %w", err)
+	}
 	rows, err := t.q.UpdateStripeCustomer(ctx, db.UpdateStripeCustomerParams{
 		Email: c.Email, DefaultPaymentMethod: c.InvoiceSettings.DefaultPaymentMethod.pointer(), Balance: c.Balance,
 		Currency: optional(c.Currency), Now: t.now, StripeID: c.ID, AccountID: t.account,
 	})
-	return moved(rows, err, "customer")
+	if err := moved(rows, err, "customer"); err != nil || before.Balance == c.Balance {
+		return err
+	}
+	type state struct {
+		Balance  int64   `json:"balance"`
+		Currency *string `json:"currency,omitempty"`
+	}
+	return audit.Record(ctx, t.q, t.now, audit.Entry{
+		Actor: t.actor, AccountID: &t.account, Action: "stripe_customer.update", Target: "stripe_customer", TargetID: c.ID,
+		Before: state{before.Balance, before.Currency}, After: state{c.Balance, optional(c.Currency)},
+	})
 }
 
 // customerGone marks the mapping deleted. The row stays, so that the id is the account's for ever and what still comes in

@@ -64,8 +64,9 @@ func (s *Service) Event(ctx context.Context, id string) (StoredEvent, error) {
 }
 
 // Replay judges an event anew and has it worked on again, with all its attempts, whatever came of it before. It is always safe:
-// the object is looked at as it is now, and every effect has a natural key. One that waits is only made sure to have a job. It returns the
-// event as it was then, without its bytes: what is answered is stored under the key, and they have an end of their own.
+// the object is looked at as it is now, and every effect has a natural key. The jobs that it had are taken back, and the last attempt of
+// one that runs at this moment ends nothing. It returns the event as it was then, without its bytes: what is answered is stored under the
+// key, and they have an end of their own.
 func (s *Service) Replay(ctx context.Context, key idempotency.Key, id string, actor audit.Actor) (event StoredEvent, replayed bool, err error) {
 	err = postgres.InJobTx(ctx, s.pool, func(tx pgx.Tx, q *db.Queries) error {
 		event, replayed, err = idempotency.Do(ctx, q, s.now(), key, func() (StoredEvent, error) {
@@ -100,15 +101,12 @@ func (s *Service) replay(ctx context.Context, tx pgx.Tx, q *db.Queries, id strin
 	if err := q.ResetStripeEvent(ctx, reset); err != nil {
 		return fmt.Errorf("reset event: %w", err)
 	}
+	if err := q.CancelWaitingStripeJobs(ctx, id); err != nil {
+		return fmt.Errorf("cancel jobs: %w", err)
+	}
 	if status == statusPending {
-		queued, err := q.HasNextStripeJob(ctx, id)
-		if err != nil {
-			return fmt.Errorf("look for job: %w", err)
-		}
-		if !queued {
-			if _, err := s.jobs.InsertTx(ctx, tx, eventArgs{EventID: id}, nil); err != nil {
-				return fmt.Errorf("queue event: %w", err)
-			}
+		if _, err := s.jobs.InsertTx(ctx, tx, eventArgs{EventID: id}, nil); err != nil {
+			return fmt.Errorf("queue event: %w", err)
 		}
 	}
 	return audit.Record(ctx, q, s.now(), audit.Entry{

@@ -7,7 +7,7 @@ import (
 
 // Work makes one attempt at an event, as the job does.
 func (s *Service) Work(ctx context.Context, eventID string, last bool) error {
-	return s.work(ctx, eventID, last)
+	return s.work(ctx, eventID, try{last: last})
 }
 
 // Requeue does the periodic work.

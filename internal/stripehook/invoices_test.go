@@ -275,6 +275,46 @@ func TestSessionsAndPaymentMethodsAreAudited(t *testing.T) {
 	w.want("0", `SELECT count(*) FROM audit_log WHERE concat(before, after) ~ '4242|1881'`)
 }
 
+// So are payments and what a customer has with Stripe, without a word of whose they are.
+func TestPaymentsAndBalancesAreAudited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1", object{"name": "Ana", "email": "ana@example.com"})
+	audited := func(kind, want string) {
+		t.Helper()
+		w.want(want, `SELECT string_agg(concat_ws(' ', action, before - 'currency', '→', after), ', ' ORDER BY created_at, id)
+			FROM audit_log WHERE target_kind = $1 AND account_id = $2 AND actor_kind = 'stripe'`, kind, w.t1)
+	}
+	told := func(eventType, id string) {
+		w.clock.Add(time.Second)
+		for range 2 {
+			w.settled(w.about(eventType, id))
+		}
+	}
+	w.put("charge", object{"id": "ch_1", "customer": "cus_1", "status": "pending", "amount": 700, "amount_captured": 0, "captured": false,
+		"currency": "usd", "invoice": nil, "payment_intent": nil, "amount_refunded": 0, "disputed": false, "description": "for Ana"})
+	told("charge.pending", "ch_1")
+	w.patch("ch_1", object{"status": "succeeded"})
+	told("charge.succeeded", "ch_1")
+	w.patch("ch_1", object{"captured": true, "amount_captured": 500})
+	told("charge.captured", "ch_1")
+	audited("charge", `charge.create → {"amount": 700, "status": "pending", "currency": "usd"}, `+
+		`charge.update {"status": "pending"} → {"amount": 700, "status": "succeeded", "currency": "usd"}, `+
+		`charge.update {"status": "succeeded"} → {"amount": 500, "status": "succeeded", "currency": "usd"}`)
+
+	for _, balance := range []int{0, -5000, -4500} {
+		w.patch("cus_1", object{"balance": balance, "currency": "usd"})
+		told("customer.updated", "cus_1")
+	}
+	audited("stripe_customer", `stripe_customer.update {"balance": 0} → {"balance": -5000, "currency": "usd"}, `+
+		`stripe_customer.update {"balance": -5000} → {"balance": -4500, "currency": "usd"}`)
+	w.want("0", `SELECT count(*) FROM audit_log WHERE audit_log::text ~* 'ana\y|example.com'`)
+	w.patch("cus_1", object{"balance": 0})
+	w.clock.Add(time.Hour)
+	w.reconcile(true)
+	w.want("system stripe_reconcile", `SELECT actor_kind || ' ' || actor_id FROM audit_log WHERE after->>'balance' = '0'`)
+}
+
 func TestC84ClientReferenceTampering(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

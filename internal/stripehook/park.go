@@ -38,7 +38,7 @@ func (s *Service) awaitOwner(ctx context.Context, event db.StripeEvent) error {
 
 // park puts an event aside. When waiting is over, a customer that carries our stamp is adopted, and everything else is not
 // ours.
-func (s *Service) park(ctx context.Context, event db.StripeEvent, p *parking, last bool) error {
+func (s *Service) park(ctx context.Context, event db.StripeEvent, p *parking, t try) error {
 	if parks := int(event.Parks); parks < len(parkPauses) {
 		if _, err := s.queries().ParkStripeEvent(ctx, p.Error(), event.ID); err != nil {
 			return fmt.Errorf("park event: %w", err)
@@ -55,7 +55,7 @@ func (s *Service) park(ctx context.Context, event db.StripeEvent, p *parking, la
 	if again := (*parking)(nil); err == nil && !adopted || errors.As(err, &again) || errors.Is(err, errGone) {
 		return s.end(ctx, event, &ending{statusIgnored, p.reason})
 	}
-	return s.conclude(ctx, event, err, last)
+	return s.conclude(ctx, event, err, t)
 }
 
 // adopt fills an empty mapping from the stamp that we put on customers when we create them: our process died between

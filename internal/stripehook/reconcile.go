@@ -2,16 +2,12 @@ package stripehook
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/stripe/stripe-go/v76"
 
 	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/postgres"
@@ -61,7 +57,11 @@ func (w *reconcileWorker) Work(ctx context.Context, job *river.Job[reconcileArgs
 	if err != nil || !due {
 		return err
 	}
-	_, err = w.s.Reconcile(ctx, Reconciliation{All: job.Args.All})
+	_, err = w.s.Reconcile(ctx, Reconciliation{All: job.Args.All, Resume: true})
+	if job.Args.All && errors.Is(ctx.Err(), context.DeadlineExceeded) { // the lists are long; the age of the round tells where it is never over
+		w.s.log.InfoContext(ctx, "the census goes on with the next run", "stopped", err)
+		return nil
+	}
 	return err
 }
 
@@ -78,8 +78,10 @@ func (s *Service) roundDue(ctx context.Context, name string, every time.Duration
 	if err != nil {
 		return false, fmt.Errorf("read last %s: %w", name, err)
 	}
-	return ran == nil || s.now().Sub(*ran) >= every-every/20, nil
+	return ran == nil || longAgo(s.now(), *ran, every), nil
 }
+
+func longAgo(now, ran time.Time, every time.Duration) bool { return now.Sub(ran) >= every-every/20 }
 
 func (s *Service) endRound(ctx context.Context, name string, began time.Time) error {
 	if err := s.queries().EndStripeRound(ctx, began, name); err != nil {
@@ -90,7 +92,9 @@ func (s *Service) endRound(ctx context.Context, name string, began time.Time) er
 
 // A Reconciliation says what to look at.
 type Reconciliation struct {
-	All    bool // also what Stripe lists and we do not know
+	All bool // also what Stripe lists and we do not know
+	// Resume goes on in Stripe's lists where the last such run was cut off, and leaves out those that were read within a day.
+	Resume bool
 	Dry    bool // find out, and change nothing
 	Report func(kind, id, what string)
 }
@@ -104,57 +108,60 @@ var errDry = errors.New("dry run")
 // Reconcile looks at objects that may have changed although no event has told us: an event can fail to be made at all, and is then
 // not listed either. It goes the same way as an event, with a fence of its own for each look. What differed is drift, and repaired. What
 // was paid and could not be granted is granted where the catalogue knows it by now. A list of Stripe's that cannot be read keeps
-// nothing else from being looked at; it is the error in the end.
+// nothing else from being looked at; it is the error in the end. What is found is settled before more is read, so a run that is cut off
+// has not been in vain.
 func (s *Service) Reconcile(ctx context.Context, r Reconciliation) (Reconciled, error) {
 	if r.Report == nil {
 		r.Report = func(string, string, string) {}
 	}
 	var done Reconciled
 	now := s.now()
+	roots, err := s.rootsToReconcile(ctx, now)
+	if err != nil {
+		return done, err
+	}
+	seen := map[root]bool{}
+	once := func(o root) error {
+		if seen[o] {
+			return nil
+		}
+		seen[o] = true
+		return s.reconcileRoot(ctx, o, r, &done)
+	}
+	for _, o := range roots {
+		if err := once(o); err != nil {
+			return done, err
+		}
+	}
+	if !r.Dry {
+		if err := s.endRound(ctx, roundReconcile, now); err != nil {
+			return done, err
+		}
+	}
+	if !r.All {
+		return done, nil
+	}
+	return done, s.census(ctx, r, now, once)
+}
+
+// rootsToReconcile lists what may have changed without a word, and what was paid and may be granted by now.
+func (s *Service) rootsToReconcile(ctx context.Context, now time.Time) ([]root, error) {
 	rows, err := s.queries().ListRootsToReconcile(ctx, now.Add(-lately), now.Add(-reconcileEvery/2), reconcileBatch)
 	if err != nil {
-		return done, fmt.Errorf("list what to look at: %w", err)
-	}
-	roots := make([]root, len(rows))
-	for i, row := range rows {
-		roots[i] = root{row.Kind, row.ID}
+		return nil, fmt.Errorf("list what to look at: %w", err)
 	}
 	withheld, err := s.queries().ListWithheldGrants(ctx, reconcileBatch)
 	if err != nil {
-		return done, fmt.Errorf("list withheld grants: %w", err)
+		return nil, fmt.Errorf("list withheld grants: %w", err)
+	}
+	roots := make([]root, 0, len(rows)+len(withheld))
+	for _, row := range rows {
+		roots = append(roots, root{row.Kind, row.ID})
 	}
 	for _, row := range withheld {
 		roots = append(roots, root{row.Kind, row.ID})
 	}
-	var unread error
-	if r.All {
-		var others []root
-		others, unread = s.census(ctx, now)
-		if errors.Is(unread, errKeyRefused) || ctx.Err() != nil {
-			return done, unread
-		}
-		roots = append(roots, others...)
-	}
-	seen := map[root]bool{}
-	for _, o := range roots {
-		if seen[o] {
-			continue
-		}
-		seen[o] = true
-		if err := s.reconcileRoot(ctx, o, r, &done); err != nil {
-			return done, err
-		}
-	}
-	if r.Dry {
-		return done, unread
-	}
-	if err := s.endRound(ctx, roundReconcile, now); err != nil {
-		return done, err
-	}
-	if r.All && unread == nil {
-		return done, s.endRound(ctx, roundCensus, now)
-	}
-	return done, unread
+	return roots, nil
 }
 
 // reconcileRoot looks at one object. What fails for it alone is told and left to the next run, behind all others.
@@ -178,6 +185,9 @@ func (s *Service) reconcileRoot(ctx context.Context, o root, r Reconciliation, d
 	case errors.As(err, &parked) || errors.As(err, &ended):
 		return nil // nobody's of ours
 	case err != nil:
+		if errors.Is(err, errGone) {
+			err = fmt.Errorf("%w: %s", err, whyGone)
+		}
 		done.Failed++
 		r.Report(o.kind, o.id, err.Error())
 		s.log.WarnContext(ctx, "not reconciled", "kind", o.kind, "object", o.id, "error", err)
@@ -192,6 +202,9 @@ func (s *Service) reconcileRoot(ctx context.Context, o root, r Reconciliation, d
 	}
 	return nil
 }
+
+// whyGone says what it means that Stripe does not know what our mirror has, and no event has said that it was deleted.
+const whyGone = "it was wiped with the test data, or STRIPE_API_KEY is of another Stripe account; see `saaskit stripe doctor`"
 
 // sourceReconcile is whose looks these are.
 const sourceReconcile = "stripe_reconcile"
@@ -237,149 +250,4 @@ func (t *settling) watched(ctx context.Context, seen sight, w *watch) error {
 		return errDry
 	}
 	return nil
-}
-
-// A listing is what of Stripe's list is compared with our mirror.
-type listing struct {
-	ID             string `json:"id"`
-	Status         string `json:"status"`
-	Customer       ref    `json:"customer"`
-	Charge         ref    `json:"charge"`
-	AmountRefunded int64  `json:"amount_refunded"`
-	Disputed       bool   `json:"disputed"`
-	PaymentStatus  string `json:"payment_status"`
-	// Of customers.
-	Balance         int64 `json:"balance"`
-	InvoiceSettings struct {
-		DefaultPaymentMethod ref `json:"default_payment_method"`
-	} `json:"invoice_settings"`
-}
-
-// lists are the lists of a census: of which kind, which query, and what of an element the mirror has, too.
-var lists = []struct {
-	path, kind string
-	query      url.Values
-	state      func(listing) string
-}{
-	{"/v1/subscriptions", kindSubscription, url.Values{"status": {"all"}}, func(l listing) string { return l.Status }},
-	{"/v1/invoices", kindInvoice, nil, func(l listing) string { return l.Status }},
-	{"/v1/charges", kindCharge, nil, func(l listing) string {
-		return l.Status + " " + strconv.FormatInt(l.AmountRefunded, 10) + " " + strconv.FormatBool(l.Disputed)
-	}},
-	{"/v1/disputes", kindDispute, nil, func(l listing) string { return l.Status }},
-	{"/v1/checkout/sessions", kindSession, nil, func(l listing) string { return l.Status + " " + l.PaymentStatus }},
-	{"/v1/customers", kindCustomer, nil, func(l listing) string {
-		return strconv.FormatInt(l.Balance, 10) + " " + string(l.InvoiceSettings.DefaultPaymentMethod)
-	}},
-}
-
-// census compares Stripe's lists with our mirror, and returns what is missing or different. Lists may be behind, so they only say
-// where to look. It returns what it has found also where lists could not be read to their end, and with it why.
-func (s *Service) census(ctx context.Context, now time.Time) ([]root, error) {
-	var roots []root
-	var unread error
-	for _, l := range lists {
-		query := url.Values{"limit": {strconv.Itoa(pageSize)}}
-		for name, values := range l.query {
-			query[name] = values
-		}
-		switch l.kind {
-		case kindSubscription, kindSession, kindCustomer:
-		default:
-			query.Set("created[gte]", strconv.FormatInt(now.Add(-lately).Unix(), 10))
-		}
-		for range maxSweep {
-			page, more, err := s.listPage(ctx, l.path, query)
-			if errors.Is(err, errKeyRefused) {
-				return roots, err
-			}
-			if err != nil {
-				unread = errors.Join(unread, fmt.Errorf("list %s: %w", l.path, err))
-				break
-			}
-			states := map[string]string{}
-			for _, e := range page {
-				states[e.ID] = l.state(e)
-			}
-			found, err := s.unlike(ctx, l.kind, page, states)
-			if err != nil {
-				return roots, errors.Join(unread, err)
-			}
-			roots = append(roots, found...)
-			if !more || len(page) == 0 {
-				break
-			}
-			query.Set("starting_after", page[len(page)-1].ID)
-		}
-	}
-	return roots, unread
-}
-
-// listPage reads one page of a list, whole: the library's types lack what is newer than they are.
-func (s *Service) listPage(ctx context.Context, path string, query url.Values) ([]listing, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	answer, err := s.get(ctx, path+"?"+query.Encode())
-	if err != nil {
-		return nil, false, s.listRefused(ctx, path, err)
-	}
-	var page struct {
-		Data    []listing `json:"data"`
-		HasMore bool      `json:"has_more"`
-	}
-	if err := json.Unmarshal(answer.RawJSON, &page); err != nil {
-		return nil, false, err
-	}
-	return page.Data, page.HasMore, nil
-}
-
-// get asks for a path through the client that everything else goes through.
-func (s *Service) get(ctx context.Context, path string) (*stripe.APIResponse, error) {
-	var raw stripe.APIResource
-	err := s.stripe.Subscriptions.B.Call("GET", path, s.stripe.Subscriptions.Key, &stripe.Params{Context: ctx}, &raw)
-	if err == nil && raw.LastResponse == nil {
-		err = errors.New("no answer")
-	}
-	return raw.LastResponse, err
-}
-
-// unlike returns the roots of those elements of a list that belong to our customers and that the mirror has otherwise or not.
-func (s *Service) unlike(ctx context.Context, kind string, page []listing, states map[string]string) ([]root, error) {
-	ids, customers := make([]string, 0, len(page)), make([]string, 0, len(page))
-	for i, e := range page {
-		if kind == kindCustomer {
-			page[i].Customer = ref(e.ID)
-		}
-		ids, customers = append(ids, e.ID), append(customers, string(page[i].Customer))
-	}
-	rows, err := s.queries().ListMirroredStates(ctx, ids)
-	if err != nil {
-		return nil, fmt.Errorf("read mirror: %w", err)
-	}
-	for _, row := range rows {
-		if states[row.ID] == row.State {
-			delete(states, row.ID)
-		}
-	}
-	known, err := s.queries().ListKnownStripeCustomers(ctx, customers)
-	if err != nil {
-		return nil, fmt.Errorf("look for customers: %w", err)
-	}
-	ours := map[string]bool{}
-	for _, id := range known {
-		ours[id] = true
-	}
-	var roots []root
-	for _, e := range page {
-		if _, differs := states[e.ID]; !differs {
-			continue
-		}
-		switch {
-		case kind == kindDispute && e.Charge != "":
-			roots = append(roots, root{kindCharge, string(e.Charge)}) // its charge says whose it is
-		case ours[string(e.Customer)]:
-			roots = append(roots, root{kind, e.ID})
-		}
-	}
-	return roots, nil
 }

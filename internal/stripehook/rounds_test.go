@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"example.com/saaskit/internal/catalog/catalogtest"
 	"example.com/saaskit/internal/idempotency"
+	"example.com/saaskit/internal/stripeemu"
 	"example.com/saaskit/internal/stripehook"
 )
 
@@ -130,16 +132,28 @@ func TestReconcileOfWhatIsGone(t *testing.T) {
 		w.emu.Inject(faultBody("/v1/invoices/"+id, http.StatusNotFound, missing))
 	}
 	w.clock.Add(time.Hour)
-	if done := w.reconcile(false); done.Failed != 1 || done.Drift != 1 {
-		t.Errorf("%+v", done)
+	w.emu.Inject(faultBody("/v1/subscriptions/sub_1", http.StatusNotFound, missing))
+	var told []string
+	done, err := w.service.Reconcile(t.Context(), stripehook.Reconciliation{Report: func(kind, id, what string) {
+		told = append(told, kind+" "+id+" "+what)
+	}})
+	if err != nil || done.Failed != 2 || done.Drift != 1 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	slices.Sort(told)
+	const why = ": no such object at Stripe: it was wiped with the test data, or STRIPE_API_KEY is of another Stripe account; see `saaskit stripe doctor`"
+	if want := []string{
+		"invoice in_draft differs from Stripe", "invoice in_open fetch in_open" + why, "subscription sub_1 fetch sub_1" + why,
+	}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 	w.want("in_draft deleted in_open open", `SELECT string_agg(id || ' ' || status, ' ' ORDER BY id) FROM invoices WHERE id <> 'in_1'`)
-	w.want("1", `SELECT count(*) FROM stripe_objects WHERE tried_at > last_fetch_at`)
+	w.want("2", `SELECT count(*) FROM stripe_objects WHERE tried_at > last_fetch_at`)
 	if done := w.reconcile(false); done.Looked != 0 {
 		t.Errorf("at once again: %+v", done)
 	}
 	w.clock.Add(time.Hour)
-	if done := w.reconcile(false); done.Failed != 1 || done.Looked != 2 {
+	if done := w.reconcile(false); done.Failed != 2 || done.Looked != 2 {
 		t.Errorf("an hour later: %+v", done)
 	}
 }
@@ -229,6 +243,54 @@ func TestRequeueAfterAReplay(t *testing.T) {
 	w.want("1", `SELECT count(*) FROM river_job WHERE args->>'event_id' = $1 AND state = 'available'`, id)
 	discard() // it kills the process again
 	w.wantEvent(id, "dead")
+}
+
+// A replay takes back the job that pauses before its last attempt: a new one has all of them.
+func TestReplayInTheLadderBeginsAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.subscription("sub_1")
+	event := w.about(updated, "sub_1")
+	id := event["id"].(string)
+	w.post(event)
+	w.exec(`UPDATE river_job SET state = 'retryable', attempt = 9, scheduled_at = now() + interval '1 day'`)
+	w.replay(id)
+	w.want("available 0 cancelled 9", `SELECT string_agg(state || ' ' || attempt, ' ' ORDER BY attempt) FROM river_job WHERE args->>'event_id' = $1`, id)
+	// What is ignored now needs none.
+	w.exec(`UPDATE stripe_events SET livemode = true, payload = NULL, status = 'quarantined', done_at = now()`)
+	w.replay(id)
+	w.want("0", `SELECT count(*) FROM river_job WHERE state NOT IN ('cancelled')`)
+}
+
+// A job that makes its last attempt while somebody replays its event does not end it.
+func TestReplayDuringTheLastAttempt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.subscription("sub_1")
+	reached, release := make(chan struct{}, 9), make(chan struct{})
+	w.emu.Inject(stripeemu.Fault{Method: http.MethodGet, Path: "/v1/subscriptions/*", Status: http.StatusBadRequest, Do: func(*http.Request) {
+		reached <- struct{}{}
+		<-release
+	}})
+	event := w.about(updated, "sub_1")
+	id := event["id"].(string)
+	w.post(event)
+	w.exec(`UPDATE river_job SET attempt = max_attempts - 1`)
+	w.startRiver(w.service)
+	<-reached
+	w.replay(id)
+	close(release)
+	w.await("discarded retryable", `SELECT string_agg(state::text, ' ' ORDER BY state::text) FROM river_job WHERE args->>'event_id' = $1`, id)
+	w.wantEvent(id, "pending")
+	w.want("2", `SELECT attempts FROM stripe_events`)
+	if n := w.metric("saaskit_stripe_events_finished_total", "status", "dead") + w.alarms("dead"); n != 0 {
+		t.Errorf("it counts as dead")
+	}
+	// The new job's last one does.
+	w.exec(`UPDATE river_job SET state = 'available', attempt = max_attempts - 1, scheduled_at = now() WHERE state = 'retryable'`)
+	w.await("dead", `SELECT status FROM stripe_events`)
 }
 
 // The answer to a replay is stored as it was given.

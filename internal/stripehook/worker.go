@@ -32,6 +32,12 @@ func (eventArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: len(backoff) + 1}
 }
 
+// A try is what an attempt has to know of its job.
+type try struct {
+	queued *time.Time // when the job was made, by the database's clock; nil for now
+	last   bool       // there is no attempt after it
+}
+
 type eventWorker struct {
 	river.WorkerDefaults[eventArgs]
 	s *Service
@@ -39,7 +45,7 @@ type eventWorker struct {
 
 // Work makes one attempt.
 func (w *eventWorker) Work(ctx context.Context, job *river.Job[eventArgs]) error {
-	return w.s.work(ctx, job.Args.EventID, job.Attempt >= job.MaxAttempts)
+	return w.s.work(ctx, job.Args.EventID, try{queued: &job.CreatedAt, last: job.Attempt >= job.MaxAttempts})
 }
 
 // NextRetry is when the attempt after a failed one is made.
@@ -64,7 +70,7 @@ func (s *Service) AddWorkers(workers *river.Workers) {
 }
 
 // work makes one attempt at an event. Only its result changes the event's row.
-func (s *Service) work(ctx context.Context, id string, last bool) error {
+func (s *Service) work(ctx context.Context, id string, t try) error {
 	event, err := s.queries().GetStripeEvent(ctx, id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return river.JobCancel(fmt.Errorf("no event %s", id))
@@ -83,7 +89,7 @@ func (s *Service) work(ctx context.Context, id string, last bool) error {
 			return river.JobSnooze(wait) // by then a look of another event has covered it, most likely
 		}
 	}
-	return s.conclude(ctx, event, s.attempt(ctx, event), last)
+	return s.conclude(ctx, event, s.attempt(ctx, event), t)
 }
 
 // attempt settles what the event is about. A panic is a failure like any other, so that it is counted and ends.
@@ -105,7 +111,7 @@ func (s *Service) attempt(ctx context.Context, event db.StripeEvent) (err error)
 }
 
 // conclude turns the error of an attempt into what River and the event's row have to know.
-func (s *Service) conclude(ctx context.Context, event db.StripeEvent, err error, last bool) error {
+func (s *Service) conclude(ctx context.Context, event db.StripeEvent, err error, t try) error {
 	var parked *parking
 	var ended *ending
 	switch {
@@ -114,15 +120,15 @@ func (s *Service) conclude(ctx context.Context, event db.StripeEvent, err error,
 	case errors.As(err, &ended):
 		return s.end(ctx, event, ended)
 	case errors.As(err, &parked):
-		return s.park(ctx, event, parked, last)
+		return s.park(ctx, event, parked, t)
 	case errors.Is(err, errGone):
-		return s.park(ctx, event, &parking{reason: reasonGone}, last)
+		return s.park(ctx, event, &parking{reason: reasonGone}, t)
 	case errors.Is(err, errKeyRefused):
 		return river.JobSnooze(circuitPause)
 	case errors.Is(ctx.Err(), context.Canceled):
 		return river.JobSnooze(0) // the server stops: this was no attempt
 	}
-	return s.failed(ctx, event, err, last)
+	return s.failed(ctx, event, err, t)
 }
 
 // end finishes an event that is not applied.
@@ -156,16 +162,16 @@ func (s *Service) end(ctx context.Context, event db.StripeEvent, e *ending) erro
 const recordTimeout = 5 * time.Second
 
 // failed counts the attempt. With the last one the event is dead, until somebody replays it.
-func (s *Service) failed(ctx context.Context, event db.StripeEvent, cause error, last bool) error {
+func (s *Service) failed(ctx context.Context, event db.StripeEvent, cause error, t try) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	rows, err := s.queries().FailStripeEvent(ctx, db.FailStripeEventParams{
-		LastError: shorten(cause.Error()), Last: last, Now: s.now(), ID: event.ID,
+	dead, err := s.queries().FailStripeEvent(ctx, db.FailStripeEventParams{
+		LastError: shorten(cause.Error()), Last: t.last, QueuedAt: t.queued, Now: s.now(), ID: event.ID,
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // somebody else may have finished it
 		return errors.Join(cause, fmt.Errorf("record failure: %w", err))
 	}
-	if last && rows > 0 {
+	if dead {
 		s.metrics.finished.WithLabelValues("dead", "").Inc()
 		s.alarm(ctx, "dead", "event", event.ID, "type", event.Type, "error", cause)
 	}

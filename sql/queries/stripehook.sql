@@ -24,13 +24,12 @@ SELECT EXISTS (
         AND state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
 );
 
--- name: HasNextStripeJob :one
--- HasNextStripeJob tells whether a job for the event is next. One that runs may have settled the event already, and one that
--- pauses after a failure may come in a day.
-SELECT EXISTS (
-    SELECT 1 FROM river_job
-    WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text) AND state = 'available'
-);
+-- name: CancelWaitingStripeJobs :exec
+-- CancelWaitingStripeJobs takes back the jobs of an event that wait for their turn or pause after a failure: they may come in a day, and
+-- have used up attempts. One that runs goes on.
+UPDATE river_job SET state = 'cancelled', finalized_at = now()
+WHERE kind = 'stripe_event' AND args @> jsonb_build_object('event_id', @event_id::text)
+    AND state IN ('available', 'pending', 'retryable', 'scheduled');
 
 -- name: InsertStripeQuarantine :execrows
 INSERT INTO stripe_quarantine (id, reason, payload, sha256, secret_index, received_at)
@@ -46,12 +45,14 @@ SELECT * FROM stripe_events WHERE id = @id;
 UPDATE stripe_events SET status = @status, reason = @reason, done_at = @now::timestamptz
 WHERE id = @id AND status = 'pending';
 
--- name: FailStripeEvent :execrows
--- FailStripeEvent records a failed attempt, and with the last one that the event is dead.
+-- name: FailStripeEvent :one
+-- FailStripeEvent records a failed attempt, and with the last one that the event is dead. The last attempt of a job that is older than
+-- the last replay ends nothing: that has begun anew, with a job of its own.
 UPDATE stripe_events SET attempts = attempts + 1, last_error = @last_error,
-    status = CASE WHEN @last::boolean THEN 'dead' ELSE status END,
-    done_at = CASE WHEN @last::boolean THEN @now::timestamptz END
-WHERE id = @id AND status = 'pending';
+    status = CASE WHEN @last::boolean AND COALESCE(sqlc.narg(queued_at)::timestamptz >= replayed_at, true) THEN 'dead' ELSE status END,
+    done_at = CASE WHEN @last AND COALESCE(sqlc.narg(queued_at) >= replayed_at, true) THEN @now::timestamptz END
+WHERE id = @id AND status = 'pending'
+RETURNING (status = 'dead')::boolean AS dead;
 
 -- name: ParkStripeEvent :execrows
 UPDATE stripe_events SET parks = parks + 1, last_error = @reason WHERE id = @id AND status = 'pending';
@@ -174,6 +175,10 @@ ON CONFLICT (stripe_id) DO NOTHING;
 -- FillStripeCustomer completes an intent; it never changes a customer that is there.
 UPDATE stripe_customers SET stripe_id = @stripe_id::text, updated_at = @now::timestamptz
 WHERE id = @id AND account_id = @account_id AND stripe_id IS NULL;
+
+-- name: GetStripeCustomerBalance :one
+-- GetStripeCustomerBalance reads the row under the lock of its account.
+SELECT balance, currency FROM stripe_customers WHERE stripe_id = @stripe_id::text AND account_id = @account_id;
 
 -- name: UpdateStripeCustomer :execrows
 -- UpdateStripeCustomer keeps the address of a deleted account out: Stripe may go on telling of it. The caller has the account
@@ -315,6 +320,9 @@ ON CONFLICT (id) DO UPDATE SET
     status = EXCLUDED.status, amount = EXCLUDED.amount, amount_refunded = EXCLUDED.amount_refunded, currency = EXCLUDED.currency,
     disputed = EXCLUDED.disputed, updated_at = EXCLUDED.updated_at
 WHERE charges.account_id = EXCLUDED.account_id;
+
+-- name: GetChargeState :one
+SELECT status, amount FROM charges WHERE id = @id AND account_id = @account_id;
 
 -- name: GetRefundStatus :one
 SELECT status FROM refunds WHERE id = @id AND account_id = @account_id;
@@ -535,6 +543,19 @@ SELECT name, COALESCE(ran_at, begun_at)::timestamptz AS since FROM stripe_rounds
 -- name: EndStripeRound :exec
 -- EndStripeRound never moves back: of two at once the later one counts.
 UPDATE stripe_rounds SET ran_at = GREATEST(ran_at, @began::timestamptz) WHERE name = @name;
+
+-- name: ListStripeCensus :many
+SELECT * FROM stripe_census_lists ORDER BY path;
+
+-- name: MoveStripeCensus :exec
+-- MoveStripeCensus keeps where the reading of a list goes on; without a beginning it has to begin anew.
+INSERT INTO stripe_census_lists (path, begun_at, after_id) VALUES (@path, sqlc.narg(begun_at)::timestamptz, @after_id)
+ON CONFLICT (path) DO UPDATE SET begun_at = EXCLUDED.begun_at, after_id = EXCLUDED.after_id;
+
+-- name: EndStripeCensus :exec
+-- EndStripeCensus never moves back: of two readings at once the later one counts.
+INSERT INTO stripe_census_lists (path, ran_at) VALUES (@path, @began::timestamptz)
+ON CONFLICT (path) DO UPDATE SET ran_at = GREATEST(stripe_census_lists.ran_at, EXCLUDED.ran_at), begun_at = NULL, after_id = '';
 
 -- name: NoteStripeTry :exec
 INSERT INTO stripe_objects (id, kind, tried_at) VALUES (@id, @kind, @now::timestamptz)
