@@ -15,22 +15,18 @@ import (
 // which lines count; a zero amount counts like any other. Whatever of a change is not prorated begins a period, on an update as on a
 // renewal: what is left of the period before stays until its own end.
 func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
-	var allowances bool
-	switch in.BillingReason {
-	case "subscription_create", "subscription_cycle", "subscription", "subscription_update":
-		allowances = true
-	case "manual", "quote_accept", "automatic_pending_invoice_item_invoice":
-	case "subscription_threshold", "upcoming":
-		return nil
-	default:
+	gives, known := credit.InvoiceGives(in.BillingReason)
+	if !known {
 		t.alarm("unknown_billing_reason", "invoice", in.ID, "billing_reason", in.BillingReason)
+	}
+	if gives == credit.GivesNothing {
 		return nil
 	}
 	for _, line := range in.Lines.Data {
 		if line.Proration || line.credited() || line.Price.ID == "" {
 			continue
 		}
-		if err := t.grantLine(ctx, in, line, allowances); err != nil {
+		if err := t.grantLine(ctx, in, line, gives == credit.GivesPeriods); err != nil {
 			return fmt.Errorf("grant line %s: %w", line.ID, err)
 		}
 	}

@@ -1,0 +1,37 @@
+package stripehook_test
+
+import (
+	"testing"
+)
+
+// A year that its invoice brings no first month of has no further ones either.
+func TestMonthsOfAYearFollowTheFirst(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		in   object // what differs of the invoice
+		want int64
+	}{
+		{"renewal", object{}, 30},
+		{"another currency than the price's", object{"currency": "eur"}, 0},
+		{"billing_reason unknown", object{"billing_reason": "made_up"}, 0},
+		{"billing_reason of what is no period", object{"billing_reason": "manual"}, 0},
+		{"billing_reason of what gives nothing", object{"billing_reason": "subscription_threshold"}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlan(t, false)
+			p.on(2026, 4, 6)
+			p.periodStart, p.periodEnd = p.clock.Now(), p.clock.Now().AddDate(1, 0, 0)
+			p.is(p.proYear)
+			p.unknown("in_2", "subscription_cycle", p.full("il_2", p.proYear, 30000))
+			whole, _ := p.emu.Get("in_2")
+			defer p.emu.Inject(faultBody("/v1/invoices/in_2", 200, laid(object{}, whole, tt.in)))()
+			p.settled(p.about("invoice.paid", "in_2"))
+			p.available(tt.want)
+			p.on(2026, 5, 16)
+			p.available(tt.want)
+		})
+	}
+}
