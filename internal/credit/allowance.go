@@ -176,10 +176,10 @@ func (c circumstances) reversals() []Reversal {
 	var all []Reversal
 	for _, line := range c.lines {
 		causes := c.gone[line.InvoiceID]
-		if len(causes) == 0 || line.InvoiceTotal <= 0 || line.Credited {
+		if len(causes) == 0 || line.Payable <= 0 || line.Credited {
 			continue
 		}
-		r := Reversal{AccountID: line.AccountID, Paid: line.InvoiceTotal, Causes: causes, Actor: audit.System("credit_allowance")}
+		r := Reversal{AccountID: line.AccountID, Paid: line.Payable, Causes: causes, Actor: audit.System("credit_allowance")}
 		if line.Proration {
 			r.Prefixes = []string{ChangePrefix(line.ID, line.LineID)}
 		} else {

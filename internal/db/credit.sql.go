@@ -811,7 +811,7 @@ func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, passed []uuid.
 const listAllowanceLines = `-- name: ListAllowanceLines :many
 SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
     l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
-    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
+    p.tier_id, v.id AS invoice_id, v.payable
 FROM (
     SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
         coalesce(x.current_period_end, s.current_period_end) AS period_end
@@ -823,7 +823,7 @@ JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.accou
 JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid' AND v.currency = l.currency
     AND v.billing_reason = ANY (CASE WHEN l.proration THEN $2::text[] ELSE $3::text[] END)
 JOIN tier_prices p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
-WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.payable <= 0 OR v.payable > (
     SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
 ))
 ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
@@ -843,7 +843,7 @@ type ListAllowanceLinesRow struct {
 	LineEnd        time.Time
 	TierID         string
 	InvoiceID      string
-	InvoiceTotal   int64
+	Payable        int64
 }
 
 // ListAllowanceLines lists what was paid of the current periods of the accounts' subscription items, with the tiers of the prices: first
@@ -854,7 +854,7 @@ type ListAllowanceLinesRow struct {
 //
 //	SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
 //	    l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
-//	    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
+//	    p.tier_id, v.id AS invoice_id, v.payable
 //	FROM (
 //	    SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
 //	        coalesce(x.current_period_end, s.current_period_end) AS period_end
@@ -866,7 +866,7 @@ type ListAllowanceLinesRow struct {
 //	JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid' AND v.currency = l.currency
 //	    AND v.billing_reason = ANY (CASE WHEN l.proration THEN $2::text[] ELSE $3::text[] END)
 //	JOIN tier_prices p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
-//	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+//	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.payable <= 0 OR v.payable > (
 //	    SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
 //	))
 //	ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
@@ -893,7 +893,7 @@ func (q *Queries) ListAllowanceLines(ctx context.Context, accountIds []uuid.UUID
 			&i.LineEnd,
 			&i.TierID,
 			&i.InvoiceID,
-			&i.InvoiceTotal,
+			&i.Payable,
 		); err != nil {
 			return nil, err
 		}

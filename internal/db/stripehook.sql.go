@@ -379,7 +379,7 @@ func (q *Queries) FindDraftInvoice(ctx context.Context, id string) (string, erro
 }
 
 const findInvoiceOfCharge = `-- name: FindInvoiceOfCharge :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices
 WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 ORDER BY id
 LIMIT 1
@@ -387,7 +387,7 @@ LIMIT 1
 
 // FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices
 //	WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 //	ORDER BY id
 //	LIMIT 1
@@ -424,6 +424,8 @@ func (q *Queries) FindInvoiceOfCharge(ctx context.Context, accountID uuid.UUID, 
 		&i.UpdatedAt,
 		&i.NextPaymentAttempt,
 		&i.FinalizationError,
+		&i.PrePaymentCredited,
+		&i.Payable,
 	)
 	return i, err
 }
@@ -627,12 +629,12 @@ func (q *Queries) GetMirrorDigest(ctx context.Context, iD string, accountID uuid
 }
 
 const getMirroredInvoice = `-- name: GetMirroredInvoice :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredInvoice reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID uuid.UUID) (Invoice, error) {
 	row := q.db.QueryRow(ctx, getMirroredInvoice, iD, accountID)
 	var i Invoice
@@ -666,6 +668,8 @@ func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID u
 		&i.UpdatedAt,
 		&i.NextPaymentAttempt,
 		&i.FinalizationError,
+		&i.PrePaymentCredited,
+		&i.Payable,
 	)
 	return i, err
 }
@@ -1453,7 +1457,7 @@ func (q *Queries) ListOrphanedStripeEvents(ctx context.Context, before time.Time
 }
 
 const listOtherUpgradeInvoices = `-- name: ListOtherUpgradeInvoices :many
-SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
+SELECT DISTINCT i.id, i.payable, i.charge_id, i.paid_at, i.created_at
 FROM invoice_lines own
 JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
     AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
@@ -1464,7 +1468,7 @@ ORDER BY i.created_at, i.id
 
 type ListOtherUpgradeInvoicesRow struct {
 	ID        string
-	Total     int64
+	Payable   int64
 	ChargeID  *string
 	PaidAt    *time.Time
 	CreatedAt time.Time
@@ -1472,7 +1476,7 @@ type ListOtherUpgradeInvoicesRow struct {
 
 // ListOtherUpgradeInvoices lists the paid invoices that bill further changes of the items and periods of which this one bills some.
 //
-//	SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
+//	SELECT DISTINCT i.id, i.payable, i.charge_id, i.paid_at, i.created_at
 //	FROM invoice_lines own
 //	JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
 //	    AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
@@ -1490,7 +1494,7 @@ func (q *Queries) ListOtherUpgradeInvoices(ctx context.Context, invoiceID string
 		var i ListOtherUpgradeInvoicesRow
 		if err := rows.Scan(
 			&i.ID,
-			&i.Total,
+			&i.Payable,
 			&i.ChargeID,
 			&i.PaidAt,
 			&i.CreatedAt,
@@ -2382,17 +2386,18 @@ func (q *Queries) UpsertDispute(ctx context.Context, arg UpsertDisputeParams) (i
 
 const upsertInvoice = `-- name: UpsertInvoice :execrows
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
-    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
+    pre_payment_credited, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
     paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
     updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-    $11, $12, $13, $14, $15, $16, $17, $18,
-    $19, $20, $21, $22, $23, $24, $25, $26, $27,
-    $28, $29::timestamptz)
+    $11, $12, $13, $14, $15, $16, $17, $18, $19,
+    $20, $21, $22, $23, $24, $25, $26, $27, $28,
+    $29, $30::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
-    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
+    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, pre_payment_credited = EXCLUDED.pre_payment_credited,
+    amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
     amount_remaining = EXCLUDED.amount_remaining, starting_balance = EXCLUDED.starting_balance,
     ending_balance = EXCLUDED.ending_balance, attempt_count = EXCLUDED.attempt_count,
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
@@ -2414,6 +2419,7 @@ type UpsertInvoiceParams struct {
 	Currency           string
 	Subtotal           int64
 	Total              int64
+	PrePaymentCredited int64
 	AmountDue          int64
 	AmountPaid         int64
 	AmountRemaining    int64
@@ -2438,17 +2444,18 @@ type UpsertInvoiceParams struct {
 // UpsertInvoice changes no row where the invoice is another account's: it never moves.
 //
 //	INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
-//	    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
+//	    pre_payment_credited, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
 //	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
 //	    updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-//	    $11, $12, $13, $14, $15, $16, $17, $18,
-//	    $19, $20, $21, $22, $23, $24, $25, $26, $27,
-//	    $28, $29::timestamptz)
+//	    $11, $12, $13, $14, $15, $16, $17, $18, $19,
+//	    $20, $21, $22, $23, $24, $25, $26, $27, $28,
+//	    $29, $30::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
 //	    status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
-//	    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
+//	    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, pre_payment_credited = EXCLUDED.pre_payment_credited,
+//	    amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
 //	    amount_remaining = EXCLUDED.amount_remaining, starting_balance = EXCLUDED.starting_balance,
 //	    ending_balance = EXCLUDED.ending_balance, attempt_count = EXCLUDED.attempt_count,
 //	    payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
@@ -2469,6 +2476,7 @@ func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (i
 		arg.Currency,
 		arg.Subtotal,
 		arg.Total,
+		arg.PrePaymentCredited,
 		arg.AmountDue,
 		arg.AmountPaid,
 		arg.AmountRemaining,

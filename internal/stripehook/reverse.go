@@ -19,7 +19,7 @@ import (
 func (t *settling) reverseCharge(ctx context.Context, c *charge) error {
 	in, err := t.q.FindInvoiceOfCharge(ctx, t.account, c.Invoice.pointer(), c.ID)
 	if err == nil {
-		return t.reverseInvoice(ctx, in.ID, in.Total, in.ChargeID)
+		return t.reverseInvoice(ctx, in.ID, in.Payable, in.ChargeID)
 	}
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("find invoice of charge: %w", err)
@@ -57,14 +57,14 @@ func (t *settling) reverseInvoice(ctx context.Context, id string, total int64, c
 		if err := t.grantUpgrades(ctx, other.ID, paid.orElse(t.now)); err != nil {
 			return err
 		}
-		if _, err := t.reclaimInvoice(ctx, other.ID, other.Total, other.ChargeID); err != nil {
+		if _, err := t.reclaimInvoice(ctx, other.ID, other.Payable, other.ChargeID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// reclaimInvoice tells how many credits it took. The invoice's total counts, whatever of it was paid from the balance: a charge is
+// reclaimInvoice tells how many credits it took. What was to be paid counts, whatever of it was paid from the balance: a charge is
 // spread over the lines by their amounts, so each lot loses the same share.
 func (t *settling) reclaimInvoice(ctx context.Context, id string, total int64, chargeID *string) (taken int64, err error) {
 	causes, err := t.reversals(ctx, db.ListReversalsParams{AccountID: t.account, InvoiceID: &id, ChargeID: chargeID})

@@ -146,7 +146,7 @@ ORDER BY a.id;
 -- current one. Items have no period of their own where the API's version gives it to the subscription alone.
 SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
     l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
-    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
+    p.tier_id, v.id AS invoice_id, v.payable
 FROM (
     SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
         coalesce(x.current_period_end, s.current_period_end) AS period_end
@@ -158,7 +158,7 @@ JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.accou
 JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid' AND v.currency = l.currency
     AND v.billing_reason = ANY (CASE WHEN l.proration THEN @reasons_of_changes::text[] ELSE @reasons_of_periods::text[] END)
 JOIN tier_prices p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
-WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.payable <= 0 OR v.payable > (
     SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
 ))
 ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id;

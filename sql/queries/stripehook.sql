@@ -246,17 +246,18 @@ WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscrip
 -- name: UpsertInvoice :execrows
 -- UpsertInvoice changes no row where the invoice is another account's: it never moves.
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
-    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
+    pre_payment_credited, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
     paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
     updated_at)
 VALUES (@id, @account_id, @customer_id, @subscription_id, @number, @status, @billing_reason, @currency, @subtotal, @total,
-    @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
+    @pre_payment_credited, @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
     @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @finalization_error, @period_start, @period_end, @created_at, @finalized_at, @paid_at,
     @next_payment_attempt, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
-    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
+    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, pre_payment_credited = EXCLUDED.pre_payment_credited,
+    amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
     amount_remaining = EXCLUDED.amount_remaining, starting_balance = EXCLUDED.starting_balance,
     ending_balance = EXCLUDED.ending_balance, attempt_count = EXCLUDED.attempt_count,
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
@@ -384,7 +385,7 @@ ORDER BY period_start, credited DESC, id;
 
 -- name: ListOtherUpgradeInvoices :many
 -- ListOtherUpgradeInvoices lists the paid invoices that bill further changes of the items and periods of which this one bills some.
-SELECT DISTINCT i.id, i.total, i.charge_id, i.paid_at, i.created_at
+SELECT DISTINCT i.id, i.payable, i.charge_id, i.paid_at, i.created_at
 FROM invoice_lines own
 JOIN invoice_lines l ON l.account_id = own.account_id AND l.subscription_item_id = own.subscription_item_id AND l.period_end = own.period_end
     AND l.proration AND NOT l.credited AND l.invoice_id <> own.invoice_id
