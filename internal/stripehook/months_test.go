@@ -1,8 +1,6 @@
 package stripehook_test
 
-import (
-	"testing"
-)
+import "testing"
 
 // A year that its invoice brings no first month of has no further ones either.
 func TestMonthsOfAYearFollowTheFirst(t *testing.T) {
@@ -34,4 +32,23 @@ func TestMonthsOfAYearFollowTheFirst(t *testing.T) {
 			p.available(tt.want)
 		})
 	}
+}
+
+// Each of two subscriptions brings the months of its year, and does as long as it gives access itself.
+func TestMonthsOfTwoYears(t *testing.T) {
+	t.Parallel()
+	p := newPlan(t, true)
+	p.subscription("sub_2", object{"current_period_start": p.periodStart.Unix(), "current_period_end": p.periodEnd.Unix(),
+		"items": list("/v1/subscription_items?subscription=sub_2", p.item("si_2", "sub_2", p.proYear, 1))})
+	line := p.full("il_2", p.proYear, 30000)
+	line["subscription_item"] = "si_2"
+	p.invoice("in_2", "sub_2", object{"total": 30000, "amount_paid": 30000, "lines": list("/v1/invoices/in_2/lines", line)})
+	p.settled(p.about(updated, "sub_2"), p.about("invoice.paid", "in_2"))
+	p.available(40)
+	p.on(2026, 4, 6)
+	p.available(40)
+	p.patch("sub_1", object{"status": "canceled", "canceled_at": p.clock.Now().Unix(), "ended_at": p.clock.Now().Unix()})
+	p.settled(p.about(updated, "sub_1"))
+	p.on(2026, 5, 6)
+	p.available(30)
 }
