@@ -2856,8 +2856,16 @@ const upsertSubscriptionItem = `-- name: UpsertSubscriptionItem :execrows
 INSERT INTO subscription_items (id, subscription_id, account_id, price_id, quantity, current_period_start, current_period_end)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (id) DO UPDATE SET price_id = EXCLUDED.price_id, quantity = EXCLUDED.quantity,
-    current_period_start = COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start),
-    current_period_end = COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    current_period_start = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start)
+    END,
+    current_period_end = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    END
 WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscription_items.account_id = EXCLUDED.account_id
 `
 
@@ -2869,15 +2877,25 @@ type UpsertSubscriptionItemParams struct {
 	Quantity           int64
 	CurrentPeriodStart *time.Time
 	CurrentPeriodEnd   *time.Time
+	OwnStart           *time.Time
+	OwnEnd             *time.Time
 }
 
-// UpsertSubscriptionItem
+// UpsertSubscriptionItem keeps a period that Stripe does not give any more as long as the subscription's own has not moved past it.
 //
 //	INSERT INTO subscription_items (id, subscription_id, account_id, price_id, quantity, current_period_start, current_period_end)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7)
 //	ON CONFLICT (id) DO UPDATE SET price_id = EXCLUDED.price_id, quantity = EXCLUDED.quantity,
-//	    current_period_start = COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start),
-//	    current_period_end = COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+//	    current_period_start = CASE
+//	        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+//	            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+//	        ELSE COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start)
+//	    END,
+//	    current_period_end = CASE
+//	        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+//	            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+//	        ELSE COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+//	    END
 //	WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscription_items.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertSubscriptionItem(ctx context.Context, arg UpsertSubscriptionItemParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertSubscriptionItem,
@@ -2888,6 +2906,8 @@ func (q *Queries) UpsertSubscriptionItem(ctx context.Context, arg UpsertSubscrip
 		arg.Quantity,
 		arg.CurrentPeriodStart,
 		arg.CurrentPeriodEnd,
+		arg.OwnStart,
+		arg.OwnEnd,
 	)
 	if err != nil {
 		return 0, err

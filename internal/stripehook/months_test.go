@@ -1,6 +1,9 @@
 package stripehook_test
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // A year that its invoice brings no first month of has no further ones either.
 func TestMonthsOfAYearFollowTheFirst(t *testing.T) {
@@ -51,4 +54,24 @@ func TestMonthsOfTwoYears(t *testing.T) {
 	p.settled(p.about(updated, "sub_1"))
 	p.on(2026, 5, 6)
 	p.available(30)
+}
+
+// The items have periods of their own, and have none any more: the subscription's holds as soon as it is another one.
+func TestItemsWithoutPeriodsAnyMore(t *testing.T) {
+	t.Parallel()
+	for _, renewed := range []time.Time{
+		time.Date(2027, 3, 5, 12, 0, 0, 0, time.UTC),  // at the end of the year
+		time.Date(2026, 7, 20, 12, 0, 0, 0, time.UTC), // begun anew within it
+	} {
+		p := newPlan(t, true)
+		p.exec(`UPDATE subscription_items SET current_period_start = $1, current_period_end = $2`, p.periodStart, p.periodEnd)
+		p.is(p.basicYear)
+		p.want("true", `SELECT current_period_start = $1 AND current_period_end = $2 FROM subscription_items`, p.periodStart, p.periodEnd)
+		p.clock.Add(renewed.Sub(p.clock.Now()))
+		p.periodStart, p.periodEnd = renewed, renewed.AddDate(1, 0, 0)
+		p.is(p.proYear)
+		p.bill("in_2", "subscription_cycle", p.full("il_2", p.proYear, 30000))
+		p.clock.Add(renewed.AddDate(0, 1, 1).Sub(renewed))
+		p.available(30)
+	}
 }

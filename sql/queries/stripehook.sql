@@ -236,11 +236,20 @@ DELETE FROM subscription_items
 WHERE subscription_id = @subscription_id AND account_id = @account_id AND NOT id = ANY (@ids::text[]);
 
 -- name: UpsertSubscriptionItem :execrows
+-- UpsertSubscriptionItem keeps a period that Stripe does not give any more as long as the subscription's own has not moved past it.
 INSERT INTO subscription_items (id, subscription_id, account_id, price_id, quantity, current_period_start, current_period_end)
 VALUES (@id, @subscription_id, @account_id, @price_id, @quantity, @current_period_start, @current_period_end)
 ON CONFLICT (id) DO UPDATE SET price_id = EXCLUDED.price_id, quantity = EXCLUDED.quantity,
-    current_period_start = COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start),
-    current_period_end = COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    current_period_start = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND (sqlc.narg(own_start)::timestamptz > subscription_items.current_period_start
+            OR sqlc.narg(own_end)::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start)
+    END,
+    current_period_end = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND (sqlc.narg(own_start)::timestamptz > subscription_items.current_period_start
+            OR sqlc.narg(own_end)::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    END
 WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscription_items.account_id = EXCLUDED.account_id;
 
 -- name: UpsertInvoice :execrows
