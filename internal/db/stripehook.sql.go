@@ -1842,30 +1842,43 @@ func (q *Queries) ListSubscriptionsOfCustomer(ctx context.Context, customerID st
 }
 
 const listWithheldGrants = `-- name: ListWithheldGrants :many
-SELECT w.kind::text AS kind, w.id::text AS id FROM (
-    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
-        o.payload->>'paid_by' AS id
+WITH withheld AS (
+    SELECT o.payload->>'paid_by' AS id, o.payload->>'price' AS price, o.payload->>'currency' AS currency, (o.payload->>'account')::uuid AS account_id
     FROM outbox o
-    JOIN (
-        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
-        UNION ALL
-        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
-    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
     WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
-        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
-            SELECT 1 FROM credit_lots l
-            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
-        ) ELSE EXISTS (
-            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
-            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
-                SELECT 1 FROM credit_lots l
-                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
-            )
-        ) END
-) w
-ORDER BY w.id
-LIMIT $1
+)
+SELECT r.kind::text AS kind, r.id::text AS id FROM (
+    SELECT 'checkout.session' AS kind, s.id
+    FROM withheld w
+    JOIN credit_pack_prices c ON c.stripe_price_id = w.price AND c.currency = w.currency
+    JOIN checkout_sessions s ON s.id = w.id AND s.account_id = w.account_id
+        AND s.mode = 'payment' AND s.status = 'complete' AND s.payment_status IN ('paid', 'no_payment_required')
+    WHERE NOT EXISTS (SELECT 1 FROM credit_lots l WHERE l.account_id = s.account_id AND starts_with(l.natural_key, 'session:' || s.id))
+    UNION
+    SELECT 'invoice', i.id
+    FROM withheld w
+    JOIN (
+        SELECT t.stripe_price_id, t.currency, true AS allowance FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
+        UNION ALL
+        SELECT c.stripe_price_id, c.currency, false FROM credit_pack_prices c
+    ) p ON p.stripe_price_id = w.price AND p.currency = w.currency
+    JOIN invoices i ON i.id = w.id AND i.account_id = w.account_id AND i.status = 'paid'
+    JOIN invoice_lines n ON n.invoice_id = i.id AND n.account_id = i.account_id AND n.price_id = w.price AND n.quantity > 0 AND NOT n.credited
+    WHERE i.billing_reason = ANY (CASE WHEN p.allowance AND NOT n.proration THEN $1::text[] ELSE $2::text[] END)
+        AND (NOT n.proration OR p.allowance AND $3::boolean AND n.subscription_item_id IS NOT NULL
+            AND n.period_start IS NOT NULL AND n.period_end IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM credit_lots l WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id)
+) r LEFT JOIN stripe_objects o ON o.id = r.id
+ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
+LIMIT $4
 `
+
+type ListWithheldGrantsParams struct {
+	ReasonsOfPeriods []string
+	ReasonsOfChanges []string
+	Upgrades         bool
+	MaxRows          int32
+}
 
 type ListWithheldGrantsRow struct {
 	Kind string
@@ -1873,33 +1886,46 @@ type ListWithheldGrantsRow struct {
 }
 
 // ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now: in the
-// currency that was paid, and worth something. Once it is granted, or where the price is still not known, it is not listed.
+// currency that was paid, and worth something. Once it is granted, or where the price is still not known, it is not listed; nor is what
+// grants nothing under any price: packs beside a subscription's session, periods on an invoice that gives none. Those come first that
+// were looked at, or tried in vain, longest ago.
 //
-//	SELECT w.kind::text AS kind, w.id::text AS id FROM (
-//	    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
-//	        o.payload->>'paid_by' AS id
+//	WITH withheld AS (
+//	    SELECT o.payload->>'paid_by' AS id, o.payload->>'price' AS price, o.payload->>'currency' AS currency, (o.payload->>'account')::uuid AS account_id
 //	    FROM outbox o
-//	    JOIN (
-//	        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
-//	        UNION ALL
-//	        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
-//	    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
 //	    WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
-//	        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
-//	            SELECT 1 FROM credit_lots l
-//	            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
-//	        ) ELSE EXISTS (
-//	            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
-//	            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
-//	                SELECT 1 FROM credit_lots l
-//	                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
-//	            )
-//	        ) END
-//	) w
-//	ORDER BY w.id
-//	LIMIT $1
-func (q *Queries) ListWithheldGrants(ctx context.Context, maxRows int32) ([]ListWithheldGrantsRow, error) {
-	rows, err := q.db.Query(ctx, listWithheldGrants, maxRows)
+//	)
+//	SELECT r.kind::text AS kind, r.id::text AS id FROM (
+//	    SELECT 'checkout.session' AS kind, s.id
+//	    FROM withheld w
+//	    JOIN credit_pack_prices c ON c.stripe_price_id = w.price AND c.currency = w.currency
+//	    JOIN checkout_sessions s ON s.id = w.id AND s.account_id = w.account_id
+//	        AND s.mode = 'payment' AND s.status = 'complete' AND s.payment_status IN ('paid', 'no_payment_required')
+//	    WHERE NOT EXISTS (SELECT 1 FROM credit_lots l WHERE l.account_id = s.account_id AND starts_with(l.natural_key, 'session:' || s.id))
+//	    UNION
+//	    SELECT 'invoice', i.id
+//	    FROM withheld w
+//	    JOIN (
+//	        SELECT t.stripe_price_id, t.currency, true AS allowance FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
+//	        UNION ALL
+//	        SELECT c.stripe_price_id, c.currency, false FROM credit_pack_prices c
+//	    ) p ON p.stripe_price_id = w.price AND p.currency = w.currency
+//	    JOIN invoices i ON i.id = w.id AND i.account_id = w.account_id AND i.status = 'paid'
+//	    JOIN invoice_lines n ON n.invoice_id = i.id AND n.account_id = i.account_id AND n.price_id = w.price AND n.quantity > 0 AND NOT n.credited
+//	    WHERE i.billing_reason = ANY (CASE WHEN p.allowance AND NOT n.proration THEN $1::text[] ELSE $2::text[] END)
+//	        AND (NOT n.proration OR p.allowance AND $3::boolean AND n.subscription_item_id IS NOT NULL
+//	            AND n.period_start IS NOT NULL AND n.period_end IS NOT NULL)
+//	        AND NOT EXISTS (SELECT 1 FROM credit_lots l WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id)
+//	) r LEFT JOIN stripe_objects o ON o.id = r.id
+//	ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
+//	LIMIT $4
+func (q *Queries) ListWithheldGrants(ctx context.Context, arg ListWithheldGrantsParams) ([]ListWithheldGrantsRow, error) {
+	rows, err := q.db.Query(ctx, listWithheldGrants,
+		arg.ReasonsOfPeriods,
+		arg.ReasonsOfChanges,
+		arg.Upgrades,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -156,6 +156,14 @@ func (t *settling) withhold(ctx context.Context, reason, paidBy, price, currency
 	return err
 }
 
+// withheldGrants lists what was withheld and can be granted by now.
+func (s *Service) withheldGrants(ctx context.Context, most int32) ([]db.ListWithheldGrantsRow, error) {
+	return s.queries().ListWithheldGrants(ctx, db.ListWithheldGrantsParams{
+		ReasonsOfPeriods: credit.ReasonsGiving(credit.GivesPeriods), ReasonsOfChanges: credit.ReasonsGiving(credit.GivesChanges),
+		Upgrades: !s.noUpgrade, MaxRows: most,
+	})
+}
+
 // grantAllowance gives the month of credits that a line has paid for. The further months of a yearly price are given by the
 // clock. A line without a period is for the month that begins with its payment.
 func (t *settling) grantAllowance(ctx context.Context, line invoiceLine, sold catalog.Price, key string) error {

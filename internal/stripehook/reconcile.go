@@ -119,7 +119,7 @@ func (s *Service) Reconcile(ctx context.Context, r Reconciliation) (Reconciled, 
 	for i, row := range rows {
 		roots[i] = root{row.Kind, row.ID}
 	}
-	withheld, err := s.queries().ListWithheldGrants(ctx, reconcileBatch)
+	withheld, err := s.withheldGrants(ctx, reconcileBatch)
 	if err != nil {
 		return done, fmt.Errorf("list withheld grants: %w", err)
 	}
