@@ -69,11 +69,12 @@ func (p Policy) Worth(status string) (worth Worth, known bool) {
 
 // A Standing is what an account may use now.
 type Standing struct {
-	Tier         string             // whose features and limits hold
-	Access       bool               // whether a subscription gives that tier
-	AccessUntil  *time.Time         // when access ends by itself, where that is known: end of a grace or of a paid period
-	Rank         int32              // of the tier, where a subscription gives it
-	Subscription *SubscriptionState // the one that decides, or the latest
+	Tier         string              // whose features and limits hold
+	Access       bool                // whether a subscription gives that tier
+	AccessUntil  *time.Time          // when access ends by itself, where that is known: end of a grace or of a paid period
+	Rank         int32               // of the tier, where a subscription gives it
+	Subscription *SubscriptionState  // the one that decides, or the latest
+	All          []SubscriptionState // each by its own state, the newest first
 }
 
 // A SubscriptionState is a subscription and what it is worth now.
@@ -180,6 +181,7 @@ func (f facts) derive(policy Policy, now time.Time) Standing {
 	standing := Standing{Tier: f.Lowest}
 	for i, row := range f.Subscriptions {
 		state := judge(row, policy, now)
+		standing.All = append(standing.All, state)
 		if i == 0 || !standing.Access && state.Live() && !standing.Subscription.Live() {
 			standing.Subscription = &state
 		}

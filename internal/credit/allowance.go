@@ -85,13 +85,20 @@ func (c circumstances) free(now time.Time) (Lot, time.Time, bool) {
 }
 
 // owedMonths lists the months after the first of subscription periods that have several, as far as they are paid: access alone may go
-// on through a grace or a pause for months that nobody pays for. Months that are over are owed only where their credits would still
-// be there.
+// on through a grace or a pause for months that nobody pays for. Each subscription that gives access has its months, whichever of them
+// decides over the tier. Months that are over are owed only where their credits would still be there.
 func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 	var lots []Lot
+	access := map[string]bool{}
+	for _, s := range c.standing.All {
+		access[s.ID] = s.Access
+		if until := s.AccessUntil; s.Access && until != nil {
+			next = earlier(next, *until)
+		}
+	}
 	for _, lines := range c.byItem() {
 		item := lines[0]
-		if item.SubscriptionID != c.standing.Subscription.ID || item.PeriodEnd.Sub(item.PeriodStart) <= longestMonth {
+		if !access[item.SubscriptionID] || item.PeriodEnd.Sub(item.PeriodStart) <= longestMonth {
 			continue
 		}
 		for n := 1; ; n++ {
@@ -109,9 +116,6 @@ func (c circumstances) owedMonths(now, next time.Time) ([]Lot, time.Time) {
 				}
 			}
 		}
-	}
-	if until := c.standing.AccessUntil; until != nil && until.After(now) {
-		next = earlier(next, *until)
 	}
 	return lots, next
 }
@@ -176,10 +180,10 @@ func (c circumstances) reversals() []Reversal {
 	var all []Reversal
 	for _, line := range c.lines {
 		causes := c.gone[line.InvoiceID]
-		if len(causes) == 0 || line.InvoiceTotal <= 0 || line.Credited {
+		if len(causes) == 0 || line.Payable <= 0 || line.Credited {
 			continue
 		}
-		r := Reversal{AccountID: line.AccountID, Paid: line.InvoiceTotal, Causes: causes, Actor: audit.System("credit_allowance")}
+		r := Reversal{AccountID: line.AccountID, Paid: line.Payable, Causes: causes, Actor: audit.System("credit_allowance")}
 		if line.Proration {
 			r.Prefixes = []string{ChangePrefix(line.ID, line.LineID)}
 		} else {

@@ -85,8 +85,8 @@ func (w *world) subscribe(status, tier, price string, quantity int, start, end t
 // invoice writes down the invoice of the period that begins at start, or what has become of it.
 func (w *world) invoice(id, status string, start, end time.Time) {
 	w.t.Helper()
-	w.exec(`INSERT INTO invoices (id, account_id, customer_id, subscription_id, status, currency, subtotal, total, amount_due, amount_paid,
-			amount_remaining, created_at, updated_at) VALUES ($1, $2, 'cus_1', 'sub_1', $3, 'usd', 1, 1, 1, 1, 0, $4, $4)
+	w.exec(`INSERT INTO invoices (id, account_id, customer_id, subscription_id, status, billing_reason, currency, subtotal, total, amount_due, amount_paid,
+			amount_remaining, created_at, updated_at) VALUES ($1, $2, 'cus_1', 'sub_1', $3, 'subscription_cycle', 'usd', 1, 1, 1, 1, 0, $4, $4)
 		ON CONFLICT (id) DO UPDATE SET status = EXCLUDED.status`, id, w.account, status, start)
 	w.exec(`INSERT INTO invoice_lines (id, invoice_id, account_id, subscription_item_id, price_id, amount, currency, quantity, proration, period_start, period_end)
 		SELECT 'il_1', $1, $2, 'si_1', i.price_id, 1, 'usd', i.quantity, false, $3, $4 FROM subscription_items i WHERE i.id = 'si_1' ON CONFLICT DO NOTHING`,

@@ -117,7 +117,7 @@ func (s *Service) circumstancesOf(ctx context.Context, q *db.Queries, ids []uuid
 	if err != nil {
 		return nil, err
 	}
-	lines, err := q.ListAllowanceLines(ctx, ids)
+	lines, err := q.ListAllowanceLines(ctx, ids, ReasonsGiving(GivesChanges), ReasonsGiving(GivesPeriods))
 	if err != nil {
 		return nil, fmt.Errorf("read what is paid of subscription items: %w", err)
 	}

@@ -608,12 +608,12 @@ func (q *Queries) ExportInvoiceLines(ctx context.Context, accountID uuid.UUID, i
 }
 
 const exportInvoices = `-- name: ExportInvoices :many
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 `
 
 // ExportInvoices
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3
 func (q *Queries) ExportInvoices(ctx context.Context, accountID uuid.UUID, afterID string, maxRows int32) ([]Invoice, error) {
 	rows, err := q.db.Query(ctx, exportInvoices, accountID, afterID, maxRows)
 	if err != nil {
@@ -653,6 +653,8 @@ func (q *Queries) ExportInvoices(ctx context.Context, accountID uuid.UUID, after
 			&i.UpdatedAt,
 			&i.NextPaymentAttempt,
 			&i.FinalizationError,
+			&i.PrePaymentCredited,
+			&i.Payable,
 		); err != nil {
 			return nil, err
 		}

@@ -228,7 +228,7 @@ func (q *Queries) GetLiveSubscription(ctx context.Context, accountID uuid.UUID) 
 }
 
 const getOpenInvoice = `-- name: GetOpenInvoice :one
-SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, p.status AS payment_status
+SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, i.pre_payment_credited, i.payable, p.status AS payment_status
 FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
 WHERE i.account_id = $1 AND i.subscription_id = $2::text AND i.status = 'open' AND i.amount_remaining > 0
 ORDER BY i.created_at DESC, i.id DESC LIMIT 1
@@ -241,7 +241,7 @@ type GetOpenInvoiceRow struct {
 
 // GetOpenInvoice returns the newest invoice of a subscription that is still to be paid, and how its payment stands.
 //
-//	SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, p.status AS payment_status
+//	SELECT i.id, i.account_id, i.customer_id, i.subscription_id, i.number, i.status, i.billing_reason, i.currency, i.subtotal, i.total, i.amount_due, i.amount_paid, i.amount_remaining, i.starting_balance, i.ending_balance, i.attempt_count, i.payment_intent_id, i.charge_id, i.paid_out_of_band, i.hosted_invoice_url, i.invoice_pdf, i.period_start, i.period_end, i.created_at, i.finalized_at, i.paid_at, i.updated_at, i.next_payment_attempt, i.finalization_error, i.pre_payment_credited, i.payable, p.status AS payment_status
 //	FROM invoices i LEFT JOIN payment_intents p ON p.id = i.payment_intent_id AND p.account_id = i.account_id
 //	WHERE i.account_id = $1 AND i.subscription_id = $2::text AND i.status = 'open' AND i.amount_remaining > 0
 //	ORDER BY i.created_at DESC, i.id DESC LIMIT 1
@@ -278,6 +278,8 @@ func (q *Queries) GetOpenInvoice(ctx context.Context, accountID uuid.UUID, subsc
 		&i.Invoice.UpdatedAt,
 		&i.Invoice.NextPaymentAttempt,
 		&i.Invoice.FinalizationError,
+		&i.Invoice.PrePaymentCredited,
+		&i.Invoice.Payable,
 		&i.PaymentStatus,
 	)
 	return i, err
@@ -655,7 +657,7 @@ func (q *Queries) ListInvoiceLines(ctx context.Context, accountID uuid.UUID, inv
 }
 
 const listInvoices = `-- name: ListInvoices :many
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices
 WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 ORDER BY created_at DESC, id DESC LIMIT $4
 `
@@ -669,7 +671,7 @@ type ListInvoicesParams struct {
 
 // ListInvoices leaves drafts out: they may still change. The first page begins at the end of time.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices
 //	WHERE account_id = $1 AND status <> 'draft' AND (created_at, id) < ($2::timestamptz, $3::text)
 //	ORDER BY created_at DESC, id DESC LIMIT $4
 func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]Invoice, error) {
@@ -716,6 +718,8 @@ func (q *Queries) ListInvoices(ctx context.Context, arg ListInvoicesParams) ([]I
 			&i.UpdatedAt,
 			&i.NextPaymentAttempt,
 			&i.FinalizationError,
+			&i.PrePaymentCredited,
+			&i.Payable,
 		); err != nil {
 			return nil, err
 		}

@@ -811,7 +811,7 @@ func (q *Queries) ListAccountsWithoutCredits(ctx context.Context, passed []uuid.
 const listAllowanceLines = `-- name: ListAllowanceLines :many
 SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
     l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
-    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
+    p.tier_id, v.id AS invoice_id, v.payable
 FROM (
     SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
         coalesce(x.current_period_end, s.current_period_end) AS period_end
@@ -820,9 +820,10 @@ FROM (
 ) i
 JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.account_id
     AND (NOT l.proration AND l.period_start = i.period_start OR l.proration AND l.period_start >= i.period_start AND l.period_end = i.period_end)
-JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid'
-JOIN tier_prices p ON p.stripe_price_id = l.price_id
-WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid' AND v.currency = l.currency
+    AND v.billing_reason = ANY (CASE WHEN l.proration THEN $2::text[] ELSE $3::text[] END)
+JOIN tier_prices p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.payable <= 0 OR v.payable > (
     SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
 ))
 ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
@@ -842,17 +843,18 @@ type ListAllowanceLinesRow struct {
 	LineEnd        time.Time
 	TierID         string
 	InvoiceID      string
-	InvoiceTotal   int64
+	Payable        int64
 }
 
 // ListAllowanceLines lists what was paid of the current periods of the accounts' subscription items, with the tiers of the prices: first
 // the line of the period itself, then the changes within it in the order in which they were made, each as what it gives back (credited)
-// and what it bills. It counts what stands on an invoice that is paid and whose money has not all gone back. What is billed of a period
-// only after its end is not of the current one. Items have no period of their own where the API's version gives it to the subscription alone.
+// and what it bills. It counts what stands on an invoice that is paid, in the currency of the price, and whose money has not all gone
+// back; of periods and of changes only what invoices of that reason give. What is billed of a period only after its end is not of the
+// current one. Items have no period of their own where the API's version gives it to the subscription alone.
 //
 //	SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
 //	    l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
-//	    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
+//	    p.tier_id, v.id AS invoice_id, v.payable
 //	FROM (
 //	    SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
 //	        coalesce(x.current_period_end, s.current_period_end) AS period_end
@@ -861,14 +863,15 @@ type ListAllowanceLinesRow struct {
 //	) i
 //	JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.account_id
 //	    AND (NOT l.proration AND l.period_start = i.period_start OR l.proration AND l.period_start >= i.period_start AND l.period_end = i.period_end)
-//	JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid'
-//	JOIN tier_prices p ON p.stripe_price_id = l.price_id
-//	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+//	JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid' AND v.currency = l.currency
+//	    AND v.billing_reason = ANY (CASE WHEN l.proration THEN $2::text[] ELSE $3::text[] END)
+//	JOIN tier_prices p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
+//	WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.payable <= 0 OR v.payable > (
 //	    SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
 //	))
 //	ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
-func (q *Queries) ListAllowanceLines(ctx context.Context, accountIds []uuid.UUID) ([]ListAllowanceLinesRow, error) {
-	rows, err := q.db.Query(ctx, listAllowanceLines, accountIds)
+func (q *Queries) ListAllowanceLines(ctx context.Context, accountIds []uuid.UUID, reasonsOfChanges []string, reasonsOfPeriods []string) ([]ListAllowanceLinesRow, error) {
+	rows, err := q.db.Query(ctx, listAllowanceLines, accountIds, reasonsOfChanges, reasonsOfPeriods)
 	if err != nil {
 		return nil, err
 	}
@@ -890,7 +893,7 @@ func (q *Queries) ListAllowanceLines(ctx context.Context, accountIds []uuid.UUID
 			&i.LineEnd,
 			&i.TierID,
 			&i.InvoiceID,
-			&i.InvoiceTotal,
+			&i.Payable,
 		); err != nil {
 			return nil, err
 		}

@@ -240,6 +240,8 @@ type Invoice struct {
 	UpdatedAt          time.Time
 	NextPaymentAttempt *time.Time
 	FinalizationError  *string
+	PrePaymentCredited int64
+	Payable            int64
 }
 
 type InvoiceLine struct {

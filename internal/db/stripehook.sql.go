@@ -414,7 +414,7 @@ func (q *Queries) FindDraftInvoice(ctx context.Context, id string) (string, erro
 }
 
 const findInvoiceOfCharge = `-- name: FindInvoiceOfCharge :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices
 WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 ORDER BY id
 LIMIT 1
@@ -422,7 +422,7 @@ LIMIT 1
 
 // FindInvoiceOfCharge goes either way: newer versions of the API name the invoice with the charge no more.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices
 //	WHERE account_id = $1 AND (id = $2::text OR charge_id = $3::text)
 //	ORDER BY id
 //	LIMIT 1
@@ -459,6 +459,8 @@ func (q *Queries) FindInvoiceOfCharge(ctx context.Context, accountID uuid.UUID, 
 		&i.UpdatedAt,
 		&i.NextPaymentAttempt,
 		&i.FinalizationError,
+		&i.PrePaymentCredited,
+		&i.Payable,
 	)
 	return i, err
 }
@@ -681,12 +683,12 @@ func (q *Queries) GetMirrorDigest(ctx context.Context, iD string, accountID uuid
 }
 
 const getMirroredInvoice = `-- name: GetMirroredInvoice :one
-SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices WHERE id = $1 AND account_id = $2
 `
 
 // GetMirroredInvoice reads the row under the lock of its account.
 //
-//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error FROM invoices WHERE id = $1 AND account_id = $2
+//	SELECT id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id, paid_out_of_band, hosted_invoice_url, invoice_pdf, period_start, period_end, created_at, finalized_at, paid_at, updated_at, next_payment_attempt, finalization_error, pre_payment_credited, payable FROM invoices WHERE id = $1 AND account_id = $2
 func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID uuid.UUID) (Invoice, error) {
 	row := q.db.QueryRow(ctx, getMirroredInvoice, iD, accountID)
 	var i Invoice
@@ -720,6 +722,8 @@ func (q *Queries) GetMirroredInvoice(ctx context.Context, iD string, accountID u
 		&i.UpdatedAt,
 		&i.NextPaymentAttempt,
 		&i.FinalizationError,
+		&i.PrePaymentCredited,
+		&i.Payable,
 	)
 	return i, err
 }
@@ -1475,7 +1479,7 @@ func (q *Queries) ListPendingStripeEvents(ctx context.Context, rootID string, ty
 const listPeriodLines = `-- name: ListPeriodLines :many
 WITH own AS (
     SELECT o.subscription_item_id AS item, o.period_end AS ends FROM invoice_lines o
-    WHERE o.invoice_id = $2 AND o.account_id = $1 AND o.subscription_item_id IS NOT NULL
+    WHERE o.invoice_id = $3 AND o.account_id = $1 AND o.subscription_item_id IS NOT NULL
 ), items AS (
     SELECT item FROM own
     UNION
@@ -1485,21 +1489,24 @@ WITH own AS (
         WHERE s.account_id = $1 AND x.subscription_item_id IN (SELECT item FROM own)
     )
 )
-SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.price_id, l.currency, l.amount, l.proration, l.credited,
+SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.amount, l.proration, l.credited,
     EXISTS (
         SELECT 1 FROM invoice_lines w WHERE w.invoice_id = l.invoice_id AND w.account_id = l.account_id AND w.subscription_item_id IS NOT NULL
             AND NOT w.proration AND w.period_start = l.period_start
     )::boolean AS renewed,
     l.period_start::timestamptz AS period_start, l.period_end::timestamptz AS period_end, coalesce(l.allowance, p.allowance * l.quantity) AS gives,
     coalesce(p.tier_id, '')::text AS tier_id, coalesce(p.rollover, false)::boolean AS rollover,
-    v.status, v.total, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
+    v.payable, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
 FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
 LEFT JOIN (
     SELECT x.stripe_price_id, x.currency, x.tier_id, t.allowance_amount AS allowance, t.allowance_rollover AS rollover
     FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
 ) p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
 WHERE l.account_id = $1 AND l.subscription_item_id IN (SELECT item FROM items) AND l.period_end IN (SELECT ends FROM own)
-    AND l.period_start IS NOT NULL AND (v.status = 'paid' OR NOT l.proration AND v.status IN ('open', 'uncollectible'))
+    AND l.period_start IS NOT NULL AND CASE
+        WHEN l.proration THEN v.status = 'paid' AND v.billing_reason = ANY ($2::text[])
+        ELSE v.status IN ('paid', 'open', 'uncollectible')
+    END
 ORDER BY l.period_end, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
 `
 
@@ -1507,8 +1514,6 @@ type ListPeriodLinesRow struct {
 	ID          string
 	InvoiceID   string
 	Item        string
-	PriceID     string
-	Currency    string
 	Amount      int64
 	Proration   bool
 	Credited    bool
@@ -1518,8 +1523,7 @@ type ListPeriodLinesRow struct {
 	Gives       *int64
 	TierID      string
 	Rollover    bool
-	Status      string
-	Total       int64
+	Payable     int64
 	ChargeID    *string
 	PaidAt      time.Time
 }
@@ -1531,7 +1535,7 @@ type ListPeriodLinesRow struct {
 //
 //	WITH own AS (
 //	    SELECT o.subscription_item_id AS item, o.period_end AS ends FROM invoice_lines o
-//	    WHERE o.invoice_id = $2 AND o.account_id = $1 AND o.subscription_item_id IS NOT NULL
+//	    WHERE o.invoice_id = $3 AND o.account_id = $1 AND o.subscription_item_id IS NOT NULL
 //	), items AS (
 //	    SELECT item FROM own
 //	    UNION
@@ -1541,24 +1545,27 @@ type ListPeriodLinesRow struct {
 //	        WHERE s.account_id = $1 AND x.subscription_item_id IN (SELECT item FROM own)
 //	    )
 //	)
-//	SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.price_id, l.currency, l.amount, l.proration, l.credited,
+//	SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.amount, l.proration, l.credited,
 //	    EXISTS (
 //	        SELECT 1 FROM invoice_lines w WHERE w.invoice_id = l.invoice_id AND w.account_id = l.account_id AND w.subscription_item_id IS NOT NULL
 //	            AND NOT w.proration AND w.period_start = l.period_start
 //	    )::boolean AS renewed,
 //	    l.period_start::timestamptz AS period_start, l.period_end::timestamptz AS period_end, coalesce(l.allowance, p.allowance * l.quantity) AS gives,
 //	    coalesce(p.tier_id, '')::text AS tier_id, coalesce(p.rollover, false)::boolean AS rollover,
-//	    v.status, v.total, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
+//	    v.payable, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
 //	FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
 //	LEFT JOIN (
 //	    SELECT x.stripe_price_id, x.currency, x.tier_id, t.allowance_amount AS allowance, t.allowance_rollover AS rollover
 //	    FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
 //	) p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
 //	WHERE l.account_id = $1 AND l.subscription_item_id IN (SELECT item FROM items) AND l.period_end IN (SELECT ends FROM own)
-//	    AND l.period_start IS NOT NULL AND (v.status = 'paid' OR NOT l.proration AND v.status IN ('open', 'uncollectible'))
+//	    AND l.period_start IS NOT NULL AND CASE
+//	        WHEN l.proration THEN v.status = 'paid' AND v.billing_reason = ANY ($2::text[])
+//	        ELSE v.status IN ('paid', 'open', 'uncollectible')
+//	    END
 //	ORDER BY l.period_end, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id
-func (q *Queries) ListPeriodLines(ctx context.Context, accountID uuid.UUID, invoiceID string) ([]ListPeriodLinesRow, error) {
-	rows, err := q.db.Query(ctx, listPeriodLines, accountID, invoiceID)
+func (q *Queries) ListPeriodLines(ctx context.Context, accountID uuid.UUID, reasons []string, invoiceID string) ([]ListPeriodLinesRow, error) {
+	rows, err := q.db.Query(ctx, listPeriodLines, accountID, reasons, invoiceID)
 	if err != nil {
 		return nil, err
 	}
@@ -1570,8 +1577,6 @@ func (q *Queries) ListPeriodLines(ctx context.Context, accountID uuid.UUID, invo
 			&i.ID,
 			&i.InvoiceID,
 			&i.Item,
-			&i.PriceID,
-			&i.Currency,
 			&i.Amount,
 			&i.Proration,
 			&i.Credited,
@@ -1581,8 +1586,7 @@ func (q *Queries) ListPeriodLines(ctx context.Context, accountID uuid.UUID, invo
 			&i.Gives,
 			&i.TierID,
 			&i.Rollover,
-			&i.Status,
-			&i.Total,
+			&i.Payable,
 			&i.ChargeID,
 			&i.PaidAt,
 		); err != nil {
@@ -1929,29 +1933,31 @@ func (q *Queries) ListSubscriptionsOfCustomer(ctx context.Context, customerID st
 }
 
 const listWithheldGrants = `-- name: ListWithheldGrants :many
-SELECT w.kind::text AS kind, w.id::text AS id FROM (
-    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
-        o.payload->>'paid_by' AS id
+WITH withheld AS (
+    SELECT o.payload->>'paid_by' AS id, o.payload->>'price' AS price, o.payload->>'currency' AS currency, (o.payload->>'account')::uuid AS account_id
     FROM outbox o
-    JOIN (
-        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
-        UNION ALL
-        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
-    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
     WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
-        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
-            SELECT 1 FROM credit_lots l
-            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
-        ) ELSE EXISTS (
-            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
-            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
-                SELECT 1 FROM credit_lots l
-                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
-            )
-        ) END
-) w
-ORDER BY w.id
-LIMIT $1
+)
+SELECT r.kind::text AS kind, r.id::text AS id FROM (
+    SELECT 'checkout.session' AS kind, s.id
+    FROM withheld w
+    JOIN credit_pack_prices c ON c.stripe_price_id = w.price AND c.currency = w.currency
+    JOIN checkout_sessions s ON s.id = w.id AND s.account_id = w.account_id
+        AND s.mode = 'payment' AND s.status = 'complete' AND s.payment_status IN ('paid', 'no_payment_required')
+    WHERE NOT EXISTS (SELECT 1 FROM credit_lots l WHERE l.account_id = s.account_id AND starts_with(l.natural_key, 'session:' || s.id))
+    UNION
+    SELECT 'invoice', i.id
+    FROM withheld w
+    JOIN (
+        SELECT stripe_price_id, currency FROM tier_prices
+        UNION ALL
+        SELECT stripe_price_id, currency FROM credit_pack_prices
+    ) p ON p.stripe_price_id = w.price AND p.currency = w.currency
+    JOIN invoices i ON i.id = w.id AND i.account_id = w.account_id AND i.status = 'paid' AND i.billing_reason = ANY ($1::text[])
+    JOIN invoice_lines n ON n.invoice_id = i.id AND n.account_id = i.account_id AND n.price_id = w.price AND n.allowance IS NULL
+) r LEFT JOIN stripe_objects o ON o.id = r.id
+ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
+LIMIT $2
 `
 
 type ListWithheldGrantsRow struct {
@@ -1959,34 +1965,37 @@ type ListWithheldGrantsRow struct {
 	ID   string
 }
 
-// ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now: in the
-// currency that was paid, and worth something. Once it is granted, or where the price is still not known, it is not listed.
+// ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now, in the currency
+// that was paid. Once it was looked at again, or where the price is still not known, it is not listed; nor is what grants nothing under
+// any price: packs beside a subscription's session. Those come first that were looked at, or tried in vain, longest ago.
 //
-//	SELECT w.kind::text AS kind, w.id::text AS id FROM (
-//	    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
-//	        o.payload->>'paid_by' AS id
+//	WITH withheld AS (
+//	    SELECT o.payload->>'paid_by' AS id, o.payload->>'price' AS price, o.payload->>'currency' AS currency, (o.payload->>'account')::uuid AS account_id
 //	    FROM outbox o
-//	    JOIN (
-//	        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
-//	        UNION ALL
-//	        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
-//	    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
 //	    WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
-//	        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
-//	            SELECT 1 FROM credit_lots l
-//	            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
-//	        ) ELSE EXISTS (
-//	            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
-//	            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
-//	                SELECT 1 FROM credit_lots l
-//	                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
-//	            )
-//	        ) END
-//	) w
-//	ORDER BY w.id
-//	LIMIT $1
-func (q *Queries) ListWithheldGrants(ctx context.Context, maxRows int32) ([]ListWithheldGrantsRow, error) {
-	rows, err := q.db.Query(ctx, listWithheldGrants, maxRows)
+//	)
+//	SELECT r.kind::text AS kind, r.id::text AS id FROM (
+//	    SELECT 'checkout.session' AS kind, s.id
+//	    FROM withheld w
+//	    JOIN credit_pack_prices c ON c.stripe_price_id = w.price AND c.currency = w.currency
+//	    JOIN checkout_sessions s ON s.id = w.id AND s.account_id = w.account_id
+//	        AND s.mode = 'payment' AND s.status = 'complete' AND s.payment_status IN ('paid', 'no_payment_required')
+//	    WHERE NOT EXISTS (SELECT 1 FROM credit_lots l WHERE l.account_id = s.account_id AND starts_with(l.natural_key, 'session:' || s.id))
+//	    UNION
+//	    SELECT 'invoice', i.id
+//	    FROM withheld w
+//	    JOIN (
+//	        SELECT stripe_price_id, currency FROM tier_prices
+//	        UNION ALL
+//	        SELECT stripe_price_id, currency FROM credit_pack_prices
+//	    ) p ON p.stripe_price_id = w.price AND p.currency = w.currency
+//	    JOIN invoices i ON i.id = w.id AND i.account_id = w.account_id AND i.status = 'paid' AND i.billing_reason = ANY ($1::text[])
+//	    JOIN invoice_lines n ON n.invoice_id = i.id AND n.account_id = i.account_id AND n.price_id = w.price AND n.allowance IS NULL
+//	) r LEFT JOIN stripe_objects o ON o.id = r.id
+//	ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
+//	LIMIT $2
+func (q *Queries) ListWithheldGrants(ctx context.Context, reasons []string, maxRows int32) ([]ListWithheldGrantsRow, error) {
+	rows, err := q.db.Query(ctx, listWithheldGrants, reasons, maxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -2512,17 +2521,18 @@ func (q *Queries) UpsertDispute(ctx context.Context, arg UpsertDisputeParams) (i
 
 const upsertInvoice = `-- name: UpsertInvoice :execrows
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
-    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
+    pre_payment_credited, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
     paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
     updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-    $11, $12, $13, $14, $15, $16, $17, $18,
-    $19, $20, $21, $22, $23, $24, $25, $26, $27,
-    $28, $29::timestamptz)
+    $11, $12, $13, $14, $15, $16, $17, $18, $19,
+    $20, $21, $22, $23, $24, $25, $26, $27, $28,
+    $29, $30::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
-    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
+    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, pre_payment_credited = EXCLUDED.pre_payment_credited,
+    amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
     amount_remaining = EXCLUDED.amount_remaining, starting_balance = EXCLUDED.starting_balance,
     ending_balance = EXCLUDED.ending_balance, attempt_count = EXCLUDED.attempt_count,
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
@@ -2544,6 +2554,7 @@ type UpsertInvoiceParams struct {
 	Currency           string
 	Subtotal           int64
 	Total              int64
+	PrePaymentCredited int64
 	AmountDue          int64
 	AmountPaid         int64
 	AmountRemaining    int64
@@ -2568,17 +2579,18 @@ type UpsertInvoiceParams struct {
 // UpsertInvoice changes no row where the invoice is another account's: it never moves.
 //
 //	INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
-//	    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
+//	    pre_payment_credited, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
 //	    paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
 //	    updated_at)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-//	    $11, $12, $13, $14, $15, $16, $17, $18,
-//	    $19, $20, $21, $22, $23, $24, $25, $26, $27,
-//	    $28, $29::timestamptz)
+//	    $11, $12, $13, $14, $15, $16, $17, $18, $19,
+//	    $20, $21, $22, $23, $24, $25, $26, $27, $28,
+//	    $29, $30::timestamptz)
 //	ON CONFLICT (id) DO UPDATE SET
 //	    customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
 //	    status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
-//	    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
+//	    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, pre_payment_credited = EXCLUDED.pre_payment_credited,
+//	    amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
 //	    amount_remaining = EXCLUDED.amount_remaining, starting_balance = EXCLUDED.starting_balance,
 //	    ending_balance = EXCLUDED.ending_balance, attempt_count = EXCLUDED.attempt_count,
 //	    payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
@@ -2599,6 +2611,7 @@ func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (i
 		arg.Currency,
 		arg.Subtotal,
 		arg.Total,
+		arg.PrePaymentCredited,
 		arg.AmountDue,
 		arg.AmountPaid,
 		arg.AmountRemaining,
@@ -2978,8 +2991,16 @@ const upsertSubscriptionItem = `-- name: UpsertSubscriptionItem :execrows
 INSERT INTO subscription_items (id, subscription_id, account_id, price_id, quantity, current_period_start, current_period_end)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (id) DO UPDATE SET price_id = EXCLUDED.price_id, quantity = EXCLUDED.quantity,
-    current_period_start = COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start),
-    current_period_end = COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    current_period_start = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start)
+    END,
+    current_period_end = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    END
 WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscription_items.account_id = EXCLUDED.account_id
 `
 
@@ -2991,15 +3012,25 @@ type UpsertSubscriptionItemParams struct {
 	Quantity           int64
 	CurrentPeriodStart *time.Time
 	CurrentPeriodEnd   *time.Time
+	OwnStart           *time.Time
+	OwnEnd             *time.Time
 }
 
-// UpsertSubscriptionItem
+// UpsertSubscriptionItem keeps a period that Stripe does not give any more as long as the subscription's own has not moved past it.
 //
 //	INSERT INTO subscription_items (id, subscription_id, account_id, price_id, quantity, current_period_start, current_period_end)
 //	VALUES ($1, $2, $3, $4, $5, $6, $7)
 //	ON CONFLICT (id) DO UPDATE SET price_id = EXCLUDED.price_id, quantity = EXCLUDED.quantity,
-//	    current_period_start = COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start),
-//	    current_period_end = COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+//	    current_period_start = CASE
+//	        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+//	            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+//	        ELSE COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start)
+//	    END,
+//	    current_period_end = CASE
+//	        WHEN EXCLUDED.current_period_end IS NULL AND ($8::timestamptz > subscription_items.current_period_start
+//	            OR $9::timestamptz > subscription_items.current_period_end) THEN NULL
+//	        ELSE COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+//	    END
 //	WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscription_items.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertSubscriptionItem(ctx context.Context, arg UpsertSubscriptionItemParams) (int64, error) {
 	result, err := q.db.Exec(ctx, upsertSubscriptionItem,
@@ -3010,6 +3041,8 @@ func (q *Queries) UpsertSubscriptionItem(ctx context.Context, arg UpsertSubscrip
 		arg.Quantity,
 		arg.CurrentPeriodStart,
 		arg.CurrentPeriodEnd,
+		arg.OwnStart,
+		arg.OwnEnd,
 	)
 	if err != nil {
 		return 0, err

@@ -6,6 +6,7 @@ import (
 
 	"example.com/saaskit/internal/catalog"
 	"example.com/saaskit/internal/credit"
+	"example.com/saaskit/internal/db"
 	"example.com/saaskit/internal/outbox"
 )
 
@@ -13,15 +14,11 @@ import (
 // which lines count; a zero amount counts like any other. Whatever of a change is not prorated begins a period, on an update as on a
 // renewal: what is left of the period before stays until its own end.
 func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
-	var allowances bool
-	switch in.BillingReason {
-	case "subscription_create", "subscription_cycle", "subscription", "subscription_update":
-		allowances = true
-	case "manual", "quote_accept", "automatic_pending_invoice_item_invoice":
-	case "subscription_threshold", "upcoming":
-		return nil
-	default:
+	gives, known := credit.InvoiceGives(in.BillingReason)
+	if !known {
 		t.alarm("unknown_billing_reason", "invoice", in.ID, "billing_reason", in.BillingReason)
+	}
+	if gives == credit.GivesNothing {
 		return nil
 	}
 	worth, err := t.settleLines(ctx, in.ID)
@@ -32,7 +29,7 @@ func (t *settling) grantInvoice(ctx context.Context, in *invoice) error {
 		if line.credited() || line.Price.ID == "" {
 			continue
 		}
-		if err := t.grantLine(ctx, in, line, allowances, worth[line.ID]); err != nil {
+		if err := t.grantLine(ctx, in, line, gives == credit.GivesPeriods, worth[line.ID]); err != nil {
 			return fmt.Errorf("grant line %s: %w", line.ID, err)
 		}
 	}
@@ -97,6 +94,11 @@ func (t *settling) withhold(ctx context.Context, reason, paidBy, price, currency
 		Payload: map[string]any{"reason": reason, "account": t.account, "paid_by": paidBy, "price": price, "currency": currency},
 	})
 	return err
+}
+
+// withheldGrants lists what was withheld and can be granted by now.
+func (s *Service) withheldGrants(ctx context.Context, most int32) ([]db.ListWithheldGrantsRow, error) {
+	return s.queries().ListWithheldGrants(ctx, credit.ReasonsGiving(credit.GivesChanges), most)
 }
 
 // grantAllowance gives the month of credits that a line has paid for. The further months of a yearly price are given by the

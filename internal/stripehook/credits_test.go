@@ -192,6 +192,43 @@ func TestPackSession(t *testing.T) {
 	w.wantAllDone(5)
 }
 
+// A debit takes nine days, longer than the pack lives: its life begins when the payment has come in, whichever event tells.
+func TestPackLivesFromADelayedPaymentOn(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		early bool   // whether the session was seen before its payment came in
+		told  string // what is known of the payment, a day later
+		days  int    // that it lives after the payment
+	}{
+		{"seen before, by its own event", true, "checkout.session.async_payment_succeeded", 7},
+		{"first seen by its own event", false, "checkout.session.async_payment_succeeded", 7},
+		{"seen before, by any other look", true, "checkout.session.completed", 8},
+	}
+	for _, tt := range tests {
+		w := newWorld(t)
+		w.exec(`UPDATE credit_packs SET expires_after_days = 7`)
+		w.customer("cus_1")
+		w.attempt("cs_pack", "credit_pack")
+		w.intent("pi_1", object{"latest_charge": nil, "status": "processing", "amount": 500})
+		w.session("cs_pack", object{"mode": "payment", "payment_status": "unpaid", "payment_intent": "pi_1", "amount_total": 500,
+			"line_items": w.sessionLines(w.price(catalogtest.PricePack, "", 500, "usd"), 1)})
+		if tt.early {
+			w.settled(w.about("checkout.session.completed", "cs_pack"))
+		}
+		w.clock.Add(9 * day)
+		w.patch("cs_pack", object{"payment_status": "paid"})
+		w.patch("pi_1", object{"status": "succeeded"})
+		came, event := w.clock.Now(), w.about(tt.told, "cs_pack")
+		w.clock.Add(day)
+		w.settled(event)
+		if got := w.text(`SELECT balance FROM credit_accounts`); got != "50" {
+			t.Errorf("%s: %s credits", tt.name, got)
+		}
+		w.want(fmt.Sprint(tt.days), `SELECT round(extract(epoch FROM expires_at - $1) / 86400)::int FROM credit_lots`, came)
+	}
+}
+
 func TestPackSessionFails(t *testing.T) {
 	t.Parallel()
 	for _, order := range []string{"failed late", "late failed failed"} {

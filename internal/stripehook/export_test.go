@@ -10,6 +10,15 @@ func (s *Service) Work(ctx context.Context, eventID string, last bool) error {
 	return s.work(ctx, eventID, try{last: last})
 }
 
+// WithheldGrants lists the ids of what was withheld and can be granted by now.
+func (s *Service) WithheldGrants(ctx context.Context, most int32) (ids []string, err error) {
+	rows, err := s.withheldGrants(ctx, most)
+	for _, row := range rows {
+		ids = append(ids, row.ID)
+	}
+	return ids, err
+}
+
 // Requeue does the periodic work.
 func (s *Service) Requeue(ctx context.Context) error { return s.requeue(ctx) }
 

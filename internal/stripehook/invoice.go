@@ -59,8 +59,10 @@ type invoice struct {
 		Data    []invoiceLine `json:"data"`
 		HasMore bool          `json:"has_more"`
 	} `json:"lines"`
-	// Credited is the sum of the credit notes that gave something of the payment back.
-	Credited int64 `json:"post_payment_credit_notes_amount"`
+	// CreditedBefore is the sum of the credit notes that took something off before the payment, Credited of those that gave something of
+	// the payment back.
+	CreditedBefore int64 `json:"pre_payment_credit_notes_amount"`
+	Credited       int64 `json:"post_payment_credit_notes_amount"`
 
 	notes []creditNote
 }
@@ -187,7 +189,7 @@ func storeInvoice(ctx context.Context, t *settling, in *invoice) error {
 	if err := t.storeCreditNotes(ctx, in); err != nil {
 		return err
 	}
-	if err := t.reverseInvoice(ctx, in.ID, in.Total, in.Charge.pointer()); err != nil {
+	if err := t.reverseInvoice(ctx, in.ID, in.Total-in.CreditedBefore, in.Charge.pointer()); err != nil {
 		return err
 	}
 	if err := t.recordOutOfBand(ctx, in); err != nil {
@@ -200,7 +202,7 @@ func invoiceRow(t *settling, in *invoice) db.UpsertInvoiceParams {
 	row := db.UpsertInvoiceParams{
 		ID: in.ID, AccountID: t.account, CustomerID: string(in.Customer), SubscriptionID: in.Subscription.pointer(),
 		Number: optional(in.Number), Status: in.Status, BillingReason: in.BillingReason, Currency: in.Currency,
-		Subtotal: in.Subtotal, Total: in.Total, AmountDue: in.AmountDue, AmountPaid: in.AmountPaid,
+		Subtotal: in.Subtotal, Total: in.Total, PrePaymentCredited: in.CreditedBefore, AmountDue: in.AmountDue, AmountPaid: in.AmountPaid,
 		AmountRemaining: in.AmountRemaining, StartingBalance: in.StartingBalance, EndingBalance: in.EndingBalance,
 		AttemptCount: in.AttemptCount, PaymentIntentID: in.PaymentIntent.pointer(), ChargeID: in.Charge.pointer(),
 		PaidOutOfBand: in.PaidOutOfBand, HostedInvoiceURL: optional(in.HostedInvoiceURL), InvoicePDF: optional(in.InvoicePDF),

@@ -37,7 +37,8 @@ var mirror = []mirrored{
 	{table: "invoices", kind: "invoice", columns: map[string]string{
 		"customer_id": "customer", "subscription_id": "subscription", "number": "number", "status": "status", "billing_reason": "billing_reason",
 		"currency": "currency", "subtotal": "subtotal", "total": "total", "amount_due": "amount_due", "amount_paid": "amount_paid",
-		"amount_remaining": "amount_remaining", "starting_balance": "starting_balance", "ending_balance": "ending_balance",
+		"pre_payment_credited": "pre_payment_credit_notes_amount",
+		"amount_remaining":     "amount_remaining", "starting_balance": "starting_balance", "ending_balance": "ending_balance",
 		"attempt_count": "attempt_count", "payment_intent_id": "payment_intent", "charge_id": "charge", "paid_out_of_band": "paid_out_of_band",
 		"hosted_invoice_url": "hosted_invoice_url", "invoice_pdf": "invoice_pdf", "period_start": "period_start", "period_end": "period_end",
 		"next_payment_attempt": "next_payment_attempt", "created_at": "created", "finalized_at": "status_transitions.finalized_at", "paid_at": "status_transitions.paid_at",

@@ -150,7 +150,7 @@ func (s *Service) rootsToReconcile(ctx context.Context, now time.Time) ([]root, 
 	if err != nil {
 		return nil, fmt.Errorf("list what to look at: %w", err)
 	}
-	withheld, err := s.queries().ListWithheldGrants(ctx, reconcileBatch)
+	withheld, err := s.withheldGrants(ctx, reconcileBatch)
 	if err != nil {
 		return nil, fmt.Errorf("list withheld grants: %w", err)
 	}

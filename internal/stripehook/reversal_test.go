@@ -391,3 +391,38 @@ func TestPartialRefundOfAYear(t *testing.T) {
 		}
 	}
 }
+
+// A part was credited before the payment: what was paid is the rest, and all of it goes back.
+func TestRefundOfWhatACreditNoteHasLeft(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"invoice.paid", "charge.refunded"} {
+		w := newWorld(t)
+		w.signup()
+		w.patch("in_1", object{"amount_due": 600, "amount_paid": 600, "pre_payment_credit_notes_amount": 400})
+		w.patch("ch_in_1", object{"amount": 600, "amount_captured": 600})
+		for _, left := range []string{"5", "0"} {
+			w.refund("ch_in_1", 300)
+			w.settled(w.about(first, map[string]string{"invoice.paid": "in_1", "charge.refunded": "ch_in_1"}[first]))
+			w.settled(append(w.sent(), w.about("invoice.paid", "in_1"))...)
+			w.want(left, `SELECT balance FROM credit_accounts`)
+		}
+		w.proven()
+	}
+}
+
+func TestYearOfWhichACreditNoteHasLeftAPart(t *testing.T) {
+	t.Parallel()
+	p := newPlan(t, true)
+	p.patch("in_1", object{"amount_due": 6000, "amount_paid": 6000, "pre_payment_credit_notes_amount": 4000})
+	p.patch("ch_in_1", object{"amount": 6000, "amount_captured": 6000})
+	p.settled(p.about("invoice.updated", "in_1"), p.about("charge.updated", "ch_in_1"))
+	p.available(10)
+	p.back("in_1", 3000)
+	p.available(5)
+	p.on(2026, 4, 6)
+	p.available(5)
+	p.back("in_1", 3000)
+	p.available(0)
+	p.on(2026, 5, 6)
+	p.available(0)
+}

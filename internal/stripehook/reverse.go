@@ -19,7 +19,7 @@ import (
 func (t *settling) reverseCharge(ctx context.Context, c *charge) error {
 	in, err := t.q.FindInvoiceOfCharge(ctx, t.account, c.Invoice.pointer(), c.ID)
 	if err == nil {
-		return t.reverseInvoice(ctx, in.ID, in.Total, in.ChargeID)
+		return t.reverseInvoice(ctx, in.ID, in.Payable, in.ChargeID)
 	}
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("find invoice of charge: %w", err)
@@ -53,7 +53,7 @@ func (t *settling) reverseInvoice(ctx context.Context, id string, total int64, c
 			continue
 		}
 		done[line.InvoiceID] = true
-		if err := t.reclaimInvoice(ctx, line.InvoiceID, line.Total, line.ChargeID); err != nil {
+		if err := t.reclaimInvoice(ctx, line.InvoiceID, line.Payable, line.ChargeID); err != nil {
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func (t *settling) reverseInvoice(ctx context.Context, id string, total int64, c
 	return credit.Reconsider(ctx, t.q, t.account)
 }
 
-// reclaimInvoice counts the invoice's total, whatever of it was paid from the balance: a charge is spread over the lines by their amounts,
+// reclaimInvoice counts what was to be paid, whatever of it was paid from the balance: a charge is spread over the lines by their amounts,
 // so each lot loses the same share.
 func (t *settling) reclaimInvoice(ctx context.Context, id string, total int64, chargeID *string) error {
 	causes, err := t.reversals(ctx, db.ListReversalsParams{AccountID: t.account, InvoiceID: &id, ChargeID: chargeID})

@@ -216,6 +216,37 @@ func TestWithheldGrantsAreMadeUp(t *testing.T) {
 	w.proven()
 }
 
+// What grants nothing under any price is not looked at for it, however often the clock comes by; and of what can be granted that comes
+// first which was looked at longest ago.
+func TestWithheldGrantsThatNeverCome(t *testing.T) {
+	t.Parallel()
+	p := newPlan(t, true)
+	plan, pack := p.price("price_new", "month", 900, "usd"), p.price("price_pack_new", "", 500, "usd")
+	credited := p.gives("il_gives", plan, 900)
+	p.bill("in_2", "manual", p.line("il_2", plan, 900))
+	p.bill("in_3", "subscription_update", credited, p.takes("il_3", p.basicYear, 900), p.takes("il_4", pack, 500))
+	p.bill("in_4", "subscription_cycle", p.line("il_5", plan, 0, object{"quantity": 0}))
+	p.session("cs_sub", object{"mode": "payment", "payment_intent": "pi_in_1", "line_items": p.sessionLines(plan, 1)})
+	p.settled(p.about("checkout.session.completed", "cs_sub"))
+	p.bill("in_8", "subscription_cycle", p.line("il_8", plan, 900))
+	p.bill("in_9", "subscription_cycle", p.line("il_9", plan, 900))
+	p.exec(`INSERT INTO tier_prices (lookup_key, tier_id, interval, currency, amount, stripe_price_id, archived_at, created_at)
+		VALUES ('new', 'basic', 'month', 'usd', 900, 'price_new', now(), now())`)
+	p.exec(`INSERT INTO credit_pack_prices (lookup_key, pack_id, currency, amount, credits, stripe_price_id, archived_at, created_at)
+		SELECT 'pack_new', pack_id, currency, amount, credits, 'price_pack_new', now(), now() FROM credit_pack_prices LIMIT 1`)
+	p.exec(`UPDATE stripe_objects SET tried_at = last_fetch_at + interval '1 minute' WHERE id = 'in_8'`)
+	for most, want := range map[int32]string{1: "[in_9]", 100: "[in_9 in_8]"} {
+		if got, err := p.service.WithheldGrants(t.Context(), most); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("at most %d: %v, %v; want %s", most, got, err, want)
+		}
+	}
+	p.clock.Add(2 * time.Hour)
+	p.reconcile(false)
+	if got, err := p.service.WithheldGrants(t.Context(), 100); err != nil || len(got) > 0 {
+		t.Errorf("granted all that can be: %v, %v", got, err)
+	}
+}
+
 // An event that was dead and is replayed is not dead again because its new job is lost.
 func TestRequeueAfterAReplay(t *testing.T) {
 	t.Parallel()

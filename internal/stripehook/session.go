@@ -23,6 +23,7 @@ const (
 	modePayment     = "payment"
 	sessionComplete = "complete"
 	sessionExpired  = "expired"
+	sessionUnpaid   = "unpaid"
 )
 
 type session struct {
@@ -45,7 +46,7 @@ type session struct {
 		HasMore bool          `json:"has_more"`
 	} `json:"line_items"`
 
-	paid stamp // when the payment was made
+	paid stamp // when the payment was begun; of a delayed one see [settling.paidAt]
 }
 
 // A birth is when an object was created, where it is expanded.
@@ -138,10 +139,24 @@ func storeSession(ctx context.Context, t *settling, cs *session) error {
 	if cs.InvoiceCreation != nil && cs.InvoiceCreation.Enabled {
 		return nil // its invoice carries the same lines, and would grant them again
 	}
+	cs.paid = t.paidAt(cs, old)
 	if err := t.grantSession(ctx, cs); err != nil || cs.PaymentIntent == "" || cs.AmountTotal == nil {
 		return err
 	}
 	return t.reverseSession(ctx, cs.ID, *cs.AmountTotal, string(cs.PaymentIntent))
+}
+
+// paidAt is when the payment came in. A delayed one is begun days before that: it came when Stripe's event about it was made, or at the
+// latest now, where we have seen the session complete and not paid.
+func (t *settling) paidAt(cs *session, old db.CheckoutSession) stamp {
+	e := t.event
+	switch {
+	case e.Type == "checkout.session.async_payment_succeeded" && e.ObjectID == cs.ID && e.EventCreated != nil && !e.EventCreated.After(t.now):
+		return stamp{e.EventCreated}
+	case old.Status == sessionComplete && old.PaymentStatus == sessionUnpaid:
+		return stamp{&t.now}
+	}
+	return cs.paid
 }
 
 // auditSession writes down where a checkout has got to, and whether it is paid.

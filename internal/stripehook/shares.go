@@ -101,7 +101,7 @@ func (l *ladder) take(n turn) {
 	for _, line := range n.removed() {
 		l.cut(line)
 	}
-	if len(n.on) == 0 || n.unclear() != nil {
+	if len(n.on) == 0 || n.unclear() {
 		return
 	}
 	s := share{line: slices.MaxFunc(n.on, func(a, b billed) int { return int(a.Amount - b.Amount) }), month: l.month}
@@ -161,16 +161,17 @@ func (n turn) removed() []billed {
 	return gone
 }
 
-// unclear is a line of an unknown price that something known has come in the place of: how much that adds nobody can tell.
-func (n turn) unclear() *billed {
+// unclear is where something known has come in the place of an unknown price: how much that adds nobody can tell before the catalogue
+// knows the price. Who was told of the price when it came is not told again.
+func (n turn) unclear() bool {
 	added := slices.ContainsFunc(n.on, func(on billed) bool { return on.Gives != nil && !n.has(n.back, on.Item) })
-	for i, line := range n.back {
+	for _, line := range n.back {
 		known := slices.ContainsFunc(n.on, func(on billed) bool { return on.Item == line.Item && on.Gives != nil })
 		if line.Gives == nil && (known || added && !n.has(n.on, line.Item)) {
-			return &n.back[i]
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 func (turn) has(lines []billed, item string) bool {
@@ -202,7 +203,7 @@ func portion(amount int64, part, whole time.Duration) int64 {
 // settleShares brings what the changes have bought, in the periods of which the invoice bills anything, to what they add to their months.
 // It returns the invoices of which anything has changed.
 func (t *settling) settleShares(ctx context.Context, invoiceID string) (changed []billed, err error) {
-	lines, err := t.q.ListPeriodLines(ctx, t.account, invoiceID)
+	lines, err := t.q.ListPeriodLines(ctx, t.account, credit.ReasonsGiving(credit.GivesChanges), invoiceID)
 	if err != nil {
 		return nil, fmt.Errorf("list lines of period: %w", err)
 	}
@@ -218,7 +219,9 @@ func (t *settling) settleShares(ctx context.Context, invoiceID string) (changed 
 			return nil, err
 		}
 	}
-	lost := func(line billed, amount int64) int64 { return credit.Lost(amount, line.Total, causes[line.InvoiceID]) }
+	lost := func(line billed, amount int64) int64 {
+		return credit.Lost(amount, line.Payable, causes[line.InvoiceID])
+	}
 	for len(lines) > 0 {
 		n := slices.IndexFunc(lines, func(line billed) bool { return !line.PeriodEnd.Equal(lines[0].PeriodEnd) })
 		if n < 0 {

@@ -263,7 +263,7 @@ func (t *settling) storeItems(ctx context.Context, s *subscription) error {
 	for _, item := range s.Items.Data {
 		rows, err := t.q.UpsertSubscriptionItem(ctx, db.UpsertSubscriptionItemParams{
 			ID: item.ID, SubscriptionID: s.ID, AccountID: t.account, PriceID: item.Price.ID, Quantity: item.count(),
-			CurrentPeriodStart: item.Start.Time, CurrentPeriodEnd: item.End.Time,
+			CurrentPeriodStart: item.Start.Time, CurrentPeriodEnd: item.End.Time, OwnStart: s.Start.Time, OwnEnd: s.End.Time,
 		})
 		if err := moved(rows, err, "subscription item"); err != nil {
 			return err

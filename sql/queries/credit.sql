@@ -141,11 +141,12 @@ ORDER BY a.id;
 -- name: ListAllowanceLines :many
 -- ListAllowanceLines lists what was paid of the current periods of the accounts' subscription items, with the tiers of the prices: first
 -- the line of the period itself, then the changes within it in the order in which they were made, each as what it gives back (credited)
--- and what it bills. It counts what stands on an invoice that is paid and whose money has not all gone back. What is billed of a period
--- only after its end is not of the current one. Items have no period of their own where the API's version gives it to the subscription alone.
+-- and what it bills. It counts what stands on an invoice that is paid, in the currency of the price, and whose money has not all gone
+-- back; of periods and of changes only what invoices of that reason give. What is billed of a period only after its end is not of the
+-- current one. Items have no period of their own where the API's version gives it to the subscription alone.
 SELECT i.id, i.subscription_id, i.account_id, i.period_start::timestamptz AS period_start, i.period_end::timestamptz AS period_end,
     l.id AS line_id, l.proration, l.credited, l.quantity, l.period_start::timestamptz AS line_start, l.period_end::timestamptz AS line_end,
-    p.tier_id, v.id AS invoice_id, v.total AS invoice_total
+    p.tier_id, v.id AS invoice_id, v.payable
 FROM (
     SELECT x.id, x.subscription_id, x.account_id, coalesce(x.current_period_start, s.current_period_start) AS period_start,
         coalesce(x.current_period_end, s.current_period_end) AS period_end
@@ -154,9 +155,10 @@ FROM (
 ) i
 JOIN invoice_lines l ON l.subscription_item_id = i.id AND l.account_id = i.account_id
     AND (NOT l.proration AND l.period_start = i.period_start OR l.proration AND l.period_start >= i.period_start AND l.period_end = i.period_end)
-JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid'
-JOIN tier_prices p ON p.stripe_price_id = l.price_id
-WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.total <= 0 OR v.total > (
+JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id AND v.status = 'paid' AND v.currency = l.currency
+    AND v.billing_reason = ANY (CASE WHEN l.proration THEN @reasons_of_changes::text[] ELSE @reasons_of_periods::text[] END)
+JOIN tier_prices p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
+WHERE i.period_start IS NOT NULL AND i.period_end IS NOT NULL AND l.period_end IS NOT NULL AND (v.payable <= 0 OR v.payable > (
     SELECT coalesce(sum(back.amount), 0) FROM reversals back WHERE back.invoice_id = v.id AND back.account_id = v.account_id
 ))
 ORDER BY i.account_id, i.id, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id;

@@ -241,27 +241,37 @@ DELETE FROM subscription_items
 WHERE subscription_id = @subscription_id AND account_id = @account_id AND NOT id = ANY (@ids::text[]);
 
 -- name: UpsertSubscriptionItem :execrows
+-- UpsertSubscriptionItem keeps a period that Stripe does not give any more as long as the subscription's own has not moved past it.
 INSERT INTO subscription_items (id, subscription_id, account_id, price_id, quantity, current_period_start, current_period_end)
 VALUES (@id, @subscription_id, @account_id, @price_id, @quantity, @current_period_start, @current_period_end)
 ON CONFLICT (id) DO UPDATE SET price_id = EXCLUDED.price_id, quantity = EXCLUDED.quantity,
-    current_period_start = COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start),
-    current_period_end = COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    current_period_start = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND (sqlc.narg(own_start)::timestamptz > subscription_items.current_period_start
+            OR sqlc.narg(own_end)::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_start, subscription_items.current_period_start)
+    END,
+    current_period_end = CASE
+        WHEN EXCLUDED.current_period_end IS NULL AND (sqlc.narg(own_start)::timestamptz > subscription_items.current_period_start
+            OR sqlc.narg(own_end)::timestamptz > subscription_items.current_period_end) THEN NULL
+        ELSE COALESCE(EXCLUDED.current_period_end, subscription_items.current_period_end)
+    END
 WHERE subscription_items.subscription_id = EXCLUDED.subscription_id AND subscription_items.account_id = EXCLUDED.account_id;
 
 -- name: UpsertInvoice :execrows
 -- UpsertInvoice changes no row where the invoice is another account's: it never moves.
 INSERT INTO invoices (id, account_id, customer_id, subscription_id, number, status, billing_reason, currency, subtotal, total,
-    amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
+    pre_payment_credited, amount_due, amount_paid, amount_remaining, starting_balance, ending_balance, attempt_count, payment_intent_id, charge_id,
     paid_out_of_band, hosted_invoice_url, invoice_pdf, finalization_error, period_start, period_end, created_at, finalized_at, paid_at, next_payment_attempt,
     updated_at)
 VALUES (@id, @account_id, @customer_id, @subscription_id, @number, @status, @billing_reason, @currency, @subtotal, @total,
-    @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
+    @pre_payment_credited, @amount_due, @amount_paid, @amount_remaining, @starting_balance, @ending_balance, @attempt_count, @payment_intent_id, @charge_id,
     @paid_out_of_band, @hosted_invoice_url, @invoice_pdf, @finalization_error, @period_start, @period_end, @created_at, @finalized_at, @paid_at,
     @next_payment_attempt, @now::timestamptz)
 ON CONFLICT (id) DO UPDATE SET
     customer_id = EXCLUDED.customer_id, subscription_id = EXCLUDED.subscription_id, number = EXCLUDED.number,
     status = EXCLUDED.status, billing_reason = EXCLUDED.billing_reason, currency = EXCLUDED.currency,
-    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
+    subtotal = EXCLUDED.subtotal, total = EXCLUDED.total, pre_payment_credited = EXCLUDED.pre_payment_credited,
+    amount_due = EXCLUDED.amount_due, amount_paid = EXCLUDED.amount_paid,
     amount_remaining = EXCLUDED.amount_remaining, starting_balance = EXCLUDED.starting_balance,
     ending_balance = EXCLUDED.ending_balance, attempt_count = EXCLUDED.attempt_count,
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
@@ -415,21 +425,24 @@ WITH own AS (
         WHERE s.account_id = @account_id AND x.subscription_item_id IN (SELECT item FROM own)
     )
 )
-SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.price_id, l.currency, l.amount, l.proration, l.credited,
+SELECT l.id, l.invoice_id, l.subscription_item_id::text AS item, l.amount, l.proration, l.credited,
     EXISTS (
         SELECT 1 FROM invoice_lines w WHERE w.invoice_id = l.invoice_id AND w.account_id = l.account_id AND w.subscription_item_id IS NOT NULL
             AND NOT w.proration AND w.period_start = l.period_start
     )::boolean AS renewed,
     l.period_start::timestamptz AS period_start, l.period_end::timestamptz AS period_end, coalesce(l.allowance, p.allowance * l.quantity) AS gives,
     coalesce(p.tier_id, '')::text AS tier_id, coalesce(p.rollover, false)::boolean AS rollover,
-    v.status, v.total, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
+    v.payable, v.charge_id, coalesce(v.paid_at, v.created_at)::timestamptz AS paid_at
 FROM invoice_lines l JOIN invoices v ON v.id = l.invoice_id AND v.account_id = l.account_id
 LEFT JOIN (
     SELECT x.stripe_price_id, x.currency, x.tier_id, t.allowance_amount AS allowance, t.allowance_rollover AS rollover
     FROM tier_prices x JOIN tiers t ON t.id = x.tier_id
 ) p ON p.stripe_price_id = l.price_id AND p.currency = l.currency
 WHERE l.account_id = @account_id AND l.subscription_item_id IN (SELECT item FROM items) AND l.period_end IN (SELECT ends FROM own)
-    AND l.period_start IS NOT NULL AND (v.status = 'paid' OR NOT l.proration AND v.status IN ('open', 'uncollectible'))
+    AND l.period_start IS NOT NULL AND CASE
+        WHEN l.proration THEN v.status = 'paid' AND v.billing_reason = ANY (@reasons::text[])
+        ELSE v.status IN ('paid', 'open', 'uncollectible')
+    END
 ORDER BY l.period_end, l.period_start, l.proration, v.created_at, v.id, l.credited DESC, l.id;
 
 -- name: ListReversals :many
@@ -567,30 +580,33 @@ SELECT i.customer_id FROM invoices i JOIN stripe_customers c ON c.account_id = i
 WHERE i.id = @id AND i.status = 'draft';
 
 -- name: ListWithheldGrants :many
--- ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now: in the
--- currency that was paid, and worth something. Once it is granted, or where the price is still not known, it is not listed.
-SELECT w.kind::text AS kind, w.id::text AS id FROM (
-    SELECT DISTINCT CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN 'checkout.session' ELSE 'invoice' END AS kind,
-        o.payload->>'paid_by' AS id
+-- ListWithheldGrants lists what was paid and granted nothing for its price, while the catalogue knows that price by now, in the currency
+-- that was paid. Once it was looked at again, or where the price is still not known, it is not listed; nor is what grants nothing under
+-- any price: packs beside a subscription's session. Those come first that were looked at, or tried in vain, longest ago.
+WITH withheld AS (
+    SELECT o.payload->>'paid_by' AS id, o.payload->>'price' AS price, o.payload->>'currency' AS currency, (o.payload->>'account')::uuid AS account_id
     FROM outbox o
-    JOIN (
-        SELECT t.stripe_price_id, t.currency FROM tier_prices t JOIN tiers x ON x.id = t.tier_id WHERE x.allowance_amount > 0
-        UNION ALL
-        SELECT c.stripe_price_id, c.currency FROM credit_pack_prices c
-    ) p ON p.stripe_price_id = o.payload->>'price' AND p.currency = o.payload->>'currency'
     WHERE o.kind = 'operator_alarm' AND (o.natural_key LIKE 'unknown\_price:%' OR o.natural_key LIKE 'grant\_quarantined:%')
-        AND CASE WHEN starts_with(o.payload->>'paid_by', 'cs_') THEN NOT EXISTS (
-            SELECT 1 FROM credit_lots l
-            WHERE l.account_id = (o.payload->>'account')::uuid AND starts_with(l.natural_key, 'session:' || (o.payload->>'paid_by'))
-        ) ELSE EXISTS (
-            SELECT 1 FROM invoice_lines n JOIN invoices i ON i.id = n.invoice_id AND i.status = 'paid'
-            WHERE n.invoice_id = o.payload->>'paid_by' AND n.price_id = o.payload->>'price' AND NOT EXISTS (
-                SELECT 1 FROM credit_lots l
-                WHERE l.account_id = n.account_id AND l.natural_key = 'invoice:' || n.invoice_id || ':' || n.id
-            )
-        ) END
-) w
-ORDER BY w.id
+)
+SELECT r.kind::text AS kind, r.id::text AS id FROM (
+    SELECT 'checkout.session' AS kind, s.id
+    FROM withheld w
+    JOIN credit_pack_prices c ON c.stripe_price_id = w.price AND c.currency = w.currency
+    JOIN checkout_sessions s ON s.id = w.id AND s.account_id = w.account_id
+        AND s.mode = 'payment' AND s.status = 'complete' AND s.payment_status IN ('paid', 'no_payment_required')
+    WHERE NOT EXISTS (SELECT 1 FROM credit_lots l WHERE l.account_id = s.account_id AND starts_with(l.natural_key, 'session:' || s.id))
+    UNION
+    SELECT 'invoice', i.id
+    FROM withheld w
+    JOIN (
+        SELECT stripe_price_id, currency FROM tier_prices
+        UNION ALL
+        SELECT stripe_price_id, currency FROM credit_pack_prices
+    ) p ON p.stripe_price_id = w.price AND p.currency = w.currency
+    JOIN invoices i ON i.id = w.id AND i.account_id = w.account_id AND i.status = 'paid' AND i.billing_reason = ANY (@reasons::text[])
+    JOIN invoice_lines n ON n.invoice_id = i.id AND n.account_id = i.account_id AND n.price_id = w.price AND n.allowance IS NULL
+) r LEFT JOIN stripe_objects o ON o.id = r.id
+ORDER BY GREATEST(o.last_fetch_at, o.tried_at) NULLS FIRST, r.id
 LIMIT @max_rows;
 
 -- name: ListRootsToReconcile :many
