@@ -769,6 +769,20 @@ func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accoun
 	return i, err
 }
 
+const getPaymentIntentStatus = `-- name: GetPaymentIntentStatus :one
+SELECT status FROM payment_intents WHERE id = $1 AND account_id = $2
+`
+
+// GetPaymentIntentStatus
+//
+//	SELECT status FROM payment_intents WHERE id = $1 AND account_id = $2
+func (q *Queries) GetPaymentIntentStatus(ctx context.Context, iD string, accountID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, getPaymentIntentStatus, iD, accountID)
+	var status string
+	err := row.Scan(&status)
+	return status, err
+}
+
 const getRefundStatus = `-- name: GetRefundStatus :one
 SELECT status FROM refunds WHERE id = $1 AND account_id = $2
 `

@@ -478,6 +478,8 @@ func TestMailsSayWhatHappened(t *testing.T) {
 		{"payment_failed", failed(map[string]any{"next_payment_attempt": noon, "last_attempt": false}), []string{"We will try again on 1 March 2026."}, "last attempt"},
 		{"payment_failed", failed(map[string]any{"next_payment_attempt": nil, "last_attempt": true}), []string{"This was the last attempt"}, "We will try again"},
 		{"payment_failed", failed(map[string]any{}), []string{"We will try again within the next days."}, "last attempt"}, // of an earlier release
+		{"change_payment_failed", failed(map[string]any{"expires_at": noon}), []string{"Nothing has changed", "If nobody pays by 1 March 2026, the change is dropped"}, "ends"},
+		{"change_payment_failed", failed(map[string]any{"expires_at": nil}), []string{"If nobody pays, the change is dropped"}, "ends"},
 	}
 	for i, tt := range tests {
 		add(t, s.pool, outbox.Message{AccountID: &account, Kind: tt.kind, NaturalKey: fmt.Sprint(tt.kind, i), Payload: tt.payload})

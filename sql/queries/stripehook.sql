@@ -288,6 +288,9 @@ ON CONFLICT (invoice_id, id) DO UPDATE SET
     credited = EXCLUDED.credited, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
 WHERE invoice_lines.account_id = EXCLUDED.account_id;
 
+-- name: GetPaymentIntentStatus :one
+SELECT status FROM payment_intents WHERE id = @id AND account_id = @account_id;
+
 -- name: UpsertPaymentIntent :execrows
 -- UpsertPaymentIntent changes no row where the payment is another account's: it never moves.
 INSERT INTO payment_intents (id, account_id, customer_id, status, amount, currency, invoice_id, latest_charge_id, created_at, updated_at)
