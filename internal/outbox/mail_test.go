@@ -298,46 +298,6 @@ func TestMailKinds(t *testing.T) {
 	}
 }
 
-// A refused address is given up and does not hold up the others; a server that is busy is asked again after growing pauses, with
-// the same mail.
-func TestMailRefusedAndBusy(t *testing.T) {
-	t.Parallel()
-	p := newPostOffice(t, nil)
-	s := newSender(t, p, "")
-	nobody, wrong := s.owner()
-	busy, slow := s.owner()
-	fine, _ := s.owner()
-	p.answer(wrong, "550 no such user "+wrong)
-	p.answer(slow, "451 later, "+slow)
-	s.receipt(nobody, "receipt:in_1")
-	s.receipt(busy, "receipt:in_2")
-	s.receipt(fine, "receipt:in_3")
-	s.deliver(1)
-	if n := len(p.got(t)); n != 1 {
-		t.Errorf("%d mails", n)
-	}
-	s.deliver(0)
-	s.now = s.now.Add(time.Minute)
-	s.deliver(0) // tried again, still busy
-	p.answer(slow, "")
-	s.now = s.now.Add(time.Minute)
-	s.deliver(0) // its pause is five minutes now
-	s.now = s.now.Add(4 * time.Minute)
-	s.deliver(1)
-	if mails := p.got(t); len(mails) != 1 || !strings.HasSuffix(mails[0].Header.Get("Message-ID"), "@example.com>") {
-		t.Errorf("mails: %v", mails)
-	}
-	var failed int
-	if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM outbox WHERE failed_at IS NOT NULL").Scan(&failed); err != nil || failed != 1 {
-		t.Errorf("%d given up, %v", failed, err)
-	}
-	for _, address := range []string{wrong, slow} {
-		if strings.Contains(s.log.String(), address) {
-			t.Errorf("the log has %s", address)
-		}
-	}
-}
-
 // Who died after sending and before marking sends the same mail again.
 func TestMailTwiceIsTheSame(t *testing.T) {
 	t.Parallel()
