@@ -439,6 +439,9 @@ func TestMailsSayWhatHappened(t *testing.T) {
 		{"payment_failed", failed(map[string]any{"next_payment_attempt": nil, "last_attempt": true}), []string{"This was the last attempt"}, "We will try again"},
 		{"payment_failed", failed(map[string]any{}), []string{"We will try again within the next days."}, "last attempt"}, // of an earlier release
 		{"change_payment_failed", failed(map[string]any{"expires_at": noon}), []string{"Nothing has changed", "If nobody pays by 1 March 2026, the change is dropped"}, "ends"},
+		{"checkout_payment_failed", map[string]any{"session": "cs_1", "amount": 500, "currency": "usd"}, []string{"your payment of 5.00 USD for your order has not come in"}, "no value"},
+		{"checkout_payment_failed", map[string]any{"session": "cs_1"}, []string{"your payment for your order has not come in"}, "no value"}, // of an earlier release
+		{"receipt", map[string]any{"session": "cs_1", "amount": 500, "currency": "usd"}, []string{"we have received your payment of 5.00 USD.\n"}, "nvoice"},
 		{"change_payment_failed", failed(map[string]any{"expires_at": nil}), []string{"If nobody pays, the change is dropped"}, "ends"},
 	}
 	for i, tt := range tests {

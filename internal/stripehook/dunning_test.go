@@ -38,27 +38,24 @@ func TestOneConfirmationBringsOneMail(t *testing.T) {
 	}
 }
 
-// Each attempt that the bank wants confirmed is asked for, and a confirmation that fails is a failed payment.
+// Each attempt that the bank wants confirmed is asked for, and a confirmation that it wants no more is not.
 func TestConfirmationOfEachAttempt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.subscribed(object{"status": "past_due"})
 	w.invoice("in_1", "sub_1", unpaid())
-	w.patch("pi_in_1", object{"status": "requires_action"})
-	w.settled(w.about(paymentFailed, "in_1"), w.about(actionRequired, "in_1"), w.about(actionRequired, "in_1"))
-	w.want("payment_action_required", told)
+	w.settled(w.about(actionRequired, "in_1"), w.about(paymentFailed, "in_1"))
+	w.want("payment_failed", told)
 
 	w.clock.Add(day)
-	late := w.about(actionRequired, "in_1")
-	w.patch("pi_in_1", object{"status": "requires_payment_method"})
-	w.settled(w.about(paymentFailed, "in_1"), late)
-	w.want("payment_action_required payment_failed", told)
+	w.patch("pi_in_1", object{"status": "requires_action"})
+	w.settled(w.about(actionRequired, "in_1"), w.about(actionRequired, "in_1"))
+	w.want("payment_failed payment_action_required", told)
 
 	w.clock.Add(3 * day)
 	w.patch("in_1", object{"attempt_count": 2})
-	w.patch("pi_in_1", object{"status": "requires_action"})
 	w.settled(w.about(paymentFailed, "in_1"), w.about(actionRequired, "in_1"))
-	w.want("payment_action_required payment_failed payment_action_required", told)
+	w.want("payment_failed payment_action_required payment_action_required", told)
 }
 
 // A change that waits for its payment ends nothing: who is told that it failed is told that, and not of a last attempt.
