@@ -143,8 +143,10 @@ WHERE id = @id AND applied_seq < @seq;
 UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, @now::timestamptz) WHERE id = @id;
 
 -- name: StripeInboxState :one
-SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), @now::timestamptz)::timestamptz AS oldest_pending,
+-- StripeInboxState leaves the age of what is parked out: an event of another environment waits for a quarter of an hour by intent.
+SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending' AND NOT (parks > 0 AND attempts = 0)), @now::timestamptz)::timestamptz AS oldest_pending,
     count(*) FILTER (WHERE status = 'pending') AS pending,
+    count(*) FILTER (WHERE status = 'pending' AND parks > 0 AND attempts = 0) AS parked,
     count(*) FILTER (WHERE status = 'dead') AS dead
 FROM stripe_events WHERE status IN ('pending', 'dead');
 
