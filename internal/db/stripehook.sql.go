@@ -827,6 +827,20 @@ func (q *Queries) GetMirroredSubscription(ctx context.Context, iD string, accoun
 	return i, err
 }
 
+const getPaymentIntentStatus = `-- name: GetPaymentIntentStatus :one
+SELECT status FROM payment_intents WHERE id = $1 AND account_id = $2
+`
+
+// GetPaymentIntentStatus
+//
+//	SELECT status FROM payment_intents WHERE id = $1 AND account_id = $2
+func (q *Queries) GetPaymentIntentStatus(ctx context.Context, iD string, accountID uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, getPaymentIntentStatus, iD, accountID)
+	var status string
+	err := row.Scan(&status)
+	return status, err
+}
+
 const getRefundStatus = `-- name: GetRefundStatus :one
 SELECT status FROM refunds WHERE id = $1 AND account_id = $2
 `
@@ -2227,8 +2241,9 @@ func (q *Queries) SettleInvoiceLines(ctx context.Context, noUpgrades bool, invoi
 }
 
 const stripeInboxState = `-- name: StripeInboxState :one
-SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), $1::timestamptz)::timestamptz AS oldest_pending,
+SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending' AND NOT (parks > 0 AND attempts = 0)), $1::timestamptz)::timestamptz AS oldest_pending,
     count(*) FILTER (WHERE status = 'pending') AS pending,
+    count(*) FILTER (WHERE status = 'pending' AND parks > 0 AND attempts = 0) AS parked,
     count(*) FILTER (WHERE status = 'dead') AS dead
 FROM stripe_events WHERE status IN ('pending', 'dead')
 `
@@ -2236,19 +2251,26 @@ FROM stripe_events WHERE status IN ('pending', 'dead')
 type StripeInboxStateRow struct {
 	OldestPending time.Time
 	Pending       int64
+	Parked        int64
 	Dead          int64
 }
 
-// StripeInboxState
+// StripeInboxState leaves the age of what is parked out: an event of another environment waits for a quarter of an hour by intent.
 //
-//	SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), $1::timestamptz)::timestamptz AS oldest_pending,
+//	SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending' AND NOT (parks > 0 AND attempts = 0)), $1::timestamptz)::timestamptz AS oldest_pending,
 //	    count(*) FILTER (WHERE status = 'pending') AS pending,
+//	    count(*) FILTER (WHERE status = 'pending' AND parks > 0 AND attempts = 0) AS parked,
 //	    count(*) FILTER (WHERE status = 'dead') AS dead
 //	FROM stripe_events WHERE status IN ('pending', 'dead')
 func (q *Queries) StripeInboxState(ctx context.Context, now time.Time) (StripeInboxStateRow, error) {
 	row := q.db.QueryRow(ctx, stripeInboxState, now)
 	var i StripeInboxStateRow
-	err := row.Scan(&i.OldestPending, &i.Pending, &i.Dead)
+	err := row.Scan(
+		&i.OldestPending,
+		&i.Pending,
+		&i.Parked,
+		&i.Dead,
+	)
 	return i, err
 }
 

@@ -42,11 +42,12 @@ type Delivery struct {
 	now    func() time.Time
 	log    *slog.Logger
 	mailer *Mailer
+	metrics
 }
 
 // NewDelivery returns a delivery to mailer, which may be nil, and to log.
 func NewDelivery(pool *pgxpool.Pool, now func() time.Time, log *slog.Logger, mailer *Mailer) *Delivery {
-	return &Delivery{pool: pool, now: now, log: log, mailer: mailer}
+	return &Delivery{pool: pool, now: now, log: log, mailer: mailer, metrics: newMetrics()}
 }
 
 // DeliverArgs is the job that delivers what waits.
@@ -123,6 +124,9 @@ func (d *Delivery) deliverBatch(ctx context.Context, batch int32) (taken, told i
 			return 0, len(sent), d.mark(ctx, sent)
 		}
 	}
+	if len(sent) == 0 { // a server that takes none of these is not asked for all the others now
+		return 0, 0, nil
+	}
 	return len(messages), len(sent), d.mark(ctx, sent)
 }
 
@@ -146,9 +150,11 @@ func (d *Delivery) failed(ctx context.Context, m db.LeaseOutboxRow, cause error)
 	q := db.New(d.pool)
 	if final := (*refused)(nil); errors.As(cause, &final) || int(m.Attempts) > len(pauses) {
 		d.log.WarnContext(ctx, "mail given up", "kind", m.Kind, "natural_key", m.NaturalKey, "attempts", m.Attempts, "error", cause)
+		d.givenUp.WithLabelValues(m.Kind).Inc()
 		return q.GiveUpOutbox(ctx, d.now(), m.ID, m.Attempts)
 	}
 	d.log.InfoContext(ctx, "mail postponed", "kind", m.Kind, "natural_key", m.NaturalKey, "attempts", m.Attempts, "error", cause)
+	d.postponed.Inc()
 	return q.PostponeOutbox(ctx, d.now().Add(pauses[m.Attempts-1]), m.ID, m.Attempts)
 }
 

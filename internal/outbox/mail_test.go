@@ -298,46 +298,6 @@ func TestMailKinds(t *testing.T) {
 	}
 }
 
-// A refused address is given up and does not hold up the others; a server that is busy is asked again after growing pauses, with
-// the same mail.
-func TestMailRefusedAndBusy(t *testing.T) {
-	t.Parallel()
-	p := newPostOffice(t, nil)
-	s := newSender(t, p, "")
-	nobody, wrong := s.owner()
-	busy, slow := s.owner()
-	fine, _ := s.owner()
-	p.answer(wrong, "550 no such user "+wrong)
-	p.answer(slow, "451 later, "+slow)
-	s.receipt(nobody, "receipt:in_1")
-	s.receipt(busy, "receipt:in_2")
-	s.receipt(fine, "receipt:in_3")
-	s.deliver(1)
-	if n := len(p.got(t)); n != 1 {
-		t.Errorf("%d mails", n)
-	}
-	s.deliver(0)
-	s.now = s.now.Add(time.Minute)
-	s.deliver(0) // tried again, still busy
-	p.answer(slow, "")
-	s.now = s.now.Add(time.Minute)
-	s.deliver(0) // its pause is five minutes now
-	s.now = s.now.Add(4 * time.Minute)
-	s.deliver(1)
-	if mails := p.got(t); len(mails) != 1 || !strings.HasSuffix(mails[0].Header.Get("Message-ID"), "@example.com>") {
-		t.Errorf("mails: %v", mails)
-	}
-	var failed int
-	if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM outbox WHERE failed_at IS NOT NULL").Scan(&failed); err != nil || failed != 1 {
-		t.Errorf("%d given up, %v", failed, err)
-	}
-	for _, address := range []string{wrong, slow} {
-		if strings.Contains(s.log.String(), address) {
-			t.Errorf("the log has %s", address)
-		}
-	}
-}
-
 // Who died after sending and before marking sends the same mail again.
 func TestMailTwiceIsTheSame(t *testing.T) {
 	t.Parallel()
@@ -478,6 +438,11 @@ func TestMailsSayWhatHappened(t *testing.T) {
 		{"payment_failed", failed(map[string]any{"next_payment_attempt": noon, "last_attempt": false}), []string{"We will try again on 1 March 2026."}, "last attempt"},
 		{"payment_failed", failed(map[string]any{"next_payment_attempt": nil, "last_attempt": true}), []string{"This was the last attempt"}, "We will try again"},
 		{"payment_failed", failed(map[string]any{}), []string{"We will try again within the next days."}, "last attempt"}, // of an earlier release
+		{"change_payment_failed", failed(map[string]any{"expires_at": noon}), []string{"Nothing has changed", "If nobody pays by 1 March 2026, the change is dropped"}, "ends"},
+		{"checkout_payment_failed", map[string]any{"session": "cs_1", "amount": 500, "currency": "usd"}, []string{"your payment of 5.00 USD for your order has not come in"}, "no value"},
+		{"checkout_payment_failed", map[string]any{"session": "cs_1"}, []string{"your payment for your order has not come in"}, "no value"}, // of an earlier release
+		{"receipt", map[string]any{"session": "cs_1", "amount": 500, "currency": "usd"}, []string{"we have received your payment of 5.00 USD.\n"}, "nvoice"},
+		{"change_payment_failed", failed(map[string]any{"expires_at": nil}), []string{"If nobody pays, the change is dropped"}, "ends"},
 	}
 	for i, tt := range tests {
 		add(t, s.pool, outbox.Message{AccountID: &account, Kind: tt.kind, NaturalKey: fmt.Sprint(tt.kind, i), Payload: tt.payload})

@@ -15,6 +15,7 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -55,11 +56,11 @@ func NewMailer(server, from string, templates Templates) (*Mailer, error) {
 	return m, nil
 }
 
-// A refused error is the server's last word on one mail: trying again is of no use. Whatever else fails may succeed later.
-type refused struct{ code int }
+// A refused error is the server's last word on one address: trying again is of no use. Whatever else fails may succeed later.
+type refused struct{ answer string }
 
-// Error has the code alone: the text of a refusal may repeat address and content.
-func (r *refused) Error() string { return fmt.Sprintf("refused with %d", r.code) }
+// Error has the codes alone: the text of a refusal may repeat address and content.
+func (r *refused) Error() string { return "refused with " + r.answer }
 
 // errUnreachable is a server that does not answer or does not take mails from us at all: others need not be tried now.
 var errUnreachable = errors.New("the mail server cannot be used")
@@ -130,20 +131,43 @@ func (m *Mailer) greet(client *smtp.Client, secure *tls.Config) error {
 	return client.Auth(m.auth)
 }
 
-// judged tells a refusal from what may pass.
+// enhanced is the code of RFC 3463 with which a refusal begins, where the server gives one.
+var enhanced = regexp.MustCompile(`^5\.\d{1,3}\.\d{1,3}\b`)
+
+// ofUs are words of refusals that are of us and not of the address, from servers that say so without an enhanced code.
+var ofUs = regexp.MustCompile(`(?i)relay|rcpthosts|authenti|sender`)
+
+// judged tells a refusal of the address from what may pass. A server that does not relay for us, wants a password or does not like what we
+// send, refuses with 5xx as well: that is for the operator to put right, and the mail is not lost meanwhile.
 func judged(step string, err error) error {
 	var answer *textproto.Error
-	if errors.As(err, &answer) && answer.Code >= 500 {
-		return fmt.Errorf("%s: %w", step, &refused{answer.Code})
+	if errors.As(err, &answer) && ofAddress(answer) {
+		return fmt.Errorf("%s: %w", step, &refused{codes(answer)})
 	}
 	return fmt.Errorf("%s: %s", step, safe(err))
+}
+
+// ofAddress tells whether nobody can write to the address. 5.7 is a matter of policy, and 5.1.7 and 5.1.8 speak of the sender.
+func ofAddress(answer *textproto.Error) bool {
+	code := enhanced.FindString(answer.Msg)
+	switch {
+	case answer.Code < 500 || strings.HasPrefix(code, "5.7.") || code == "5.1.7" || code == "5.1.8":
+		return false
+	case strings.HasPrefix(code, "5.1."):
+		return true
+	}
+	return (answer.Code == 550 || answer.Code == 551 || answer.Code == 553) && !ofUs.MatchString(answer.Msg)
+}
+
+func codes(answer *textproto.Error) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", answer.Code, enhanced.FindString(answer.Msg)))
 }
 
 // safe is an error without the server's own words, which may repeat what we have sent.
 func safe(err error) string {
 	var answer *textproto.Error
 	if errors.As(err, &answer) {
-		return fmt.Sprintf("answered %d", answer.Code)
+		return "answered " + codes(answer)
 	}
 	return err.Error()
 }

@@ -25,11 +25,7 @@ type Templates map[string]*template.Template
 // receipt.txt. A file that no kind asks for is an error, and so is one that cannot be read as a template. dir may be empty.
 func LoadTemplates(dir string) (Templates, error) {
 	all := Templates{}
-	names, err := fs.Glob(embedded, "templates/*.txt")
-	if err != nil {
-		return nil, fmt.Errorf("list mail templates: %w", err)
-	}
-	for _, name := range names {
+	for _, name := range templateFiles() {
 		text, err := embedded.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("read mail template: %w", err)
@@ -64,8 +60,19 @@ func LoadTemplates(dir string) (Templates, error) {
 	return all, nil
 }
 
+// templateFiles lists what the binary contains.
+func templateFiles() []string {
+	names, err := fs.Glob(embedded, "templates/*.txt")
+	if err != nil {
+		panic(err) // of the pattern alone
+	}
+	return names
+}
+
+func kindOf(name string) string { return strings.TrimSuffix(filepath.Base(name), ".txt") }
+
 func (t Templates) add(name string, text []byte) error {
-	kind := strings.TrimSuffix(name, ".txt")
+	kind := kindOf(name)
 	made, err := template.New(kind).Funcs(template.FuncMap{"money": money, "date": date}).Parse(string(text))
 	if err != nil {
 		return fmt.Errorf("mail template: %w", err)

@@ -5,11 +5,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// registerMetrics adds what is to be watched besides requests: the process, the pool, Redis, Stripe's inbox, and deletions.
+// registerMetrics adds what is to be watched besides requests: the process, the pool, Redis, Stripe's inbox, deletions, and mails.
 func (a *app) registerMetrics() {
 	a.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		a.domains.stripe, a.domains.accounts,
+		a.domains.stripe, a.domains.accounts, a.domains.outbox,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "saaskit_redis_degraded", Help: "1 while Redis does not answer and the process works on its own.",
 		}, func() float64 {

@@ -235,14 +235,36 @@ func TestPackSessionFails(t *testing.T) {
 		w := newWorld(t)
 		w.customer("cus_1")
 		w.attempt("cs_pack", "credit_pack")
-		w.session("cs_pack", object{"mode": "payment", "payment_status": "unpaid", "line_items": w.sessionLines(w.price(catalogtest.PricePack, "", 500, "usd"), 1)})
+		w.session("cs_pack", object{"mode": "payment", "payment_status": "unpaid", "amount_total": 500, "line_items": w.sessionLines(w.price(catalogtest.PricePack, "", 500, "usd"), 1)})
 		for _, word := range strings.Fields(order) {
 			w.settled(w.about(map[string]string{"failed": "checkout.session.async_payment_failed", "late": "checkout.session.completed"}[word], "cs_pack"))
 		}
 		w.want("failed", `SELECT status FROM checkout_attempts`)
 		w.want("0", `SELECT count(*) FROM credit_lots`)
-		w.want("checkout_payment_failed", `SELECT string_agg(kind, ',') FROM outbox`)
+		w.want("checkout_payment_failed 500 usd", `SELECT string_agg(concat_ws(' ', kind, payload->>'amount', payload->>'currency'), ',') FROM outbox`)
 	}
+}
+
+// Who has paid without an invoice gets one receipt, when the money is there; who has paid nothing gets none.
+func TestPackSessionBringsOneReceipt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	lines := w.sessionLines(w.price(catalogtest.PricePack, "", 500, "usd"), 1)
+	w.session("cs_pack", object{"mode": "payment", "payment_status": "unpaid", "amount_total": 500, "line_items": lines})
+	w.settled(w.about("checkout.session.completed", "cs_pack"))
+	w.want("0", `SELECT count(*) FROM outbox`)
+	w.patch("cs_pack", object{"payment_status": "paid"})
+	w.settled(w.about("checkout.session.async_payment_succeeded", "cs_pack"), w.about("checkout.session.completed", "cs_pack"))
+	w.session("cs_free", object{"mode": "payment", "payment_status": "no_payment_required", "amount_total": 0, "line_items": lines})
+	w.settled(w.about("checkout.session.completed", "cs_free"))
+	w.want("100", `SELECT balance FROM credit_accounts`)
+	w.want("receipt:cs_pack 500 usd", `SELECT string_agg(concat_ws(' ', natural_key, payload->>'amount', payload->>'currency'), ', ') FROM outbox`)
+	w.want("true", `SELECT bool_and(account_id = $1) FROM outbox`, w.t1)
+	// One that an earlier release has stored as paid is not confirmed long after.
+	w.exec(`DELETE FROM outbox`)
+	w.settled(w.about("checkout.session.completed", "cs_pack"))
+	w.want("0", `SELECT count(*) FROM outbox`)
 }
 
 // A session that makes an invoice grants by the invoice, not twice.
@@ -256,6 +278,7 @@ func TestPackSessionWithInvoice(t *testing.T) {
 		"invoice_data": object{"account_tax_ids": nil, "custom_fields": nil, "description": nil, "footer": nil, "issuer": nil, "metadata": nil, "rendering_options": nil}}})
 	w.settled(w.about("checkout.session.completed", "cs_1"), w.about("invoice.paid", "in_1"))
 	w.want("50", `SELECT balance FROM credit_accounts`)
+	w.want("receipt:in_1", `SELECT string_agg(natural_key, ', ') FROM outbox`)
 }
 
 // The session was made by an attempt whose process died before it stored the answer.

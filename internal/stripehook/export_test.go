@@ -30,3 +30,6 @@ func ParseEnvelope(body []byte) (texts []string, ok bool) {
 	e, reason, err := parseEnvelope(body)
 	return []string{e.ID, e.Type, e.APIVersion, e.Account, e.ObjectKind, e.ObjectID, e.CustomerID, reason}, err == nil
 }
+
+// AlarmReasons are the reasons whose counters are there from the beginning.
+func AlarmReasons() []string { return alarmReasons }

@@ -242,3 +242,34 @@ func TestRequeue(t *testing.T) {
 		t.Errorf("age of the oldest pending event: %v", age)
 	}
 }
+
+// An event of another environment on the same account of Stripe's waits for its customer by intent: that is no age to be alarmed by.
+func TestParkedEventsAreNotLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.customer("cus_staging", object{"metadata": object{"app_env": "staging"}})
+	e := w.about("customer.updated", "cus_staging")
+	w.post(e)
+	id := e["id"].(string)
+	w.clock.Add(time.Minute)
+	if age := w.metric("saaskit_stripe_oldest_pending_seconds"); age < 59 {
+		t.Errorf("%v seconds of one that nobody has looked at", age)
+	}
+	for range 3 {
+		if err := w.try(id, false); !snoozed(err) {
+			t.Fatal(err)
+		}
+		w.clock.Add(12 * time.Minute)
+		if age, parked := w.metric("saaskit_stripe_oldest_pending_seconds"), w.metric("saaskit_stripe_events_parked"); age != 0 || parked != 1 {
+			t.Errorf("%v seconds, %v parked", age, parked)
+		}
+	}
+	w.must(w.try(id, false))
+	w.wantEvent(id, "ignored:unowned")
+	// One that was parked and then failed is late.
+	w.exec(`UPDATE stripe_events SET status = 'pending', done_at = NULL, attempts = 1`)
+	if age := w.metric("saaskit_stripe_oldest_pending_seconds"); age < 60 {
+		t.Errorf("%v seconds of one that fails", age)
+	}
+}

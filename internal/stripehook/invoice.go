@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stripe/stripe-go/v76"
@@ -128,15 +129,20 @@ func fetchInvoice(ctx context.Context, api *client.API, id string) (object, erro
 	return in, err
 }
 
-// beforeInvoice looks at the invoice's subscription where it was never seen, and where a message depends on its state.
+// beforeInvoice looks at the invoice's subscription where it was never seen, and at it and the payment intent where a message depends on
+// their state.
 func beforeInvoice(ctx context.Context, q *db.Queries, o object, event db.StripeEvent) ([]root, error) {
 	in, ok := o.(*invoice)
-	if !ok || in.Subscription == "" {
+	if !ok {
 		return nil, nil
 	}
 	subscription := root{kindSubscription, string(in.Subscription)}
 	if event.ObjectID == in.ID && looks[event.Type].moment != nil {
-		return []root{subscription}, nil
+		roots := []root{subscription, {kindPaymentIntent, string(in.PaymentIntent)}}
+		return slices.DeleteFunc(roots, func(r root) bool { return r.id == "" }), nil
+	}
+	if in.Subscription == "" {
+		return nil, nil
 	}
 	seen, err := q.IsStripeObjectApplied(ctx, subscription.id)
 	if err != nil {

@@ -91,6 +91,21 @@ func TestC55Trial(t *testing.T) {
 	w.want("0", `SELECT count(*) FROM outbox`)
 }
 
+// Nobody is told of a charge after a trial with which the subscription ends; one that ends later is charged before.
+func TestC55NoTrialMailAfterCancellation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	end := w.clock.Now().Add(3 * day).Unix()
+	w.subscribed(object{"status": "trialing", "trial_start": w.clock.Now().Unix(), "trial_end": end, "cancel_at_period_end": true, "cancel_at": end})
+	w.settled(w.about("customer.subscription.trial_will_end", "sub_1"))
+	w.changed(object{"cancel_at_period_end": false}, updated)
+	w.settled(w.about("customer.subscription.trial_will_end", "sub_1"))
+	w.want("0", `SELECT count(*) FROM outbox WHERE kind = 'trial_will_end'`)
+	w.changed(object{"cancel_at": end + 86400}, updated)
+	w.settled(w.about("customer.subscription.trial_will_end", "sub_1"))
+	w.want("1", `SELECT count(*) FROM outbox WHERE kind = 'trial_will_end'`)
+}
+
 func TestC56TrialEndsWithoutPaymentMethod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

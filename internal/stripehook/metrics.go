@@ -23,8 +23,8 @@ type metrics struct {
 	drift             *prometheus.CounterVec // by kind of object
 	swept             prometheus.Counter
 
-	pendingAge, pending, dead, quarantined *prometheus.Desc
-	roundAge                               map[string]*prometheus.Desc // by name
+	pendingAge, pending, parked, dead, quarantined *prometheus.Desc
+	roundAge                                       map[string]*prometheus.Desc // by name
 
 	mu   sync.Mutex
 	seen map[string]bool // versions, bounded
@@ -35,7 +35,7 @@ var alarmReasons = []string{
 	reasonThin, reasonMalformed, reasonLivemode, reasonGone, reasonObject, reasonDecode, reasonEnvironment, reasonClaim,
 	"api_version", "catalog_drift", "credit_shortfall", "dead", "dispute", "finalization_failed", "fraud_warning", "grant_quarantined",
 	"key_refused", "no_event", "no_period", "over_seats", "ownership_claim", "refund_failed", "sweep_gap", "unknown_billing_reason",
-	"unknown_price", "unknown_status",
+	"unknown_price", "unknown_status", "upgrade_billed_late",
 }
 
 // quarantineReasons are shown with 0, too.
@@ -68,8 +68,9 @@ func newMetrics(secrets int) *metrics {
 			roundReconcile: desc("reconcile_age_seconds", "Since the last whole look at what may change without an event."),
 			roundCensus:    desc("census_age_seconds", "Since Stripe's lists were last compared, all of them, with what we know."),
 		},
-		pendingAge:  desc("oldest_pending_seconds", "Age of the oldest event that waits."),
+		pendingAge:  desc("oldest_pending_seconds", "Age of the oldest event that waits, but for those that are parked."),
 		pending:     desc("events_pending", "Events that wait."),
+		parked:      desc("events_parked", "Events that wait for their customer or object to be known here."),
 		dead:        desc("events_dead", "Events given up after the last attempt."),
 		quarantined: prometheus.NewDesc("saaskit_stripe_events_quarantined", "Events kept aside, by reason.", []string{"reason"}, nil),
 		seen:        map[string]bool{},
@@ -102,7 +103,7 @@ func (s *Service) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range s.metrics.collectors() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{s.metrics.pendingAge, s.metrics.pending, s.metrics.dead, s.metrics.quarantined} {
+	for _, d := range []*prometheus.Desc{s.metrics.pendingAge, s.metrics.pending, s.metrics.parked, s.metrics.dead, s.metrics.quarantined} {
 		ch <- d
 	}
 	for _, d := range s.metrics.roundAge {
@@ -126,6 +127,7 @@ func (s *Service) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
 	gauge(s.metrics.pendingAge, max(0, now.Sub(state.OldestPending).Seconds()))
 	gauge(s.metrics.pending, float64(state.Pending))
+	gauge(s.metrics.parked, float64(state.Parked))
 	gauge(s.metrics.dead, float64(state.Dead))
 	reasons, err := s.queries().ListQuarantineReasons(ctx)
 	if err != nil {

@@ -23,6 +23,7 @@ const (
 	modePayment     = "payment"
 	sessionComplete = "complete"
 	sessionExpired  = "expired"
+	sessionPaid     = "paid"
 	sessionUnpaid   = "unpaid"
 )
 
@@ -132,7 +133,7 @@ func storeSession(ctx context.Context, t *settling, cs *session) error {
 	if err := t.endAttempt(ctx, cs); err != nil {
 		return err
 	}
-	paid := cs.PaymentStatus == "paid" || cs.PaymentStatus == "no_payment_required"
+	paid := cs.PaymentStatus == sessionPaid || cs.PaymentStatus == "no_payment_required"
 	if cs.Mode != modePayment || cs.Status != sessionComplete || !paid {
 		return nil
 	}
@@ -140,7 +141,10 @@ func storeSession(ctx context.Context, t *settling, cs *session) error {
 		return nil // its invoice carries the same lines, and would grant them again
 	}
 	cs.paid = t.paidAt(cs, old)
-	if err := t.grantSession(ctx, cs); err != nil || cs.PaymentIntent == "" || cs.AmountTotal == nil {
+	if err := t.grantSession(ctx, cs); err != nil {
+		return err
+	}
+	if err := t.receiptOfSession(ctx, cs, old); err != nil || cs.PaymentIntent == "" || cs.AmountTotal == nil {
 		return err
 	}
 	return t.reverseSession(ctx, cs.ID, *cs.AmountTotal, string(cs.PaymentIntent))
@@ -157,6 +161,19 @@ func (t *settling) paidAt(cs *session, old db.CheckoutSession) stamp {
 		return stamp{&t.now}
 	}
 	return cs.paid
+}
+
+// receiptOfSession confirms, once, what we have received by a session without an invoice. One that was stored as paid by a release that
+// sent none gets none: it is long ago.
+func (t *settling) receiptOfSession(ctx context.Context, cs *session, old db.CheckoutSession) error {
+	if cs.Invoice != "" || cs.PaymentStatus != sessionPaid || old.PaymentStatus == sessionPaid || cs.AmountTotal == nil || *cs.AmountTotal <= 0 {
+		return nil
+	}
+	_, err := outbox.Add(ctx, t.q, t.now, outbox.Message{
+		AccountID: &t.account, Kind: "receipt", NaturalKey: "receipt:" + cs.ID,
+		Payload: map[string]any{"session": cs.ID, "amount": *cs.AmountTotal, "currency": cs.Currency},
+	})
+	return err
 }
 
 // auditSession writes down where a checkout has got to, and whether it is paid.
@@ -245,9 +262,13 @@ func sessionPaymentFailed(ctx context.Context, t *settling) error {
 	if err != nil {
 		return err
 	}
+	cs, err := t.q.GetMirroredSession(ctx, t.event.ObjectID, t.account)
+	if err != nil {
+		return fmt.Errorf("read checkout session: %w", err)
+	}
 	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
 		AccountID: &t.account, Kind: "checkout_payment_failed", NaturalKey: "checkout_payment_failed:" + t.event.ObjectID,
-		Payload: map[string]any{"session": t.event.ObjectID},
+		Payload: map[string]any{"session": t.event.ObjectID, "amount": cs.AmountTotal, "currency": cs.Currency},
 	})
 	return err
 }

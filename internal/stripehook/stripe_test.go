@@ -89,7 +89,7 @@ func (w *world) item(id, subscription string, price object, quantity int64) obje
 	return item
 }
 
-// invoice stores the paid first invoice of a subscription to basic.
+// invoice stores the paid first invoice of a subscription to basic, with its payment intent.
 func (w *world) invoice(id, subscription string, over ...object) {
 	w.t.Helper()
 	now := w.clock.Now().Unix()
@@ -106,6 +106,13 @@ func (w *world) invoice(id, subscription string, over ...object) {
 		fields["subscription"] = nil
 	}
 	w.put("invoice", fields)
+	if intent, _ := fields["payment_intent"].(string); intent != "" {
+		status := "succeeded"
+		if fields["status"] != "paid" {
+			status = "requires_payment_method"
+		}
+		w.intent(intent, object{"invoice": id, "status": status})
+	}
 }
 
 // line is an invoice line for the coming month.

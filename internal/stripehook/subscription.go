@@ -371,7 +371,8 @@ func (t *settling) checkSeats(ctx context.Context, row db.UpsertSubscriptionPara
 	return t.tellOperator(ctx, "over_seats", fmt.Sprintf("%s:%d", row.ID, row.Quantity), map[string]any{"members": members, "seats": row.Quantity})
 }
 
-// trialWillEnd announces the end of a trial, unless it is over by now.
+// trialWillEnd announces the end of a trial and the charge that comes with it, unless the trial is over by now or the subscription ends
+// with it: then nothing is charged.
 func trialWillEnd(ctx context.Context, t *settling) error {
 	s, err := t.q.GetMirroredSubscription(ctx, t.event.ObjectID, t.account)
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && (s.Status != "trialing" || s.TrialEnd == nil) {
@@ -379,6 +380,9 @@ func trialWillEnd(ctx context.Context, t *settling) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read subscription: %w", err)
+	}
+	if s.CancelAtPeriodEnd || s.CancelAt != nil && !s.CancelAt.After(*s.TrialEnd) {
+		return nil
 	}
 	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
 		AccountID: &t.account, Kind: "trial_will_end", NaturalKey: fmt.Sprintf("trial_will_end:%s:%d", s.ID, s.TrialEnd.Unix()),

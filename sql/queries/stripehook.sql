@@ -144,8 +144,10 @@ WHERE id = @id AND applied_seq < @seq;
 UPDATE stripe_objects SET deleted_at = COALESCE(deleted_at, @now::timestamptz) WHERE id = @id;
 
 -- name: StripeInboxState :one
-SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending'), @now::timestamptz)::timestamptz AS oldest_pending,
+-- StripeInboxState leaves the age of what is parked out: an event of another environment waits for a quarter of an hour by intent.
+SELECT COALESCE(min(received_at) FILTER (WHERE status = 'pending' AND NOT (parks > 0 AND attempts = 0)), @now::timestamptz)::timestamptz AS oldest_pending,
     count(*) FILTER (WHERE status = 'pending') AS pending,
+    count(*) FILTER (WHERE status = 'pending' AND parks > 0 AND attempts = 0) AS parked,
     count(*) FILTER (WHERE status = 'dead') AS dead
 FROM stripe_events WHERE status IN ('pending', 'dead');
 
@@ -302,6 +304,9 @@ ON CONFLICT (invoice_id, id) DO UPDATE SET
     amount = EXCLUDED.amount, currency = EXCLUDED.currency, quantity = EXCLUDED.quantity, proration = EXCLUDED.proration,
     credited = EXCLUDED.credited, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end
 WHERE invoice_lines.account_id = EXCLUDED.account_id;
+
+-- name: GetPaymentIntentStatus :one
+SELECT status FROM payment_intents WHERE id = @id AND account_id = @account_id;
 
 -- name: UpsertPaymentIntent :execrows
 -- UpsertPaymentIntent changes no row where the payment is another account's: it never moves.
