@@ -279,12 +279,19 @@ func rates(ids []string) []*string {
 
 // release lets the subscription go on without the schedule that it follows.
 func (s *Service) release(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	return s.releaseBy(ctx, p, stripeKey(row, "release"))
+}
+
+// releaseBy is release with a key of the caller's; without one each call is one of its own.
+func (s *Service) releaseBy(ctx context.Context, p *plan, key string) error {
 	if p.Schedule == "" {
 		return nil
 	}
 	params := &stripe.SubscriptionScheduleReleaseParams{}
 	params.Context = ctx
-	params.SetIdempotencyKey(stripeKey(row, "release"))
+	if key != "" {
+		params.SetIdempotencyKey(key)
+	}
 	_, err := s.Stripe.SubscriptionSchedules.Release(p.Schedule, params)
 	if settled(err) {
 		// It is over already, where it was released by other hands meanwhile.

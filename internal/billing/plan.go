@@ -53,9 +53,39 @@ type plan struct {
 	Kept kept `json:"kept,omitzero"`
 	// The latest invoice, where a pending change or a pause may wait for its payment.
 	Awaited string `json:"awaited,omitempty"`
+	// When it was made, and who asked for it: to whoever takes it up without being asked.
+	MadeAt int64 `json:"made_at,omitempty"`
+	Asker  asker `json:"asker,omitzero"`
 
 	invoice string        // what the change was billed by
 	to      catalog.Price // not kept: for previews
+}
+
+// An asker is the actor of a change, less the address, which is kept in the audit log alone.
+type asker struct {
+	Kind      string `json:"kind"`
+	ID        string `json:"id"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// planWritten reads the plan of a change; an empty one where there is none yet.
+func planWritten(row db.SubscriptionChange) (plan, error) {
+	var p plan
+	if row.Plan == nil {
+		return p, nil
+	}
+	if err := json.Unmarshal(row.Plan, &p); err != nil {
+		return p, fmt.Errorf("read plan: %w", err)
+	}
+	return p, nil
+}
+
+// age is how long ago the plan of a change was made.
+func (p plan) age(row db.SubscriptionChange, now time.Time) time.Duration {
+	if p.MadeAt == 0 {
+		return now.Sub(row.CreatedAt)
+	}
+	return now.Sub(time.Unix(p.MadeAt, 0))
 }
 
 // kept is what of a subscription stays as it is while its tier changes by a schedule.
@@ -112,12 +142,9 @@ func (p plan) after() any {
 
 // planOf reads the plan of a change, or makes it by what Stripe says of the subscription now.
 func (s *Service) planOf(ctx context.Context, c Change, row db.SubscriptionChange) (plan, error) {
-	var p plan
-	if row.Plan != nil {
-		if err := json.Unmarshal(row.Plan, &p); err != nil {
-			return p, fmt.Errorf("read plan: %w", err)
-		}
-		return p, nil
+	p, err := planWritten(row)
+	if err != nil || row.Plan != nil {
+		return p, err
 	}
 	sub, err := s.subscriptionAtStripe(ctx, row.SubscriptionID)
 	if err != nil {
@@ -126,6 +153,7 @@ func (s *Service) planOf(ctx context.Context, c Change, row db.SubscriptionChang
 	if p, err = s.makePlan(ctx, row.Kind, c, sub); err != nil {
 		return p, err
 	}
+	p.MadeAt, p.Asker = s.now().Unix(), asker{c.Actor.Kind, c.Actor.ID, c.Actor.RequestID}
 	raw, err := json.Marshal(p)
 	if err != nil {
 		return p, fmt.Errorf("encode plan: %w", err)
