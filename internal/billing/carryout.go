@@ -40,7 +40,13 @@ func (s *Service) carryOut(ctx context.Context, row db.SubscriptionChange, p *pl
 		if err := s.release(ctx, row, p); err != nil {
 			return err
 		}
-		return s.update(ctx, row, &stripe.SubscriptionParams{CancelAtPeriodEnd: stripe.Bool(false)}, "resume")
+		params := &stripe.SubscriptionParams{}
+		if p.EndsByDate {
+			params.AddExtra("cancel_at", "") // the library knows no empty date, and cancel_at_period_end does not clear one
+		} else {
+			params.CancelAtPeriodEnd = stripe.Bool(false)
+		}
+		return s.update(ctx, row, params, "resume")
 	case actUnpause:
 		return s.unpause(ctx, row, p)
 	case actWithdraw:

@@ -53,6 +53,8 @@ type plan struct {
 	Kept kept `json:"kept,omitzero"`
 	// The latest invoice, where a pending change or a pause may wait for its payment.
 	Awaited string `json:"awaited,omitempty"`
+	// Whether the end to take back is a date of its own, as the portal sets it, and not the end of the period.
+	EndsByDate bool `json:"ends_by_date,omitempty"`
 	// When it was made, and who asked for it: to whoever takes it up without being asked.
 	MadeAt int64 `json:"made_at,omitempty"`
 	Asker  asker `json:"asker,omitzero"`
@@ -199,7 +201,8 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 	ending := sub.CancelAtPeriodEnd || sub.CancelAt > 0
 	switch kind {
 	case changeCancel:
-		if ending {
+		// A date long after the period is no cancellation: it is replaced by the end of the period.
+		if sub.CancelAtPeriodEnd || sub.CancelAt > 0 && sub.CancelAt <= sub.CurrentPeriodEnd {
 			return p, nil
 		}
 		p.Action = actCancel
@@ -215,7 +218,7 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 				p.Awaited = sub.LatestInvoice.ID
 			}
 		case ending:
-			p.Action = actResume
+			p.Action, p.EndsByDate = actResume, !sub.CancelAtPeriodEnd
 			return p, s.ownSchedule(sub)
 		}
 		return p, nil
@@ -245,7 +248,7 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 	if c.Quantity > 0 {
 		p.Quantity = c.Quantity
 	}
-	if p.to, err = s.target(ctx, c, from, string(sub.Currency)); err != nil {
+	if p.to, err = s.target(ctx, c, from, p.Quantity, string(sub.Currency)); err != nil {
 		return p, err
 	}
 	p.Price = p.to.StripePriceID
@@ -300,7 +303,7 @@ func (s *Service) soldItem(ctx context.Context, sub *stripe.Subscription) (*stri
 }
 
 // target is the price to move to. Who stays at tier and interval keeps the price that was sold, on sale or not.
-func (s *Service) target(ctx context.Context, c Change, from catalog.Price, currency string) (catalog.Price, error) {
+func (s *Service) target(ctx context.Context, c Change, from catalog.Price, quantity int64, currency string) (catalog.Price, error) {
 	tier, interval := c.Tier, c.Interval
 	if tier == "" {
 		tier = from.TierID
@@ -312,8 +315,8 @@ func (s *Service) target(ctx context.Context, c Change, from catalog.Price, curr
 	if err != nil {
 		return catalog.Price{}, problem.PriceNotFound.Errorf("there is no tier %q", tier)
 	}
-	if c.Quantity > 0 {
-		if err := withinQuantity(offer.Tier, c.Quantity); err != nil {
+	if c.Quantity > 0 || tier != from.TierID {
+		if err := withinQuantity(offer.Tier, quantity); err != nil {
 			return catalog.Price{}, err
 		}
 	}
@@ -325,7 +328,8 @@ func (s *Service) target(ctx context.Context, c Change, from catalog.Price, curr
 
 func withinQuantity(t catalog.Tier, quantity int64) error {
 	if limit := max(t.MaxQuantity, 1); quantity > limit {
-		return problem.InvalidRequest.Errorf("the tier %s is sold up to %d times", t.ID, limit).In("body.quantity", fmt.Sprintf("is above %d", limit))
+		return problem.InvalidRequest.Errorf("the tier %s is sold up to %d times, and this would be %d: ask for a quantity that it is sold at",
+			t.ID, limit, quantity).In("body.quantity", fmt.Sprintf("is above %d", limit))
 	}
 	return nil
 }
