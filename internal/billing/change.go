@@ -81,7 +81,8 @@ func (c Change) wish() wish {
 //
 // It fails with [problem.NoSubscription], [problem.SubscriptionEnding], [problem.PaymentOverdue], [problem.PriceNotFound], with
 // [problem.PaymentFailed], after which nothing has changed, with [problem.ChangeRunning] while another request changes the
-// account's subscription, and with [problem.StripeFailed], after which the same request goes on where this one stopped.
+// account's subscription, with [problem.AddressUnknown] and [problem.StripeRefused], and with [problem.StripeFailed], after which the same
+// request goes on where this one stopped.
 func (s *Service) ChangeSubscription(ctx context.Context, c Change) (State, bool, error) {
 	return s.change(ctx, changePlan, c)
 }
@@ -111,7 +112,7 @@ func (s *Service) change(ctx context.Context, kind string, c Change) (state Stat
 		if failed := claim.Release(context.WithoutCancel(ctx), s.Pool); failed != nil {
 			s.Log.WarnContext(ctx, "an idempotency key stays claimed until its lease ends", "error", failed)
 		}
-		return State{}, false, fmt.Errorf("%s subscription: %w", kind, err)
+		return State{}, false, s.told(ctx, fmt.Errorf("%s subscription: %w", kind, err))
 	}
 	return state, false, nil
 }

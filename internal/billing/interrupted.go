@@ -51,7 +51,8 @@ func (s *Service) FinishChanges(ctx context.Context) (int, error) {
 		case err == nil:
 			err = s.finishChange(ctx, row, open)
 			if refused(err) {
-				err = nil // it has ended without having come about, or somebody else has taken it over
+				_ = s.told(ctx, err) // to the operator, where it is one for them
+				err = nil            // it has ended without having come about, or somebody else has taken it over
 			}
 		}
 		if err != nil {

@@ -115,11 +115,20 @@ func keptOf(sub *stripe.Subscription, tier *stripe.SubscriptionItem) kept {
 	}
 	if d := sub.Discount; d != nil && d.Coupon != nil {
 		k.Coupon = d.Coupon.ID
-		if d.End == 0 || d.End > sub.CurrentPeriodEnd {
+		if outlasts(d, sub) {
 			k.After = k.Coupon
 		}
 	}
 	return k
+}
+
+// outlasts tells whether a discount is still in use when the subscription's period is over. One for a single invoice has been used up by
+// the one that began the period.
+func outlasts(d *stripe.Discount, sub *stripe.Subscription) bool {
+	if d == nil || d.Coupon == nil || d.Coupon.Duration == stripe.CouponDurationOnce && d.Start <= sub.CurrentPeriodStart {
+		return false
+	}
+	return d.End == 0 || d.End > sub.CurrentPeriodEnd
 }
 
 func rateIDs(rates []*stripe.TaxRate) []string {
@@ -177,6 +186,7 @@ func (s *Service) subscriptionAtStripe(ctx context.Context, id string) (*stripe.
 	params := &stripe.SubscriptionParams{}
 	params.Context = ctx
 	params.AddExpand("schedule")
+	params.AddExpand("customer") // for its discount
 	sub, err := s.Stripe.Subscriptions.Get(id, params)
 	if err != nil {
 		return nil, refusal("look at subscription", err)
