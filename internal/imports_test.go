@@ -189,6 +189,7 @@ var forAllAccounts = map[string]string{
 	"MarkDeletionFinished":   "by the user",
 	"ListOpenDeletions":      "a job for all",
 	"ListOpenIdentities":     "a job for all",
+	"ListInterruptedChanges": "a job for all",
 	"OldestOpenDeletion":     "measures them all",
 	"LockAnyAPIKey":          "the operator's command revokes any key",
 	"ListServiceKeys":        "service keys have no account",

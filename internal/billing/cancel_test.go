@@ -47,6 +47,52 @@ func TestCancelAndResume(t *testing.T) {
 	}
 }
 
+// endAt gives the subscription an end that is a date, as Stripe's portal does.
+func (w *world) endAt(sub string, at time.Time) {
+	w.t.Helper()
+	if _, err := w.api().Subscriptions.Update(sub, &stripe.SubscriptionParams{CancelAt: stripe.Int64(at.Unix())}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.sync("subscription", sub)
+}
+
+// An end that is set for much later is no cancellation: it comes at the end of the period then. An earlier one stays.
+func TestCancelOfOneThatEndsByDate(t *testing.T) {
+	t.Parallel()
+	w, sub := subscribed(t, nil)
+	soon := w.Now().Add(aThird).UTC().Truncate(time.Second)
+	w.endAt(sub, soon)
+	if s := w.cancel(false); s.CancelAt == nil || !s.CancelAt.Equal(soon) {
+		t.Errorf("ends soon: %+v", s)
+	}
+	w.endAt(sub, w.Now().Add(300*24*time.Hour))
+	if s := w.cancel(false); s.CancelAt == nil || !s.CancelAt.Equal(*s.CurrentPeriodEnd) {
+		t.Errorf("canceled: ends %v, the period %v", s.CancelAt, s.CurrentPeriodEnd)
+	}
+	invoices := len(w.emu.Objects("invoice"))
+	w.wait(32 * 24 * time.Hour)
+	if o, _ := w.emu.Get(sub); o["status"] != "canceled" || len(w.emu.Objects("invoice")) != invoices {
+		t.Errorf("a month later it is %v, with %d more invoices", o["status"], len(w.emu.Objects("invoice"))-invoices)
+	}
+}
+
+// An end that is a date is taken back as well.
+func TestResumeOfOneThatEndsByDate(t *testing.T) {
+	t.Parallel()
+	w, sub := subscribed(t, nil)
+	w.endAt(sub, w.Now().Add(aThird))
+	for range 2 {
+		s, _, err := w.ResumeSubscription(t.Context(), w.to("", ""))
+		if err != nil || s.CancelAt != nil || s.CancelAtPeriodEnd {
+			t.Errorf("resumed: %+v, %v", s, err)
+		}
+	}
+	w.wait(aThird + time.Hour)
+	if o, _ := w.emu.Get(sub); o["status"] != "active" || o["cancel_at"] != nil {
+		t.Errorf("at Stripe: %v, ends %v", o["status"], o["cancel_at"])
+	}
+}
+
 // A subscription that ended at Stripe without our knowing: the change is refused, and we know.
 func TestChangeOfWhatHasEnded(t *testing.T) {
 	t.Parallel()

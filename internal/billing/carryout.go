@@ -40,7 +40,13 @@ func (s *Service) carryOut(ctx context.Context, row db.SubscriptionChange, p *pl
 		if err := s.release(ctx, row, p); err != nil {
 			return err
 		}
-		return s.update(ctx, row, &stripe.SubscriptionParams{CancelAtPeriodEnd: stripe.Bool(false)}, "resume")
+		params := &stripe.SubscriptionParams{}
+		if p.EndsByDate {
+			params.AddExtra("cancel_at", "") // the library knows no empty date, and cancel_at_period_end does not clear one
+		} else {
+			params.CancelAtPeriodEnd = stripe.Bool(false)
+		}
+		return s.update(ctx, row, params, "resume")
 	case actUnpause:
 		return s.unpause(ctx, row, p)
 	case actWithdraw:
@@ -279,12 +285,19 @@ func rates(ids []string) []*string {
 
 // release lets the subscription go on without the schedule that it follows.
 func (s *Service) release(ctx context.Context, row db.SubscriptionChange, p *plan) error {
+	return s.releaseBy(ctx, p, stripeKey(row, "release"))
+}
+
+// releaseBy is release with a key of the caller's; without one each call is one of its own.
+func (s *Service) releaseBy(ctx context.Context, p *plan, key string) error {
 	if p.Schedule == "" {
 		return nil
 	}
 	params := &stripe.SubscriptionScheduleReleaseParams{}
 	params.Context = ctx
-	params.SetIdempotencyKey(stripeKey(row, "release"))
+	if key != "" {
+		params.SetIdempotencyKey(key)
+	}
 	_, err := s.Stripe.SubscriptionSchedules.Release(p.Schedule, params)
 	if settled(err) {
 		// It is over already, where it was released by other hands meanwhile.

@@ -46,7 +46,8 @@ type Change struct {
 	Key        idempotency.Key
 	Actor      audit.Actor
 
-	move *priceMove // of a migration
+	move  *priceMove // of a migration
+	quiet bool       // nobody is shown how the subscription stands then
 }
 
 // A priceMove takes one subscription from a price to another.
@@ -80,7 +81,8 @@ func (c Change) wish() wish {
 //
 // It fails with [problem.NoSubscription], [problem.SubscriptionEnding], [problem.PaymentOverdue], [problem.PriceNotFound], with
 // [problem.PaymentFailed], after which nothing has changed, with [problem.ChangeRunning] while another request changes the
-// account's subscription, and with [problem.StripeFailed], after which the same request goes on where this one stopped.
+// account's subscription, with [problem.AddressUnknown] and [problem.StripeRefused], and with [problem.StripeFailed], after which the same
+// request goes on where this one stopped.
 func (s *Service) ChangeSubscription(ctx context.Context, c Change) (State, bool, error) {
 	return s.change(ctx, changePlan, c)
 }
@@ -110,7 +112,7 @@ func (s *Service) change(ctx context.Context, kind string, c Change) (state Stat
 		if failed := claim.Release(context.WithoutCancel(ctx), s.Pool); failed != nil {
 			s.Log.WarnContext(ctx, "an idempotency key stays claimed until its lease ends", "error", failed)
 		}
-		return State{}, false, fmt.Errorf("%s subscription: %w", kind, err)
+		return State{}, false, s.told(ctx, fmt.Errorf("%s subscription: %w", kind, err))
 	}
 	return state, false, nil
 }
@@ -118,17 +120,25 @@ func (s *Service) change(ctx context.Context, kind string, c Change) (state Stat
 func (s *Service) changeClaimed(ctx context.Context, kind string, c Change, claim idempotency.Claim) (State, error) {
 	deadline := time.Now().Add(patience) // of the caller, so in real time
 	for turn := 0; turn < maxTurns; {
-		row, busy, err := s.takeChange(ctx, kind, c)
+		row, found, err := s.takeChange(ctx, kind, c)
 		if err != nil {
 			return State{}, err
 		}
-		if !busy {
+		switch found {
+		case takenOurs:
 			state, err := s.work(ctx, c, row, claim)
 			if !errors.Is(err, errAgain) {
 				return state, err
 			}
 			turn++
 			continue
+		case takenStale:
+			if err := s.settleStale(ctx, row); err != nil && !refused(err) {
+				return State{}, err
+			}
+			turn++
+			continue
+		case takenBusy:
 		}
 		if time.Now().After(deadline) {
 			return State{}, errChanging()
@@ -148,9 +158,19 @@ func errNoSubscription() error {
 	return problem.NoSubscription.Errorf("the account has no subscription; buy one by a checkout session")
 }
 
-// takeChange writes the intent under the lock of the account, or takes up the same one where its lease is over. One for something
-// else that was interrupted is abandoned: what has come of it, Stripe tells when the new one is planned.
-func (s *Service) takeChange(ctx context.Context, kind string, c Change) (row db.SubscriptionChange, busy bool, err error) {
+// What takeChange has found.
+type taken int
+
+const (
+	takenOurs  taken = iota // it is ours to bring about
+	takenBusy               // another one is at work
+	takenStale              // one that was interrupted, to be settled first
+)
+
+// takeChange writes the intent under the lock of the account, or takes up the same one where its lease is over and its plan is not old. One
+// for something else that was interrupted, or whose plan is of another day, is abandoned: what has come of it, Stripe tells when the new
+// one is planned. Only an upgrade is settled before, for a part of it may be left that the new plan would not see to.
+func (s *Service) takeChange(ctx context.Context, kind string, c Change) (row db.SubscriptionChange, found taken, err error) {
 	err = postgres.InTx(ctx, s.Pool, func(q *db.Queries) error {
 		if _, err := account.Open(ctx, q, c.AccountID); err != nil {
 			return err
@@ -163,17 +183,26 @@ func (s *Service) takeChange(ctx context.Context, kind string, c Change) (row db
 		case err != nil:
 			return fmt.Errorf("read change: %w", err)
 		}
-		if busy = running.LeaseUntil != nil && running.LeaseUntil.After(s.now()); busy {
+		if running.LeaseUntil != nil && running.LeaseUntil.After(s.now()) {
+			found = takenBusy
 			return nil
 		}
 		same, err := sameChange(running, kind, c.wish())
 		if err != nil {
 			return err
 		}
-		if same {
-			row = running
-			row.LeaseUntil = new(s.now().Add(checkoutLease))
-			return q.LeaseChange(ctx, db.LeaseChangeParams{LeaseUntil: row.LeaseUntil, Now: s.now(), ID: row.ID, AccountID: row.AccountID})
+		p, err := planWritten(running)
+		if err != nil {
+			return err
+		}
+		if same && (running.Plan == nil || p.age(running, s.now()) < previewLife) {
+			row, err = s.leaseChange(ctx, q, running)
+			return err
+		}
+		if p.Action == actNow {
+			found = takenStale
+			row, err = s.leaseChange(ctx, q, running)
+			return err
 		}
 		if err := s.endChange(ctx, q, running, changeAbandoned); err != nil {
 			return err
@@ -181,7 +210,17 @@ func (s *Service) takeChange(ctx context.Context, kind string, c Change) (row db
 		row, err = s.intendChange(ctx, q, kind, c)
 		return err
 	})
-	return row, busy, err
+	return row, found, err
+}
+
+// leaseChange is called under the lock of the account.
+func (s *Service) leaseChange(ctx context.Context, q *db.Queries, row db.SubscriptionChange) (db.SubscriptionChange, error) {
+	row.LeaseUntil = new(s.now().Add(checkoutLease))
+	err := q.LeaseChange(ctx, db.LeaseChangeParams{LeaseUntil: row.LeaseUntil, Now: s.now(), ID: row.ID, AccountID: row.AccountID})
+	if err != nil {
+		return row, fmt.Errorf("lease change: %w", err)
+	}
+	return row, nil
 }
 
 func sameChange(row db.SubscriptionChange, kind string, w wish) (bool, error) {
@@ -292,7 +331,7 @@ func (s *Service) work(ctx context.Context, c Change, row db.SubscriptionChange,
 		return State{}, err
 	}
 	var state State
-	if c.move == nil { // an operator's command shows no state
+	if !c.quiet {
 		state, err = s.State(ctx, row.AccountID)
 	}
 	if err != nil {

@@ -111,6 +111,34 @@ func TestChangeRefuses(t *testing.T) {
 	}
 }
 
+// A quantity that the other tier is not sold at does not come along: it has to be said. That of the same tier stays as it was sold.
+func TestQuantityOfAnotherTier(t *testing.T) {
+	t.Parallel()
+	w, sub := subscribed(t, nil)
+	w.exec("UPDATE tiers SET max_quantity = 5 WHERE id = 'basic'")
+	w.exec("UPDATE tiers SET max_quantity = 2 WHERE id = 'pro'")
+	w.Catalog.Forget()
+	c := w.to("", "")
+	c.Quantity = 4
+	w.change(c)
+	w.wait(aThird)
+	err := w.changeRefused(w.to("pro", ""), problem.InvalidRequest)
+	if fields := problem.Of(err).Fields; len(fields) != 1 || fields[0].Location != "body.quantity" {
+		t.Errorf("fields: %+v", fields)
+	}
+	if _, err := w.PreviewChange(t.Context(), w.to("pro", "")); !errors.Is(err, problem.InvalidRequest) {
+		t.Errorf("preview: %v", err)
+	}
+	w.wantPrice(sub, "price_basic × 4")
+	w.exec("UPDATE tiers SET max_quantity = 3 WHERE id = 'basic'")
+	w.Catalog.Forget()
+	w.change(w.to("", "year"))
+	c = w.to("pro", "")
+	c.Quantity = 2
+	w.change(c)
+	w.wantPrice(sub, "price_pro_year × 2")
+}
+
 func TestChangeInATrial(t *testing.T) {
 	t.Parallel()
 	w, sub := subscribed(t, func(v *billing.Wish) { v.Tier = "pro" })

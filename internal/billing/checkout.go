@@ -65,7 +65,8 @@ type Session struct {
 //
 // It fails with [problem.InvalidRequest], [problem.RedirectNotAllowed] and [problem.PriceNotFound] for what cannot be wished,
 // with [problem.AlreadySubscribed], with [problem.CheckoutRunning] while another request is busy with the account's checkout,
-// and with [problem.StripeFailed], after which the same request goes on where this one stopped.
+// with [problem.AddressUnknown] and [problem.StripeRefused], and with [problem.StripeFailed], after which the same request goes on where
+// this one stopped.
 func (s *Service) OpenCheckout(ctx context.Context, w Wish) (session Session, replayed bool, err error) {
 	claim, replayed, err := idempotency.Begin(ctx, s.Pool, s.now(), w.Key, checkoutLease, &session)
 	if err != nil || replayed {
@@ -76,7 +77,7 @@ func (s *Service) OpenCheckout(ctx context.Context, w Wish) (session Session, re
 		if failed := claim.Release(context.WithoutCancel(ctx), s.Pool); failed != nil {
 			s.Log.WarnContext(ctx, "an idempotency key stays claimed until its lease ends", "error", failed)
 		}
-		return Session{}, false, fmt.Errorf("open checkout: %w", err)
+		return Session{}, false, s.told(ctx, fmt.Errorf("open checkout: %w", err))
 	}
 	return session, false, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/riverqueue/river"
@@ -14,10 +13,7 @@ import (
 	"example.com/saaskit/internal/postgres"
 )
 
-const (
-	emailEvery = time.Minute
-	emailBatch = 100
-)
+const emailBatch = 100
 
 // EmailArgs is the job that tells Stripe the addresses that have changed.
 type EmailArgs struct{}
@@ -27,23 +23,6 @@ func (EmailArgs) Kind() string { return "billing_customer_email" }
 
 // InsertOpts keeps one such job at a time.
 func (EmailArgs) InsertOpts() river.InsertOpts { return postgres.PeriodicJob() }
-
-// AddWorkers registers what the package's jobs do.
-func (s *Service) AddWorkers(w *river.Workers) {
-	river.AddWorker(w, river.WorkFunc(func(ctx context.Context, _ *river.Job[EmailArgs]) error {
-		_, err := s.TellEmails(ctx)
-		return err
-	}))
-}
-
-// PeriodicJobs are the package's regular jobs.
-func (s *Service) PeriodicJobs() []*river.PeriodicJob {
-	return []*river.PeriodicJob{river.NewPeriodicJob(
-		river.PeriodicInterval(emailEvery),
-		func() (river.JobArgs, *river.InsertOpts) { return EmailArgs{}, nil },
-		nil,
-	)}
-}
 
 // TellEmails tells Stripe the addresses of customers whose owner has another one by now, and returns how many. What is to be told
 // follows from the rows, not from a message about a change: nothing gets lost, and only what we changed is told. An address

@@ -60,9 +60,11 @@ func TestAnswerGetsLost(t *testing.T) {
 func TestStripeRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	remove := w.emu.Inject(stripeemu.Fault{Method: http.MethodPost, Path: sessionsPath, Status: 400})
+	remove := w.emu.Inject(stripeemu.Fault{Method: http.MethodPost, Path: sessionsPath, Status: 400, Body: map[string]any{
+		"error": map[string]any{"type": "invalid_request_error", "message": "injected"},
+	}})
 	_, _, err := w.OpenCheckout(t.Context(), w.tier("basic"))
-	if p := problem.Of(err); p.Kind != problem.Internal || p.Detail != "" {
+	if p := problem.Of(err); p.Kind != problem.StripeRefused || strings.Contains(p.Detail, "injected") || p.Cause == nil {
 		t.Errorf("the caller is told %v", p)
 	}
 	if got := w.attempts(); got != "failed" {

@@ -72,7 +72,7 @@ func (s *Service) PlanMigration(ctx context.Context, from, to string) (Migration
 func (s *Service) Migrate(ctx context.Context, m Migration, who Subscriber) error {
 	_, err := s.changeClaimed(ctx, changeMigrate, Change{
 		AccountID: who.AccountID, Actor: audit.Operator("catalog migrate"),
-		move: &priceMove{subscription: who.ID, from: m.From.StripePriceID, to: m.To.StripePriceID},
+		quiet: true, move: &priceMove{subscription: who.ID, from: m.From.StripePriceID, to: m.To.StripePriceID},
 	}, idempotency.Claim{})
 	if err != nil {
 		return fmt.Errorf("migrate %s: %w", who.ID, err)

@@ -53,9 +53,41 @@ type plan struct {
 	Kept kept `json:"kept,omitzero"`
 	// The latest invoice, where a pending change or a pause may wait for its payment.
 	Awaited string `json:"awaited,omitempty"`
+	// Whether the end to take back is a date of its own, as the portal sets it, and not the end of the period.
+	EndsByDate bool `json:"ends_by_date,omitempty"`
+	// When it was made, and who asked for it: to whoever takes it up without being asked.
+	MadeAt int64 `json:"made_at,omitempty"`
+	Asker  asker `json:"asker,omitzero"`
 
 	invoice string        // what the change was billed by
 	to      catalog.Price // not kept: for previews
+}
+
+// An asker is the actor of a change, less the address, which is kept in the audit log alone.
+type asker struct {
+	Kind      string `json:"kind"`
+	ID        string `json:"id"`
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// planWritten reads the plan of a change; an empty one where there is none yet.
+func planWritten(row db.SubscriptionChange) (plan, error) {
+	var p plan
+	if row.Plan == nil {
+		return p, nil
+	}
+	if err := json.Unmarshal(row.Plan, &p); err != nil {
+		return p, fmt.Errorf("read plan: %w", err)
+	}
+	return p, nil
+}
+
+// age is how long ago the plan of a change was made.
+func (p plan) age(row db.SubscriptionChange, now time.Time) time.Duration {
+	if p.MadeAt == 0 {
+		return now.Sub(row.CreatedAt)
+	}
+	return now.Sub(time.Unix(p.MadeAt, 0))
 }
 
 // kept is what of a subscription stays as it is while its tier changes by a schedule.
@@ -83,11 +115,20 @@ func keptOf(sub *stripe.Subscription, tier *stripe.SubscriptionItem) kept {
 	}
 	if d := sub.Discount; d != nil && d.Coupon != nil {
 		k.Coupon = d.Coupon.ID
-		if d.End == 0 || d.End > sub.CurrentPeriodEnd {
+		if outlasts(d, sub) {
 			k.After = k.Coupon
 		}
 	}
 	return k
+}
+
+// outlasts tells whether a discount is still in use when the subscription's period is over. One for a single invoice has been used up by
+// the one that began the period.
+func outlasts(d *stripe.Discount, sub *stripe.Subscription) bool {
+	if d == nil || d.Coupon == nil || d.Coupon.Duration == stripe.CouponDurationOnce && d.Start <= sub.CurrentPeriodStart {
+		return false
+	}
+	return d.End == 0 || d.End > sub.CurrentPeriodEnd
 }
 
 func rateIDs(rates []*stripe.TaxRate) []string {
@@ -112,12 +153,9 @@ func (p plan) after() any {
 
 // planOf reads the plan of a change, or makes it by what Stripe says of the subscription now.
 func (s *Service) planOf(ctx context.Context, c Change, row db.SubscriptionChange) (plan, error) {
-	var p plan
-	if row.Plan != nil {
-		if err := json.Unmarshal(row.Plan, &p); err != nil {
-			return p, fmt.Errorf("read plan: %w", err)
-		}
-		return p, nil
+	p, err := planWritten(row)
+	if err != nil || row.Plan != nil {
+		return p, err
 	}
 	sub, err := s.subscriptionAtStripe(ctx, row.SubscriptionID)
 	if err != nil {
@@ -126,6 +164,7 @@ func (s *Service) planOf(ctx context.Context, c Change, row db.SubscriptionChang
 	if p, err = s.makePlan(ctx, row.Kind, c, sub); err != nil {
 		return p, err
 	}
+	p.MadeAt, p.Asker = s.now().Unix(), asker{c.Actor.Kind, c.Actor.ID, c.Actor.RequestID}
 	raw, err := json.Marshal(p)
 	if err != nil {
 		return p, fmt.Errorf("encode plan: %w", err)
@@ -147,6 +186,7 @@ func (s *Service) subscriptionAtStripe(ctx context.Context, id string) (*stripe.
 	params := &stripe.SubscriptionParams{}
 	params.Context = ctx
 	params.AddExpand("schedule")
+	params.AddExpand("customer") // for its discount
 	sub, err := s.Stripe.Subscriptions.Get(id, params)
 	if err != nil {
 		return nil, refusal("look at subscription", err)
@@ -171,7 +211,8 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 	ending := sub.CancelAtPeriodEnd || sub.CancelAt > 0
 	switch kind {
 	case changeCancel:
-		if ending {
+		// A date long after the period is no cancellation: it is replaced by the end of the period.
+		if sub.CancelAtPeriodEnd || sub.CancelAt > 0 && sub.CancelAt <= sub.CurrentPeriodEnd {
 			return p, nil
 		}
 		p.Action = actCancel
@@ -187,7 +228,7 @@ func (s *Service) makePlan(ctx context.Context, kind string, c Change, sub *stri
 				p.Awaited = sub.LatestInvoice.ID
 			}
 		case ending:
-			p.Action = actResume
+			p.Action, p.EndsByDate = actResume, !sub.CancelAtPeriodEnd
 			return p, s.ownSchedule(sub)
 		}
 		return p, nil
@@ -217,7 +258,7 @@ func (s *Service) planMove(ctx context.Context, c Change, sub *stripe.Subscripti
 	if c.Quantity > 0 {
 		p.Quantity = c.Quantity
 	}
-	if p.to, err = s.target(ctx, c, from, string(sub.Currency)); err != nil {
+	if p.to, err = s.target(ctx, c, from, p.Quantity, string(sub.Currency)); err != nil {
 		return p, err
 	}
 	p.Price = p.to.StripePriceID
@@ -272,7 +313,7 @@ func (s *Service) soldItem(ctx context.Context, sub *stripe.Subscription) (*stri
 }
 
 // target is the price to move to. Who stays at tier and interval keeps the price that was sold, on sale or not.
-func (s *Service) target(ctx context.Context, c Change, from catalog.Price, currency string) (catalog.Price, error) {
+func (s *Service) target(ctx context.Context, c Change, from catalog.Price, quantity int64, currency string) (catalog.Price, error) {
 	tier, interval := c.Tier, c.Interval
 	if tier == "" {
 		tier = from.TierID
@@ -284,8 +325,8 @@ func (s *Service) target(ctx context.Context, c Change, from catalog.Price, curr
 	if err != nil {
 		return catalog.Price{}, problem.PriceNotFound.Errorf("there is no tier %q", tier)
 	}
-	if c.Quantity > 0 {
-		if err := withinQuantity(offer.Tier, c.Quantity); err != nil {
+	if c.Quantity > 0 || tier != from.TierID {
+		if err := withinQuantity(offer.Tier, quantity); err != nil {
 			return catalog.Price{}, err
 		}
 	}
@@ -297,7 +338,8 @@ func (s *Service) target(ctx context.Context, c Change, from catalog.Price, curr
 
 func withinQuantity(t catalog.Tier, quantity int64) error {
 	if limit := max(t.MaxQuantity, 1); quantity > limit {
-		return problem.InvalidRequest.Errorf("the tier %s is sold up to %d times", t.ID, limit).In("body.quantity", fmt.Sprintf("is above %d", limit))
+		return problem.InvalidRequest.Errorf("the tier %s is sold up to %d times, and this would be %d: ask for a quantity that it is sold at",
+			t.ID, limit, quantity).In("body.quantity", fmt.Sprintf("is above %d", limit))
 	}
 	return nil
 }

@@ -47,6 +47,11 @@ type ChargeLine struct {
 // PreviewChange tells what [Service.ChangeSubscription] would do and charge, and changes nothing. The lines are Stripe's own: what
 // it would bill at this moment.
 func (s *Service) PreviewChange(ctx context.Context, c Change) (Preview, error) {
+	p, err := s.previewChange(ctx, c)
+	return p, s.told(ctx, err)
+}
+
+func (s *Service) previewChange(ctx context.Context, c Change) (Preview, error) {
 	row, err := s.subscriptionShown(ctx, s.queries(), c.AccountID)
 	if err != nil {
 		return Preview{}, err
@@ -125,6 +130,7 @@ func upcomingParams(sub *stripe.Subscription, p plan) *stripe.InvoiceUpcomingPar
 		// Shown as a period that begins now, whatever a schedule has planned; preview moves it to where it begins.
 		params.SubscriptionProrationBehavior = stripe.String(prorateNone)
 		params.SubscriptionBillingCycleAnchorNow = stripe.Bool(true)
+		params.Discounts = discountsThen(sub)
 	}
 	if p.ProratedAt > 0 {
 		params.SubscriptionProrationDate = stripe.Int64(p.ProratedAt)
@@ -132,11 +138,40 @@ func upcomingParams(sub *stripe.Subscription, p plan) *stripe.InvoiceUpcomingPar
 	return params
 }
 
+// discountsThen are the discounts at the end of the period, where they are others than now; nil where they are the same, and empty where
+// there are none any more. A subscription that has none of its own has that of its customer.
+func discountsThen(sub *stripe.Subscription) []*stripe.InvoiceDiscountParams {
+	var customers *stripe.Discount
+	if sub.Customer != nil {
+		customers = sub.Customer.Discount
+	}
+	now, then := sub.Discount, sub.Discount
+	if now == nil {
+		now = customers
+	}
+	if !outlasts(then, sub) {
+		then = customers
+	}
+	switch {
+	case !outlasts(then, sub) && now == nil, then == now && outlasts(then, sub):
+		return nil
+	case !outlasts(then, sub):
+		return []*stripe.InvoiceDiscountParams{}
+	}
+	return []*stripe.InvoiceDiscountParams{{Discount: stripe.String(then.ID)}}
+}
+
 // upcomingLines reads all lines of an invoice to come: it embeds the first ten.
 func (s *Service) upcomingLines(ctx context.Context, of *stripe.InvoiceUpcomingParams) ([]*stripe.InvoiceLineItem, error) {
 	params := &stripe.InvoiceUpcomingLinesParams{
 		Subscription: of.Subscription, SubscriptionProrationBehavior: of.SubscriptionProrationBehavior,
 		SubscriptionProrationDate: of.SubscriptionProrationDate, SubscriptionBillingCycleAnchorNow: of.SubscriptionBillingCycleAnchorNow,
+	}
+	if of.Discounts != nil {
+		params.Discounts = []*stripe.InvoiceUpcomingLinesDiscountParams{}
+	}
+	for _, d := range of.Discounts {
+		params.Discounts = append(params.Discounts, &stripe.InvoiceUpcomingLinesDiscountParams{Discount: d.Discount})
 	}
 	for _, item := range of.SubscriptionItems {
 		params.SubscriptionItems = append(params.SubscriptionItems, &stripe.InvoiceUpcomingLinesSubscriptionItemParams{

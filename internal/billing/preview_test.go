@@ -142,6 +142,84 @@ func TestDownIsChargedAsPreviewed(t *testing.T) {
 	}
 }
 
+// A discount that is over when the change takes effect is not previewed: what is charged then is, with the discount of that day.
+func TestDownIsPreviewedWithTheDiscountOfThen(t *testing.T) {
+	t.Parallel()
+	half := func(duration string) *stripe.CouponParams {
+		return &stripe.CouponParams{PercentOff: stripe.Float64(50), Duration: stripe.String(duration)}
+	}
+	ending := half("repeating")
+	ending.DurationInMonths = stripe.Int64(1)
+	for name, tt := range map[string]struct {
+		own, customers *stripe.CouponParams
+		early          bool // given before the period began
+		discount       int64
+	}{
+		"ends before":                         {own: ending, early: true, discount: 0},
+		"for ever":                            {own: half("forever"), discount: 500},
+		"once, to be used then":               {own: half("once"), discount: 500},
+		"once, used":                          {own: half("once"), early: true, discount: 0},
+		"the customer's, which ends":          {customers: ending, early: true, discount: 0},
+		"the customer's after one that ends":  {own: ending, customers: half("forever"), early: true, discount: 500},
+		"the customer's beside one for ever":  {own: half("forever"), customers: ending, discount: 500},
+		"none":                                {discount: 0},
+		"the customer's alone, and it lasts":  {customers: half("forever"), discount: 500},
+		"both end before the change is due":   {own: ending, customers: ending, early: true, discount: 0},
+		"the customer's, once, used long ago": {customers: half("once"), early: true, discount: 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, sub := subscribed(t, func(v *billing.Wish) { v.Tier = "pro" })
+			w.wait(15 * 24 * time.Hour)
+			w.discount(sub, tt.own, tt.customers)
+			if tt.early {
+				w.wait(18 * 24 * time.Hour)
+				w.sync("subscription", sub)
+			}
+			w.wait(5 * 24 * time.Hour)
+			p := w.preview(w.to("basic", ""))
+			w.change(w.to("basic", ""))
+			w.wait(32 * 24 * time.Hour)
+			w.wantPrice(sub, "price_basic × 1")
+			w.sameCharge(p, w.latest())
+			if p.Charge.Discount != tt.discount {
+				t.Errorf("a discount of %d", p.Charge.Discount)
+			}
+		})
+	}
+}
+
+// discount gives the subscription and its customer a coupon, where there is one.
+func (w *world) discount(sub string, own, customers *stripe.CouponParams) {
+	w.t.Helper()
+	api := w.api()
+	o, _ := w.emu.Get(sub)
+	for _, to := range []struct {
+		coupon *stripe.CouponParams
+		give   func(coupon *string) error
+	}{
+		{own, func(coupon *string) error {
+			_, err := api.Subscriptions.Update(sub, &stripe.SubscriptionParams{Coupon: coupon})
+			return err
+		}},
+		{customers, func(coupon *string) error {
+			_, err := api.Customers.Update(o["customer"].(string), &stripe.CustomerParams{Coupon: coupon})
+			return err
+		}},
+	} {
+		if to.coupon == nil {
+			continue
+		}
+		made, err := api.Coupons.New(to.coupon)
+		if err == nil {
+			err = to.give(stripe.String(made.ID))
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 // Stripe embeds ten lines of an invoice to come; the preview has all of them.
 func TestPreviewOfManyLines(t *testing.T) {
 	t.Parallel()

@@ -115,6 +115,8 @@ func (s *Service) notCreated(ctx context.Context, a db.CheckoutAttempt, customer
 	var e *stripe.Error
 	_ = errors.As(err, &e)
 	switch {
+	case e.Code == stripe.ErrorCodeCustomerTaxLocationInvalid:
+		return err
 	case e.Param == "customer" && e.Code == stripe.ErrorCodeResourceMissing:
 		// Deleted at Stripe, and the event has not come yet: the next turn makes another one.
 		if err := s.queries().ForgetCustomer(ctx, s.now(), a.AccountID, customer); err != nil {

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -104,6 +105,21 @@ func refusal(doing string, err error) error {
 		return problem.StripeFailed.Errorf("Stripe cannot do this right now; try again in a moment").After(stripeBusy).Because(told)
 	}
 	return told
+}
+
+// told is an error as a caller may be told of it, where Stripe's refusal has no problem yet: what the customer can put right says so, and
+// everything else is told to the operator. What is done between must still know what Stripe has said, so this comes last.
+func (s *Service) told(ctx context.Context, err error) error {
+	var e *stripe.Error
+	var p *problem.Error
+	if !errors.As(err, &e) || errors.As(err, &p) {
+		return err
+	}
+	if e.Code == stripe.ErrorCodeCustomerTaxLocationInvalid {
+		return problem.AddressUnknown.Errorf("the tax cannot be worked out for the address: correct it in the customer portal, then ask again").Because(err)
+	}
+	s.alarm(ctx, "stripe_refused", "status", e.HTTPStatusCode, "code", e.Code, "param", e.Param, "stripe_request", e.RequestID)
+	return problem.StripeRefused.Errorf("Stripe has refused this, and trying again will not help: ask support, and name the request id").Because(err)
 }
 
 // transient tells whether the same call may succeed later. 409 is a rival call with the same idempotency key.

@@ -612,6 +612,49 @@ func (q *Queries) ListCustomers(ctx context.Context, accountID uuid.UUID) ([]str
 	return items, nil
 }
 
+const listInterruptedChanges = `-- name: ListInterruptedChanges :many
+SELECT id, account_id, subscription_id, kind, wish, plan, status, lease_until, created_by, created_at, updated_at FROM subscription_changes
+WHERE status = 'running' AND coalesce(lease_until, updated_at) <= $1::timestamptz
+ORDER BY updated_at, id LIMIT $2
+`
+
+// ListInterruptedChanges are those that nobody has been at work on since a time; those that were tried last come last.
+//
+//	SELECT id, account_id, subscription_id, kind, wish, plan, status, lease_until, created_by, created_at, updated_at FROM subscription_changes
+//	WHERE status = 'running' AND coalesce(lease_until, updated_at) <= $1::timestamptz
+//	ORDER BY updated_at, id LIMIT $2
+func (q *Queries) ListInterruptedChanges(ctx context.Context, idleSince time.Time, maxRows int32) ([]SubscriptionChange, error) {
+	rows, err := q.db.Query(ctx, listInterruptedChanges, idleSince, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SubscriptionChange{}
+	for rows.Next() {
+		var i SubscriptionChange
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.SubscriptionID,
+			&i.Kind,
+			&i.Wish,
+			&i.Plan,
+			&i.Status,
+			&i.LeaseUntil,
+			&i.CreatedBy,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listInvoiceLines = `-- name: ListInvoiceLines :many
 SELECT id, invoice_id, account_id, price_id, subscription_item_id, description, amount, currency, quantity, proration, period_start, period_end, credited, allowance FROM invoice_lines WHERE account_id = $1 AND invoice_id = ANY ($2::text[])
 ORDER BY invoice_id, period_start NULLS FIRST, amount, id

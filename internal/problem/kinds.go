@@ -59,6 +59,7 @@ var (
 	ChangePending       = &Kind{"subscription_change_pending", "An earlier change waits for its payment", 409}
 	PaymentOverdue      = &Kind{"payment_overdue", "A payment is overdue", 402}
 	PaymentFailed       = &Kind{"payment_failed", "The payment was declined", 402}
+	AddressUnknown      = &Kind{"tax_address_invalid", "The tax cannot be worked out for the customer's address", 422}
 	PriceNotFound       = &Kind{"price_not_found", "There is no such price on sale", 422}
 	UnknownMeter        = &Kind{"unknown_meter", "The meter is not in the catalogue", 422}
 	EventTime           = &Kind{"event_time_out_of_range", "The time of the event is out of range", 422}
@@ -70,6 +71,7 @@ var (
 	// Our side.
 	Internal         = &Kind{"internal", "Something failed on our side", 500}
 	StripeFailed     = &Kind{"stripe_unavailable", "Stripe does not answer", 503}
+	StripeRefused    = &Kind{"stripe_refused", "Stripe has refused what we asked of it", 502}
 	SupabaseFailed   = &Kind{"auth_unavailable", "Supabase Auth does not answer", 503}
 	Unavailable      = &Kind{"unavailable", "The service is not available right now", 503}
 	DeadlineExceeded = &Kind{"deadline_exceeded", "The request took too long", 503}

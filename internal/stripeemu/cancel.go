@@ -1,9 +1,12 @@
 package stripeemu
 
-// scheduleCancel sets or lifts the end that is to come.
+// scheduleCancel sets or lifts the end that is to come. A date that was given as
+// one is lifted by an empty date only.
 func (a *action) scheduleCancel(s, params object) {
 	var at any
 	switch {
+	case params["cancel_at_period_end"] == false && s["cancel_at_period_end"] != true:
+		return
 	case params["cancel_at_period_end"] != nil:
 		s["cancel_at_period_end"] = params["cancel_at_period_end"]
 		if flag(s, "cancel_at_period_end") {

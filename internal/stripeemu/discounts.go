@@ -135,6 +135,9 @@ func (a *action) discountFromSubscription(i, s object) {
 	if d == nil || child(d.Object, "coupon")["duration"] == "once" && flag(d.Private, "used") {
 		return
 	}
+	if end := number(d.Object, "end"); end != 0 && end <= a.at {
+		return
+	}
 	setDiscounts(i, []object{d.Object})
 }
 
@@ -154,7 +157,15 @@ func setDiscounts(i object, discounts []object) {
 func (a *action) discountInvoice(i, params object) error {
 	customer := a.store.get("customer", text(i, "customer"))
 	var discounts []object
-	for _, given := range elements(params, "discounts") {
+	for index, given := range elements(params, "discounts") {
+		if id := text(given, "discount"); id != "" {
+			d := a.store.find("discount", id)
+			if d == nil {
+				return missingParam("discount", indexed("discounts", index, "discount"), id)
+			}
+			discounts = append(discounts, d.Object)
+			continue
+		}
 		by, err := a.redemptionOf(given, customer)
 		if err != nil {
 			return err

@@ -194,7 +194,7 @@ func (a *action) portalChange(what string, s, configuration object, price string
 	case !flag(cancel, "enabled"):
 		return "", fmt.Errorf("the portal does not offer this")
 	case what == "resume":
-		a.change(s, "customer.subscription.updated", func(o object) { a.scheduleCancel(o, object{"cancel_at_period_end": false}) })
+		a.change(s, "customer.subscription.updated", func(o object) { a.scheduleCancel(o, object{"cancel_at": ""}) })
 		return "Your plan goes on.", nil
 	case cancel["mode"] == "immediately":
 		if behavior := cancel["proration_behavior"]; behavior != "none" && s["status"] != "trialing" {

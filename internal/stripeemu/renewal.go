@@ -72,7 +72,7 @@ func upcomingDue(_ *action, r *record) int64 {
 
 func (a *action) noticeUpcoming(r *record) {
 	r.Private["upcoming_notice"] = r.Object["current_period_end"]
-	if invoice := a.preview(r.Object, nil); invoice != nil {
+	if invoice, err := a.preview(r.Object, nil); err == nil && invoice != nil {
 		a.emit("invoice.upcoming", invoice)
 	}
 }

@@ -10,7 +10,7 @@ func upcomingOperations() map[string]operation {
 		"customer", "subscription", "coupon", "currency", "subscription_items.id", "subscription_items.price", "subscription_items.quantity",
 		"subscription_items.deleted", "subscription_items.clear_usage", "subscription_proration_behavior", "subscription_proration_date",
 		"subscription_trial_end", "subscription_billing_cycle_anchor", "subscription_cancel_at", "subscription_cancel_at_period_end",
-		"subscription_cancel_now", "automatic_tax.enabled",
+		"subscription_cancel_now", "automatic_tax.enabled", "discounts", "discounts.coupon", "discounts.discount", "discounts.promotion_code",
 	}
 	return map[string]operation{
 		"GET /v1/invoices/upcoming": {handle: (*action).upcomingInvoice, params: params},
@@ -53,6 +53,9 @@ func (a *action) wholeUpcomingInvoice(r *request) (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s == nil && r.Params["discounts"] != nil {
+		return nil, notEmulated("discounts of an upcoming invoice without a subscription")
+	}
 	if s == nil && r.Params["subscription_items"] != nil {
 		return a.previewNew(r.Params)
 	}
@@ -63,11 +66,11 @@ func (a *action) wholeUpcomingInvoice(r *request) (object, error) {
 	if _, err := a.planUpdate(s, params); err != nil {
 		return nil, err
 	}
-	invoice := a.preview(s, params)
-	if invoice == nil {
-		return nil, noUpcoming(customer)
+	invoice, err := a.preview(s, params)
+	if err == nil && invoice == nil {
+		err = noUpcoming(customer)
 	}
-	return invoice, nil
+	return invoice, err
 }
 
 func noUpcoming(customer object) error {
@@ -108,20 +111,22 @@ func subscriptionParams(params object) object {
 			given[stripped] = value
 		}
 	}
-	if coupon := params["coupon"]; coupon != nil {
-		given["coupon"] = coupon
+	for _, name := range []string{"coupon", "discounts"} {
+		if params[name] != nil {
+			given[name] = params[name]
+		}
 	}
 	return given
 }
 
 // preview returns the next invoice of a subscription, after a change where
-// params has one; nil where none is to come.
-func (a *action) preview(s, params object) object {
-	var shown object
+// params has one; nil where none is to come. Discounts that params names, or an
+// empty list of them, take the place of those that the invoice would have.
+func (a *action) preview(s, params object) (shown object, err error) {
 	a.rehearse(func(b *action) {
 		own := b.store.get("subscription", text(s, "id"))
-		p, err := b.planUpdate(own, params)
-		if err != nil {
+		var p plan
+		if p, err = b.planUpdate(own, params); err != nil {
 			return
 		}
 		b.createProrations(own, p)
@@ -135,11 +140,17 @@ func (a *action) preview(s, params object) object {
 		if draft == nil {
 			draft = b.nextDraft(own)
 		}
+		if draft != nil && params["discounts"] != nil {
+			if err = b.discountInvoice(draft, params); err != nil {
+				return
+			}
+			b.setTotals(draft)
+		}
 		if draft != nil {
 			shown = a.asUpcoming(b.render(draft))
 		}
 	})
-	return shown
+	return shown, err
 }
 
 // nextDraft is the invoice at the end of the current period.

@@ -34,7 +34,7 @@ type metrics struct {
 var alarmReasons = []string{
 	reasonThin, reasonMalformed, reasonLivemode, reasonGone, reasonObject, reasonDecode, reasonEnvironment, reasonClaim,
 	"api_version", "catalog_drift", "credit_shortfall", "dead", "dispute", "finalization_failed", "fraud_warning", "grant_quarantined",
-	"key_refused", "no_event", "no_period", "over_seats", "ownership_claim", "refund_failed", "sweep_gap", "unknown_billing_reason",
+	"key_refused", "no_event", "no_period", "over_seats", "ownership_claim", "refund_failed", "stripe_refused", "sweep_gap", "unknown_billing_reason",
 	"unknown_price", "unknown_status", "upgrade_billed_late",
 }
 

@@ -115,6 +115,12 @@ ORDER BY created_at DESC, id DESC LIMIT 1;
 -- GetRunningChange is called under the lock of the account.
 SELECT * FROM subscription_changes WHERE account_id = @account_id AND status = 'running';
 
+-- name: ListInterruptedChanges :many
+-- ListInterruptedChanges are those that nobody has been at work on since a time; those that were tried last come last.
+SELECT * FROM subscription_changes
+WHERE status = 'running' AND coalesce(lease_until, updated_at) <= @idle_since::timestamptz
+ORDER BY updated_at, id LIMIT @max_rows;
+
 -- name: InsertChange :exec
 INSERT INTO subscription_changes (id, account_id, subscription_id, kind, wish, status, lease_until, created_by, created_at, updated_at)
 VALUES (@id, @account_id, @subscription_id, @kind, @wish, 'running', @lease_until, @created_by, @created_at, @created_at);
