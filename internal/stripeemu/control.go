@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -75,6 +76,9 @@ func parseSpan(written string) (time.Duration, error) {
 		number, err := strconv.ParseFloat(count, 64)
 		if err != nil {
 			return 0, fmt.Errorf("%q is not a duration", written)
+		}
+		if !(math.Abs(number) <= maxStep.Hours()/24*10) {
+			return 0, fmt.Errorf("%q is too long", written)
 		}
 		return time.Duration(number * float64(24*time.Hour)), nil
 	}
@@ -198,7 +202,9 @@ func (e *Emulator) controlClock(_ *http.Request, g controlRequest) (any, error) 
 	if g.Advance <= 0 {
 		return nil, errors.New("say how far with \"advance\", or where to with \"to\"")
 	}
-	e.Advance(time.Duration(g.Advance))
+	if err := e.advance(time.Duration(g.Advance)); err != nil {
+		return nil, err
+	}
 	return e.clockState(), nil
 }
 

@@ -158,17 +158,32 @@ func (a *action) openIntent(id string) (object, error) {
 		return nil, err
 	}
 	if intent["status"] == "succeeded" || intent["status"] == "canceled" {
-		refusal := stripecontract.Invalid("payment_intent_unexpected_state", "",
-			"This PaymentIntent's status is %s, so it cannot be changed.", text(intent, "status"))
-		refusal.Extra = map[string]any{"payment_intent": clone(intent)}
-		return nil, refusal
+		return nil, unexpectedState(intent, "This PaymentIntent's status is %s, so it cannot be changed.")
 	}
 	return intent, nil
+}
+
+// confirmable refuses an intent whose money is held or on its way already.
+func confirmable(intent object) error {
+	switch intent["status"] {
+	case "requires_payment_method", "requires_confirmation", "requires_action":
+		return nil
+	}
+	return unexpectedState(intent, "This PaymentIntent's status is %s, so it cannot be confirmed.")
+}
+
+func unexpectedState(intent object, format string) error {
+	refusal := stripecontract.Invalid("payment_intent_unexpected_state", "", format, text(intent, "status"))
+	refusal.Extra = map[string]any{"payment_intent": clone(intent)}
+	return refusal
 }
 
 func (a *action) confirmIntent(r *request) (object, error) {
 	intent, err := a.openIntent(r.id())
 	if err != nil {
+		return nil, err
+	}
+	if err := confirmable(intent); err != nil {
 		return nil, err
 	}
 	params := clone(r.Params)

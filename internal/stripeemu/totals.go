@@ -41,9 +41,16 @@ func (a *action) setTotals(i object) {
 		subtotal += number(line, "amount")
 	}
 	total := subtotal - a.applyDiscounts(i)
-	balance := number(a.store.get("customer", text(i, "customer")), "balance")
 	i["subtotal"], i["subtotal_excluding_tax"] = subtotal, subtotal
 	i["total"], i["total_excluding_tax"] = total, total
+	a.setDue(i)
+}
+
+// setDue is what the customer's balance, as it is now, leaves to pay. A draft
+// asks for it again when it is finalized, as another invoice may have used the
+// balance meanwhile.
+func (a *action) setDue(i object) {
+	total, balance := number(i, "total"), number(a.store.get("customer", text(i, "customer")), "balance")
 	i["starting_balance"] = balance
 	due := max(total+balance, 0)
 	if balance > 0 && total < 0 {

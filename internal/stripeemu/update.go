@@ -268,7 +268,7 @@ func (a *action) carryOut(s object, p plan, behavior string) *decline {
 	invoice := a.updateDraft(s, p)
 	if invoice != nil {
 		a.emit("invoice.created", invoice)
-		a.finalize(invoice, "Subscription update")
+		a.finalizeUnlessKept(invoice, s)
 	}
 	waits := invoice != nil && invoice["status"] == "open" && behavior == "default_incomplete"
 	if waits {
@@ -282,6 +282,8 @@ func (a *action) carryOut(s object, p plan, behavior string) *decline {
 		return nil
 	case invoice["status"] == "paid":
 		a.tellPaid(invoice)
+		return nil
+	case invoice["status"] == "draft", a.setAsidePaused(invoice):
 		return nil
 	}
 	return a.collect(invoice)
