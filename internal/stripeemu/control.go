@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -237,6 +238,9 @@ func (e *Emulator) controlDunning(g controlRequest) error {
 }
 
 func (e *Emulator) controlFault(_ *http.Request, g controlRequest) (any, error) {
+	if err := faultFits(g); err != nil {
+		return nil, err
+	}
 	header := http.Header{}
 	for name, value := range g.Header {
 		header.Set(name, value)
@@ -246,6 +250,24 @@ func (e *Emulator) controlFault(_ *http.Request, g controlRequest) (any, error) 
 		Status: g.Status, Body: g.Body, Header: header,
 	})
 	return object{"ok": true}, nil
+}
+
+// faultFits refuses a fault that could not strike, or not be sent.
+func faultFits(g controlRequest) error {
+	_, badPath := path.Match(g.Path, "")
+	switch {
+	case g.Status != 0 && (g.Status < 200 || g.Status > 599):
+		return errors.New("status must be between 200 and 599")
+	case g.Times < 0 || g.Delay < 0:
+		return errors.New("times and delay cannot be negative")
+	case badPath != nil:
+		return fmt.Errorf("path %q is not a pattern", g.Path)
+	case g.Method != "" && !slices.Contains([]string{"GET", "POST", "DELETE"}, g.Method):
+		return fmt.Errorf("no request has the method %q", g.Method)
+	case g.Status == 0 && g.Delay == 0 && !g.Abort:
+		return errors.New("say what happens: status, delay or abort")
+	}
+	return nil
 }
 
 func (e *Emulator) controlSettle(r *http.Request, g controlRequest) (any, error) {

@@ -62,7 +62,12 @@ func (a *action) planDiscount(p *plan, params object) error {
 		return err
 	}
 	p.discount = by
-	return wrongCurrency(by.coupon, text(p.next, "currency"))
+	var amount int64
+	for _, item := range itemsOf(p.next) {
+		unit, _ := a.amountIn(a.store.get("price", text(child(item, "price"), "id")), text(p.next, "currency"))
+		amount += unit * number(item, "quantity")
+	}
+	return fitsOrder(by, amount, text(p.next, "currency"))
 }
 
 func (a *action) changeDiscount(s object, p plan) {
@@ -160,6 +165,9 @@ func (a *action) discountInvoice(i, params object) error {
 		}
 		if by == nil {
 			continue
+		}
+		if err := fitsOrder(by, number(i, "subtotal"), text(i, "currency")); err != nil {
+			return err
 		}
 		d := a.newDiscount(*by, customer["id"])
 		d["invoice"] = i["id"]

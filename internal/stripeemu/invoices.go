@@ -2,7 +2,6 @@ package stripeemu
 
 import (
 	"fmt"
-	"strings"
 )
 
 // draftTime is how long an invoice that Stripe makes by itself stays a draft.
@@ -219,7 +218,7 @@ func (a *action) createInvoice(r *request) (object, error) {
 	if method := params["collection_method"]; method != nil && method != "charge_automatically" {
 		return nil, notEmulated("collection_method=send_invoice")
 	}
-	currency := strings.ToLower(text(params, "currency"))
+	currency := text(params, "currency")
 	if currency == "" {
 		if currency = text(customer, "currency"); currency == "" {
 			currency = "usd"
@@ -238,7 +237,7 @@ func (a *action) createInvoice(r *request) (object, error) {
 		a.store.remove(text(i, "id"))
 		return nil, err
 	}
-	if s != nil || params["pending_invoice_items_behavior"] == "include" {
+	if pending := params["pending_invoice_items_behavior"]; pending == "include" || s != nil && pending == nil {
 		a.takePending(i, s)
 	}
 	if s != nil && len(elements(child(i, "lines"), "data")) == 0 {
@@ -332,9 +331,20 @@ func (a *action) deleteInvoice(r *request) (object, error) {
 	return object{"id": i["id"], "object": "invoice", "deleted": true}, nil
 }
 
+// hasCustomer refuses to bill somebody who is gone.
+func (a *action) hasCustomer(i object) error {
+	if a.store.customer(text(i, "customer")) == nil {
+		return invalid("", "The invoice %s cannot be finalized: its customer has been deleted.", text(i, "id"))
+	}
+	return nil
+}
+
 func (a *action) finalizeInvoice(r *request) (object, error) {
 	i, err := a.draft(r.id())
 	if err != nil {
+		return nil, err
+	}
+	if err := a.hasCustomer(i); err != nil {
 		return nil, err
 	}
 	advance, given := r.Params["auto_advance"].(bool)
@@ -385,6 +395,9 @@ func (a *action) sendInvoice(r *request) (object, error) {
 		return nil, err
 	}
 	if i["status"] == "draft" {
+		if err := a.hasCustomer(i); err != nil {
+			return nil, err
+		}
 		a.finalizeLate(i, "Invoice")
 	}
 	a.emit("invoice.sent", i)

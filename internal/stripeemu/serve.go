@@ -78,6 +78,12 @@ func (e *Emulator) answerAPI(r *http.Request, requestID string) answer {
 		return errorAnswer(err)
 	}
 	normalize(call.Params)
+	if err := inBounds(call.Params, ""); err != nil {
+		return errorAnswer(err)
+	}
+	if len(r.Header.Get("Idempotency-Key")) > maxKey {
+		return errorAnswer(invalid("", "Idempotency keys may have up to %d characters.", maxKey))
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer e.keep()

@@ -79,12 +79,12 @@ func (a *action) date(o object) {
 // save puts an object into the store, a new one at the end of its list.
 func (s *store) save(o object) *record {
 	s.changed = true
-	id := text(o, "id")
-	if existing := s.lookUp(id); existing != nil && existing.Object["object"] == o["object"] {
+	id := key(o)
+	if existing := s.at(id); existing != nil && existing.Object["object"] == o["object"] {
 		existing.Object = o
 		return existing
 	}
-	s.remove(id)
+	s.removeKey(id)
 	s.seq++
 	own := &record{Object: o, Hidden: object{}, Private: object{}, Seq: s.seq}
 	s.insert(id, own)
@@ -104,9 +104,28 @@ func (s *store) insert(id string, own *record) {
 	}
 }
 
-// remove forgets an object.
+// key is where the store has an object. Coupons and products have ids of their
+// makers' choice, which may be the same.
+func key(o object) string {
+	return keyOf(text(o, "object"), text(o, "id"))
+}
+
+func keyOf(objectType, id string) string {
+	if objectType == "coupon" || objectType == "product" {
+		return objectType + "/" + id
+	}
+	return id
+}
+
+// remove forgets the object that has an id.
 func (s *store) remove(id string) {
-	own := s.lookUp(id)
+	if own := s.lookUp(id); own != nil {
+		s.removeKey(key(own.Object))
+	}
+}
+
+func (s *store) removeKey(id string) {
+	own := s.at(id)
 	if own == nil {
 		return
 	}
@@ -162,6 +181,16 @@ func (r *record) hasEnded() bool {
 
 // lookUp returns the record of an id, or nil.
 func (s *store) lookUp(id string) *record {
+	for _, at := range []string{id, keyOf("product", id), keyOf("coupon", id)} {
+		if own := s.at(at); own != nil {
+			return own
+		}
+	}
+	return nil
+}
+
+// at returns the record of a key, or nil.
+func (s *store) at(id string) *record {
 	own, known := s.records[id]
 	if known || s.parent == nil {
 		s.touched(own)
@@ -175,7 +204,7 @@ func (s *store) lookUp(id string) *record {
 	return own
 }
 
-// peek is lookUp for a reader that changes nothing.
+// peek is at for a reader that changes nothing.
 func (s *store) peek(id string) *record {
 	own, known := s.records[id]
 	if known || s.parent == nil {
@@ -191,14 +220,14 @@ func (s *store) pull(objectType string) {
 	}
 	s.parent.pull(objectType)
 	for _, original := range s.parent.byType[objectType] {
-		s.lookUp(text(original.Object, "id"))
+		s.at(key(original.Object))
 	}
 }
 
 // find returns the record of a type, or nil. The object in it is the state
 // itself, not a copy.
 func (s *store) find(objectType, id string) *record {
-	found := s.lookUp(id)
+	found := s.at(keyOf(objectType, id))
 	if found == nil || text(found.Object, "object") != objectType {
 		return nil
 	}

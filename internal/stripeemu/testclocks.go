@@ -105,7 +105,7 @@ func (a *action) deleteTestClock(r *request) (object, error) {
 // clockedTypes are the objects that live on a customer's clock.
 func clockedTypes() []string {
 	return []string{
-		"refund", "dispute", "credit_note", "checkout.session", "subscription_schedule", "subscription", "invoice", "invoiceitem",
+		"balance_transaction", "refund", "dispute", "credit_note", "checkout.session", "subscription_schedule", "subscription", "invoice", "invoiceitem",
 		"charge", "payment_intent", "setup_intent", "payment_method", "customer_balance_transaction", "discount",
 		"billing_portal.session", "customer",
 	}

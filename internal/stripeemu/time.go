@@ -146,7 +146,7 @@ func (a *action) clockOf(o object) string {
 	if id := text(o, "test_clock"); id != "" {
 		return id
 	}
-	for _, field := range []string{"customer", "charge"} {
+	for _, field := range []string{"customer", "charge", "source"} {
 		if owner := a.store.lookUp(text(o, field)); owner != nil && text(o, field) != "" {
 			return a.clockOf(owner.Object)
 		}

@@ -56,6 +56,9 @@ func (a *action) setDue(i object) {
 	if balance > 0 && total < 0 {
 		due = 0 // a debt is not collected with a credit note
 	}
+	if due < leastCharge(text(i, "currency")) {
+		due = 0 // too little to charge: the balance takes it
+	}
 	i["amount_due"], i["amount_remaining"], i["amount_paid"] = due, due, int64(0)
 }
 
@@ -179,6 +182,10 @@ func (a *action) useBalance(i object) {
 	i["ending_balance"] = balance + used
 	if used != 0 {
 		a.moveBalance(i, used, "applied_to_invoice")
+	}
+	if rest := total + balance; total > 0 && rest > 0 && number(i, "amount_due") == 0 {
+		i["ending_balance"] = number(i, "ending_balance") + rest
+		a.moveBalance(i, rest, "invoice_too_small")
 	}
 }
 
