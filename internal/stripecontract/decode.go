@@ -16,6 +16,10 @@ import (
 // kilobytes.
 const maxBody = 1 << 20
 
+// maxDepth bounds how deep a parameter's name may nest; Stripe's own have six
+// levels or so.
+const maxDepth = 16
+
 // A Call is a request that the contract allows.
 type Call struct {
 	Method  string
@@ -83,6 +87,12 @@ func readParams(r *http.Request) (map[string]any, error) {
 	if len(body) > 0 && mediaType != "application/x-www-form-urlencoded" {
 		return nil, Invalid("", "", "Invalid Content-Type %q: send application/x-www-form-urlencoded.", mediaType)
 	}
+	if err := shallow(r.URL.RawQuery); err != nil {
+		return nil, err
+	}
+	if err := shallow(string(body)); err != nil {
+		return nil, err
+	}
 	copied := r.Clone(r.Context())
 	copied.Body = io.NopCloser(bytes.NewReader(body))
 	params, err := param.ParseParams(copied)
@@ -93,6 +103,18 @@ func readParams(r *http.Request) (map[string]any, error) {
 		params = map[string]any{}
 	}
 	return params, nil
+}
+
+// shallow refuses names that nest deeper than any of Stripe's, before anything
+// follows them down.
+func shallow(form string) error {
+	for pair := range strings.SplitSeq(form, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.Count(name, "[")+strings.Count(name, "%5B")+strings.Count(name, "%5b") > maxDepth {
+			return Invalid("parameter_unknown", "", "Invalid parameters: a name may have up to %d levels.", maxDepth)
+		}
+	}
+	return nil
 }
 
 // throughJSON gives the coerced parameters the types of encoding/json, which

@@ -3,6 +3,7 @@ package stripeemu
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 )
 
 // authenticated says whether the holder has authenticated this payment. It
@@ -18,10 +19,42 @@ func (a *action) authenticated(intent object) bool {
 func (a *action) awaitAuthentication(intent object) *decline {
 	intent["status"] = "requires_action"
 	intent["next_action"] = object{
-		"type": "redirect_to_url", "redirect_to_url": object{"return_url": nil, "url": a.base + "/3ds/" + text(intent, "id")},
+		"type": "redirect_to_url", "redirect_to_url": object{
+			"return_url": orNil(a.returnOf(intent)), "url": a.base + "/3ds/" + text(intent, "id"),
+		},
 	}
 	a.emit(text(intent, "object")+".requires_action", intent)
 	return &decline{code: "authentication_required", message: "Please complete your authentication.", action: true}
+}
+
+// keepReturn remembers where the bank's page leads back to.
+func (a *action) keepReturn(intent, params object) {
+	if target := text(params, "return_url"); target != "" {
+		a.store.lookUp(text(intent, "id")).Private["return_url"] = target
+	}
+}
+
+func (a *action) returnOf(intent object) string {
+	return text(a.store.lookUp(text(intent, "id")).Private, "return_url")
+}
+
+// backToShop is where the bank's page leads after the answer: the return_url
+// with what Stripe adds to it. "" where none was given.
+func (a *action) backToShop(intent object, refused *decline) string {
+	target, err := url.Parse(a.returnOf(intent))
+	if err != nil || target.Host == "" {
+		return ""
+	}
+	kind, status := text(intent, "object"), "succeeded"
+	if refused != nil {
+		status = "failed"
+	}
+	query := target.Query()
+	query.Set(kind, text(intent, "id"))
+	query.Set(kind+"_client_secret", text(intent, "client_secret"))
+	query.Set("redirect_status", status)
+	target.RawQuery = query.Encode()
+	return target.String()
 }
 
 // authenticate is what the holder answers to their bank. The payment goes on
@@ -118,6 +151,9 @@ func (e *Emulator) submitChallenge(w http.ResponseWriter, r *http.Request) {
 		refused := a.authenticate(own.Object, r.PostForm.Get("action") == "complete")
 		if target := localPath(r.PostForm.Get("return")); target != "" {
 			return a.afterChallenge(target, refused)
+		}
+		if target := a.backToShop(own.Object, refused); target != "" {
+			return reply{location: target}
 		}
 		if refused != nil {
 			return noticeReply(http.StatusPaymentRequired, "Payment failed", refused.message)

@@ -59,9 +59,12 @@ func (a *action) lastInvoice(s object) {
 	a.belongTo(invoice, s)
 	a.takePending(invoice, s)
 	a.emit("invoice.created", invoice)
-	a.finalize(invoice, "Subscription update")
+	a.finalizeUnlessKept(invoice, s)
 	if invoice["status"] == "paid" {
 		a.tellPaid(invoice)
+		return
+	}
+	if invoice["status"] == "draft" || a.setAsidePaused(invoice) {
 		return
 	}
 	a.collect(invoice)

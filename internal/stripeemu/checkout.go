@@ -3,7 +3,6 @@ package stripeemu
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"example.com/saaskit/internal/stripecontract"
 )
@@ -135,16 +134,19 @@ func (a *action) setSessionMode(session *record, params object, lines []orderLin
 	}
 	session.Hidden["line_items"] = a.lineItems(o, lines, trial)
 	session.Private["trial"] = trial
-	by, err := a.sessionRedemption(o, params)
+	by, err := a.sessionRedemption(o, params, dueNow(lines, trial))
 	if err != nil {
 		return err
 	}
 	a.setSessionTotals(session, by)
+	if total := number(o, "amount_total"); o["mode"] == "payment" && total > 0 {
+		return chargeable(total, text(o, "currency"))
+	}
 	return nil
 }
 
 // sessionRedemption reads the discount that a session is made with.
-func (a *action) sessionRedemption(o, params object) (*redemption, error) {
+func (a *action) sessionRedemption(o, params object, amount int64) (*redemption, error) {
 	given := elements(params, "discounts")
 	if len(given) == 0 {
 		return nil, nil
@@ -153,7 +155,7 @@ func (a *action) sessionRedemption(o, params object) (*redemption, error) {
 	if err != nil || by == nil {
 		return nil, err
 	}
-	return by, wrongCurrency(by.coupon, text(o, "currency"))
+	return by, fitsOrder(by, amount, text(o, "currency"))
 }
 
 // setSessionTotals derives the sums of a session from its lines and the
@@ -207,12 +209,15 @@ func (a *action) applyCode(session *record, code string) string {
 	}
 	o := session.Object
 	by, err := a.redeemable(&redemption{coupon: a.currentCoupon(promo), promo: promo}, "", a.store.customer(text(o, "customer")))
-	if err != nil || wrongCurrency(by.coupon, text(o, "currency")) != nil {
+	if err != nil {
 		return "This code cannot be used for this order."
 	}
-	least := child(promo, "restrictions")["minimum_amount"]
-	if least != nil && number(o, "amount_subtotal") < least.(int64) {
-		return "This code needs an order of at least " + money(least.(int64), text(o, "currency")) + "."
+	if wrongCurrency(by.coupon, text(o, "currency")) != nil {
+		return "This code cannot be used for this order."
+	}
+	if fitsOrder(by, number(o, "amount_subtotal"), text(o, "currency")) != nil {
+		limits := child(promo, "restrictions")
+		return "This code needs an order of at least " + money(number(limits, "minimum_amount"), text(limits, "minimum_amount_currency")) + "."
 	}
 	a.setSessionTotals(session, by)
 	a.store.changed = true
@@ -257,7 +262,7 @@ func onlyEmulatedSession(params object) error {
 // orderLines resolves the line items and the currency they share.
 func (a *action) orderLines(params object) ([]orderLine, string, error) {
 	var lines []orderLine
-	currency := strings.ToLower(text(params, "currency"))
+	currency := text(params, "currency")
 	recurring := ""
 	for i, item := range elements(params, "line_items") {
 		param := indexed("line_items", i, "price")

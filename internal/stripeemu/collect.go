@@ -152,7 +152,10 @@ func (a *action) payNow(r *request) (object, error) {
 	case "void":
 		return nil, invalid("", "You cannot pay a voided invoice.")
 	case "draft":
-		a.finalize(i, "Invoice")
+		if err := a.hasCustomer(i); err != nil {
+			return nil, err
+		}
+		a.finalizeLate(i, "Invoice")
 		if i["status"] == "paid" {
 			a.tellPaid(i)
 			return i, nil

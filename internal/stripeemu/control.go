@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,6 +77,9 @@ func parseSpan(written string) (time.Duration, error) {
 		number, err := strconv.ParseFloat(count, 64)
 		if err != nil {
 			return 0, fmt.Errorf("%q is not a duration", written)
+		}
+		if !(math.Abs(number) <= maxStep.Hours()/24*10) {
+			return 0, fmt.Errorf("%q is too long", written)
 		}
 		return time.Duration(number * float64(24*time.Hour)), nil
 	}
@@ -198,7 +203,9 @@ func (e *Emulator) controlClock(_ *http.Request, g controlRequest) (any, error) 
 	if g.Advance <= 0 {
 		return nil, errors.New("say how far with \"advance\", or where to with \"to\"")
 	}
-	e.Advance(time.Duration(g.Advance))
+	if err := e.advance(time.Duration(g.Advance)); err != nil {
+		return nil, err
+	}
 	return e.clockState(), nil
 }
 
@@ -231,6 +238,9 @@ func (e *Emulator) controlDunning(g controlRequest) error {
 }
 
 func (e *Emulator) controlFault(_ *http.Request, g controlRequest) (any, error) {
+	if err := faultFits(g); err != nil {
+		return nil, err
+	}
 	header := http.Header{}
 	for name, value := range g.Header {
 		header.Set(name, value)
@@ -240,6 +250,24 @@ func (e *Emulator) controlFault(_ *http.Request, g controlRequest) (any, error) 
 		Status: g.Status, Body: g.Body, Header: header,
 	})
 	return object{"ok": true}, nil
+}
+
+// faultFits refuses a fault that could not strike, or not be sent.
+func faultFits(g controlRequest) error {
+	_, badPath := path.Match(g.Path, "")
+	switch {
+	case g.Status != 0 && (g.Status < 200 || g.Status > 599):
+		return errors.New("status must be between 200 and 599")
+	case g.Times < 0 || g.Delay < 0:
+		return errors.New("times and delay cannot be negative")
+	case badPath != nil:
+		return fmt.Errorf("path %q is not a pattern", g.Path)
+	case g.Method != "" && !slices.Contains([]string{"GET", "POST", "DELETE"}, g.Method):
+		return fmt.Errorf("no request has the method %q", g.Method)
+	case g.Status == 0 && g.Delay == 0 && !g.Abort:
+		return errors.New("say what happens: status, delay or abort")
+	}
+	return nil
 }
 
 func (e *Emulator) controlSettle(r *http.Request, g controlRequest) (any, error) {

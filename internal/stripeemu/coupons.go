@@ -33,14 +33,14 @@ func couponOperations() map[string]operation {
 
 func (a *action) createCoupon(r *request) (object, error) {
 	params := r.Params
-	if err := couponFits(params); err != nil {
+	if err := a.couponFits(params); err != nil {
 		return nil, err
 	}
 	id := text(params, "id")
 	switch {
 	case id == "":
 		id = randomText(8)
-	case a.store.lookUp(id) != nil:
+	case a.store.find("coupon", id) != nil:
 		return nil, coded("resource_already_exists", "id", "Coupon already exists.")
 	}
 	coupon := a.create("coupon", id)
@@ -58,17 +58,37 @@ func (a *action) createCoupon(r *request) (object, error) {
 	return coupon, nil
 }
 
-func couponFits(params object) error {
+func (a *action) couponFits(params object) error {
 	percent, amount := params["percent_off"], params["amount_off"]
 	switch {
 	case (percent == nil) == (amount == nil):
 		return coded("parameter_missing", "percent_off", "You must pass exactly one of percent_off and amount_off.")
 	case amount != nil && params["currency"] == nil:
 		return coded("parameter_missing", "currency", "You must pass currency when passing amount_off.")
+	case percent != nil && !validPercent(percent):
+		return invalid("percent_off", "percent_off must be greater than 0 and at most 100.")
+	case amount != nil && number(params, "amount_off") < 1:
+		return coded("parameter_invalid_integer", "amount_off", "This value must be greater than or equal to 1.")
+	case params["redeem_by"] != nil && number(params, "redeem_by") <= a.at:
+		return invalid("redeem_by", "The `redeem_by` timestamp must be in the future.")
+	case params["max_redemptions"] != nil && number(params, "max_redemptions") < 1:
+		return coded("parameter_invalid_integer", "max_redemptions", "This value must be greater than or equal to 1.")
+	case params["duration_in_months"] != nil && number(params, "duration_in_months") < 1:
+		return coded("parameter_invalid_integer", "duration_in_months", "This value must be greater than or equal to 1.")
 	case (params["duration"] == "repeating") != (params["duration_in_months"] != nil):
 		return coded("parameter_missing", "duration_in_months", "duration_in_months goes with duration=repeating, and only with it.")
 	}
 	return nil
+}
+
+func validPercent(percent any) bool {
+	switch percent := percent.(type) {
+	case int64:
+		return percent > 0 && percent <= 100
+	case float64:
+		return percent > 0 && percent <= 100
+	}
+	return false
 }
 
 func (a *action) updateCoupon(r *request) (object, error) {
@@ -90,7 +110,7 @@ func (a *action) deleteCoupon(r *request) (object, error) {
 		return nil, err
 	}
 	a.emit("coupon.deleted", coupon)
-	a.store.remove(text(coupon, "id"))
+	a.store.removeKey(key(coupon))
 	return object{"id": coupon["id"], "object": "coupon", "deleted": true}, nil
 }
 
@@ -104,6 +124,12 @@ func (a *action) createPromotionCode(r *request) (object, error) {
 		if _, err := a.named("customer", "customer", id); err != nil {
 			return nil, err
 		}
+	}
+	if params["expires_at"] != nil && number(params, "expires_at") <= a.at {
+		return nil, invalid("expires_at", "The `expires_at` timestamp must be in the future.")
+	}
+	if limits := child(params, "restrictions"); (limits["minimum_amount"] == nil) != (limits["minimum_amount_currency"] == nil) {
+		return nil, coded("parameter_missing", "restrictions[minimum_amount_currency]", "minimum_amount goes with minimum_amount_currency.")
 	}
 	promo := a.create("promotion_code", newID("promo"))
 	promo["coupon"], promo["active"], promo["expires_at"] = clone(coupon), true, nil
@@ -202,6 +228,22 @@ func (a *action) redeemable(by *redemption, param string, customer object) (*red
 			"This promotion code cannot be redeemed because the associated customer has prior transactions.")
 	}
 	return by, nil
+}
+
+// fitsOrder says whether a discount can be used for an order of an amount.
+func fitsOrder(by *redemption, amount int64, currency string) error {
+	if by == nil {
+		return nil
+	}
+	if err := wrongCurrency(by.coupon, currency); err != nil {
+		return err
+	}
+	limits := child(by.promo, "restrictions")
+	least, limited := limits["minimum_amount"].(int64)
+	if limited && (limits["minimum_amount_currency"] != currency || amount < least) {
+		return invalid("promotion_code", "This promotion code needs an order of at least %s.", money(least, text(limits, "minimum_amount_currency")))
+	}
+	return nil
 }
 
 func (a *action) hasPaid(customer object) bool {

@@ -77,6 +77,9 @@ func (a *action) methodOfNewCustomer(params object) (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if flag(a.store.lookUp(text(method, "id")).Private, "detached") || method["customer"] != nil {
+		return nil, usedUp("payment_method")
+	}
 	if refused := refusedAtAttach(a.cardOf(method)); refused != nil {
 		return nil, refused.asError(nil)
 	}
@@ -190,7 +193,7 @@ func (a *action) deleteCustomer(r *request) (object, error) {
 		}
 	}
 	for _, method := range a.paymentMethodsOf(text(customer, "id"), "") {
-		method.Object["customer"] = nil
+		method.Object["customer"], method.Private["detached"] = nil, true
 	}
 	a.emit("customer.deleted", customer)
 	gone := object{"id": customer["id"], "object": "customer", "deleted": true}

@@ -62,7 +62,12 @@ func (a *action) planDiscount(p *plan, params object) error {
 		return err
 	}
 	p.discount = by
-	return wrongCurrency(by.coupon, text(p.next, "currency"))
+	var amount int64
+	for _, item := range itemsOf(p.next) {
+		unit, _ := a.amountIn(a.store.get("price", text(child(item, "price"), "id")), text(p.next, "currency"))
+		amount += unit * number(item, "quantity")
+	}
+	return fitsOrder(by, amount, text(p.next, "currency"))
 }
 
 func (a *action) changeDiscount(s object, p plan) {
@@ -118,8 +123,7 @@ func (a *action) endDiscounts(s object) {
 		return
 	}
 	end := number(d.Object, "end")
-	once := child(d.Object, "coupon")["duration"] == "once" && flag(d.Private, "used")
-	if once || end != 0 && end <= a.at {
+	if end != 0 && end <= a.at {
 		a.dropDiscount(s)
 	}
 }
@@ -132,7 +136,7 @@ func (a *action) discountFromSubscription(i, s object) {
 		discount = child(a.store.get("customer", text(i, "customer")), "discount")
 	}
 	d := a.store.find("discount", text(discount, "id"))
-	if d == nil || child(d.Object, "coupon")["duration"] == "once" && flag(d.Private, "used") {
+	if d == nil {
 		return
 	}
 	if end := number(d.Object, "end"); end != 0 && end <= a.at {
@@ -173,6 +177,9 @@ func (a *action) discountInvoice(i, params object) error {
 		if by == nil {
 			continue
 		}
+		if err := fitsOrder(by, number(i, "subtotal"), text(i, "currency")); err != nil {
+			return err
+		}
 		d := a.newDiscount(*by, customer["id"])
 		d["invoice"] = i["id"]
 		discounts = append(discounts, d)
@@ -181,12 +188,38 @@ func (a *action) discountInvoice(i, params object) error {
 	return nil
 }
 
-// redeemDiscounts marks the discounts of an invoice as used.
-func (a *action) redeemDiscounts(i object) {
+// dropSpent takes from a draft the discounts that were for one invoice and
+// that another one has used since.
+func (a *action) dropSpent(i object) {
 	ids, _ := i["discounts"].([]any)
+	var left []object
 	for _, id := range ids {
-		if d := a.store.find("discount", id.(string)); d != nil {
-			d.Private["used"] = true
+		d := a.store.find("discount", id.(string))
+		if d != nil && (child(d.Object, "coupon")["duration"] != "once" || d.Private["used"] == nil) {
+			left = append(left, d.Object)
+		}
+	}
+	if len(left) < len(ids) {
+		setDiscounts(i, left)
+	}
+}
+
+// redeemDiscounts uses up the discounts that are for one invoice: they are gone
+// from the subscription or the customer, unless nothing was taken off, as in a
+// trial.
+func (a *action) redeemDiscounts(i object) {
+	for _, total := range elements(i, "total_discount_amounts") {
+		d := a.store.find("discount", text(total, "discount"))
+		if d == nil || child(d.Object, "coupon")["duration"] != "once" || number(total, "amount") == 0 {
+			continue
+		}
+		d.Private["used"] = i["id"]
+		if s := a.store.find("subscription", text(d.Object, "subscription")); s != nil && child(s.Object, "discount")["id"] == d.Object["id"] {
+			a.dropDiscount(s.Object)
+		}
+		customer := a.store.customer(text(d.Object, "customer"))
+		if child(customer, "discount")["id"] == d.Object["id"] {
+			a.change(customer, "customer.updated", a.dropDiscount)
 		}
 	}
 }
@@ -263,13 +296,24 @@ func couponOff(coupon object, amount int64) int64 {
 	return percentOf(amount, coupon["percent_off"])
 }
 
-// netOf is an amount of a subscription less its percentage, and how a
-// proration says so. An amount off is not spread over a part of a period.
-func (a *action) netOf(s object, amount int64) (net int64, remark string) {
-	coupon := child(child(s, "discount"), "coupon")
-	if coupon == nil || coupon["percent_off"] == nil {
+// netOf is what an item costs from now on less the percentage of its
+// subscription or its customer, and how a proration says so. An amount off is
+// not spread over a part of a period, and what is for one invoice comes off that.
+func (a *action) netOf(s, price object, amount int64) (net int64, remark string) {
+	discount := child(s, "discount")
+	if discount == nil {
+		discount = child(a.store.get("customer", text(s, "customer")), "discount")
+	}
+	coupon := child(discount, "coupon")
+	if coupon == nil || coupon["duration"] == "once" || !a.couponCovers(coupon, object{"price": price}) {
 		return amount, ""
 	}
-	percent := coupon["percent_off"]
-	return amount - percentOf(amount, percent), fmt.Sprintf(" (with %v%% off)", percent)
+	return amount - percentOf(amount, coupon["percent_off"]), percentRemark(coupon)
+}
+
+func percentRemark(coupon object) string {
+	if coupon["percent_off"] == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (with %v%% off)", coupon["percent_off"])
 }

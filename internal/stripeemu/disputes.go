@@ -2,6 +2,7 @@ package stripeemu
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -71,6 +72,31 @@ type DisputeOptions struct {
 	Amount  int64  // the whole charge where 0
 	Reason  string // fraudulent where empty
 	Inquiry bool   // the bank only asks, no money moves
+}
+
+// disputeReasons are those of Stripe's document.
+func disputeReasons() []string {
+	return []string{
+		"", "bank_cannot_process", "check_returned", "credit_not_processed", "customer_initiated", "debit_not_authorized", "duplicate",
+		"fraudulent", "general", "incorrect_account_details", "insufficient_funds", "product_not_received", "product_unacceptable",
+		"subscription_canceled", "unrecognized",
+	}
+}
+
+// mayDispute refuses what no bank would send.
+func (a *action) mayDispute(c object, options DisputeOptions) error {
+	switch {
+	case options.Amount < 0 || options.Amount > number(c, "amount_captured"):
+		return fmt.Errorf("dispute: the amount must be between 0 and the %d of the charge", number(c, "amount_captured"))
+	case !slices.Contains(disputeReasons(), options.Reason):
+		return fmt.Errorf("dispute: no reason %q", options.Reason)
+	}
+	for _, r := range a.store.all("dispute") {
+		if r.Object["charge"] == c["id"] && !isClosed(r.Object) {
+			return fmt.Errorf("dispute: charge %q has the open dispute %q", text(c, "id"), text(r.Object, "id"))
+		}
+	}
+	return nil
 }
 
 func (a *action) openDispute(c object, options DisputeOptions) object {
@@ -171,6 +197,10 @@ func (a *action) closeDispute(r *request) (object, error) {
 	if isClosed(d) {
 		return nil, invalid("", "This dispute is already closed.")
 	}
+	if isInquiry(d) {
+		a.decide(d, "warning_closed")
+		return d, nil
+	}
 	a.decide(d, "lost")
 	return d, nil
 }
@@ -201,6 +231,9 @@ func (e *Emulator) Dispute(chargeID string, options DisputeOptions) (string, err
 	e.do(func(a *action) {
 		own := a.store.find("charge", chargeID)
 		if own == nil || own.Object["status"] != "succeeded" {
+			return
+		}
+		if err = a.mayDispute(own.Object, options); err != nil {
 			return
 		}
 		a.enterTimeOf(chargeID)

@@ -2,6 +2,7 @@ package stripeemu
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -137,27 +138,42 @@ func (e *Emulator) keepTime() {
 		case <-e.ctx.Done():
 			return
 		case <-ticker.C:
-			e.do(func(*action) {}) // what is due happens on every action
+			e.tick()
 		}
 	}
+}
+
+// tick lets happen what is due. A fault of a rule is told and met again at the
+// next request, which fails; it does not end the process.
+func (e *Emulator) tick() {
+	defer func() {
+		if fault := recover(); fault != nil {
+			slog.Error("the Stripe emulator cannot move on in time", "error", fault)
+		}
+	}()
+	e.do(func(*action) {}) // what is due happens on every action
 }
 
 // do runs f under the lock, after what is due by now has happened.
 func (e *Emulator) do(f func(*action)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.doLocked(f)
+}
+
+func (e *Emulator) doLocked(f func(*action)) {
 	a := e.newAction()
 	a.settleDue()
 	f(a)
 	a.keep()
 }
 
-// later runs f soon, in an action of its own.
-func (e *Emulator) later(f func(*action)) {
+// settleLater lets happen what is due soon, after the answer to a request.
+func (e *Emulator) settleLater() {
 	e.running.Add(1)
 	go func() {
 		defer e.running.Done()
-		e.do(f)
+		e.tick()
 	}()
 }
 

@@ -121,7 +121,11 @@ func (a *action) publish(event object) string {
 	if a.accountVersion != "" {
 		own.Private["version"] = a.accountVersion
 	}
-	a.dispatch(own)
+	if j := a.store.journal; j != nil {
+		j.events = append(j.events, own)
+	} else {
+		a.dispatch(own)
+	}
 	return text(envelope, "id")
 }
 

@@ -2,6 +2,7 @@ package stripeemu_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -206,4 +207,25 @@ func (a *account) eventTypes() []string {
 		types = append([]string{event["type"].(string)}, types...)
 	}
 	return types
+}
+
+// send makes a request as a program without stripe-go does, and returns the
+// status and the error or the object of the answer.
+func (a *account) send(t *testing.T, method, path string, form url.Values, header http.Header) (int, map[string]any) {
+	t.Helper()
+	request := must(http.NewRequestWithContext(t.Context(), method, a.url+path, strings.NewReader(form.Encode())))(t)
+	request.Header.Set("Authorization", "Bearer sk_test_x")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	got := visit(t, request)
+	var body map[string]any
+	if err := json.Unmarshal([]byte(got.body), &body); err != nil {
+		t.Fatal(err)
+	}
+	if failure, ok := body["error"].(map[string]any); ok {
+		return got.status, failure
+	}
+	return got.status, body
 }

@@ -10,6 +10,9 @@ import (
 // keepAnswers is how long Stripe remembers an idempotency key.
 const keepAnswers = 24 * 60 * 60
 
+// maxKey is how long an idempotency key may be.
+const maxKey = 255
+
 // A savedAnswer is what a repeated idempotency key gets.
 type savedAnswer struct {
 	Fingerprint string `json:"fingerprint"`

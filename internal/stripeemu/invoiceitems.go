@@ -2,7 +2,6 @@ package stripeemu
 
 import (
 	"strconv"
-	"strings"
 
 	"example.com/saaskit/internal/stripecontract"
 )
@@ -48,6 +47,9 @@ func (a *action) createItem(r *request) (object, error) {
 			return nil, err
 		}
 	}
+	if err := a.itemFits(params, customer, i); err != nil {
+		return nil, err
+	}
 	item := a.newItem(customer["id"], a.itemCurrency(params, customer), 0, "")
 	if err := a.editItem(item, params); err != nil {
 		a.store.remove(text(item, "id"))
@@ -62,9 +64,32 @@ func (a *action) createItem(r *request) (object, error) {
 	return item, nil
 }
 
+// itemFits refuses an item that its invoice or its subscription cannot bill.
+func (a *action) itemFits(params, customer, i object) error {
+	currency := a.itemCurrency(params, customer)
+	if i != nil && i["customer"] != customer["id"] {
+		return invalid("invoice", "The invoice %s does not belong to the customer.", text(i, "id"))
+	}
+	if i != nil && i["currency"] != currency {
+		return invalid("currency", "The invoice %s is in %s.", text(i, "id"), text(i, "currency"))
+	}
+	s, err := a.subscriptionToInvoice(params, customer)
+	switch {
+	case err != nil || s == nil:
+		return err
+	case isEnded(s):
+		return invalid("subscription", "The subscription %s has ended.", text(s, "id"))
+	case s["currency"] != currency:
+		return invalid("currency", "The subscription %s is in %s.", text(s, "id"), text(s, "currency"))
+	case i != nil && i["subscription"] != nil && i["subscription"] != s["id"]:
+		return invalid("subscription", "The invoice %s is of another subscription.", text(i, "id"))
+	}
+	return nil
+}
+
 func (a *action) itemCurrency(params, customer object) string {
 	if currency := text(params, "currency"); currency != "" {
-		return strings.ToLower(currency)
+		return currency
 	}
 	if price := a.store.find("price", text(params, "price")); price != nil {
 		return text(price.Object, "currency")
@@ -105,6 +130,9 @@ func (a *action) editItem(item, params object) error {
 	}
 	item["unit_amount"], item["unit_amount_decimal"] = unit, strconv.FormatInt(unit, 10)
 	item["amount"] = unit * number(item, "quantity")
+	if amount := number(item, "amount"); amount > maxAmount || amount < -maxAmount {
+		return coded("amount_too_large", "quantity", "Amount must be no more than %s", money(maxAmount, text(item, "currency")))
+	}
 	return nil
 }
 

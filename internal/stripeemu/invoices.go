@@ -2,7 +2,6 @@ package stripeemu
 
 import (
 	"fmt"
-	"strings"
 )
 
 // draftTime is how long an invoice that Stripe makes by itself stays a draft.
@@ -79,7 +78,7 @@ func (a *action) finalizeDue(r *record) {
 	i := r.Object
 	i["next_payment_attempt"] = nil
 	i["webhooks_delivered_at"] = a.at - draftTime
-	a.finalize(i, "Subscription update")
+	a.finalizeLate(i, "Subscription update")
 	if a.setAsidePaused(i) {
 		return
 	}
@@ -107,6 +106,16 @@ func (a *action) setAsidePaused(i object) bool {
 	return true
 }
 
+// finalizeUnlessKept finalizes an invoice of a change, except where the pause of
+// its subscription keeps it as a draft.
+func (a *action) finalizeUnlessKept(i, s object) {
+	if child(s, "pause_collection")["behavior"] == "keep_as_draft" {
+		i["auto_advance"], i["next_payment_attempt"] = false, nil
+		return
+	}
+	a.finalize(i, "Subscription update")
+}
+
 func (a *action) subscriptionOf(i object) object {
 	if s := a.store.find("subscription", text(i, "subscription")); s != nil {
 		return s.Object
@@ -130,6 +139,8 @@ func (a *action) numberInvoice(i object) {
 // finalize numbers the invoice and opens it for payment. One over nothing is
 // paid by that; its caller emits the events of the payment.
 func (a *action) finalize(i object, description string) {
+	a.dropSpent(i)
+	a.setTotals(i)
 	a.redeemDiscounts(i)
 	a.numberInvoice(i)
 	i["auto_advance"] = true
@@ -147,6 +158,17 @@ func (a *action) finalize(i object, description string) {
 	i["payment_intent"] = intent["id"]
 	a.emit("invoice.finalized", i)
 	a.emit("payment_intent.created", intent)
+}
+
+// finalizeLate finalizes an invoice long after its change of the subscription
+// was told, so that what it uses up of the subscription is told by itself.
+func (a *action) finalizeLate(i object, description string) {
+	s := a.subscriptionOf(i)
+	if s == nil {
+		a.finalize(i, description)
+		return
+	}
+	a.change(s, "customer.subscription.updated", func(object) { a.finalize(i, description) })
 }
 
 // settleInvoice marks an invoice as paid in full.
@@ -196,7 +218,7 @@ func (a *action) createInvoice(r *request) (object, error) {
 	if method := params["collection_method"]; method != nil && method != "charge_automatically" {
 		return nil, notEmulated("collection_method=send_invoice")
 	}
-	currency := strings.ToLower(text(params, "currency"))
+	currency := text(params, "currency")
 	if currency == "" {
 		if currency = text(customer, "currency"); currency == "" {
 			currency = "usd"
@@ -215,7 +237,7 @@ func (a *action) createInvoice(r *request) (object, error) {
 		a.store.remove(text(i, "id"))
 		return nil, err
 	}
-	if s != nil || params["pending_invoice_items_behavior"] == "include" {
+	if pending := params["pending_invoice_items_behavior"]; pending == "include" || s != nil && pending == nil {
 		a.takePending(i, s)
 	}
 	if s != nil && len(elements(child(i, "lines"), "data")) == 0 {
@@ -309,9 +331,20 @@ func (a *action) deleteInvoice(r *request) (object, error) {
 	return object{"id": i["id"], "object": "invoice", "deleted": true}, nil
 }
 
+// hasCustomer refuses to bill somebody who is gone.
+func (a *action) hasCustomer(i object) error {
+	if a.store.customer(text(i, "customer")) == nil {
+		return invalid("", "The invoice %s cannot be finalized: its customer has been deleted.", text(i, "id"))
+	}
+	return nil
+}
+
 func (a *action) finalizeInvoice(r *request) (object, error) {
 	i, err := a.draft(r.id())
 	if err != nil {
+		return nil, err
+	}
+	if err := a.hasCustomer(i); err != nil {
 		return nil, err
 	}
 	advance, given := r.Params["auto_advance"].(bool)
@@ -319,7 +352,7 @@ func (a *action) finalizeInvoice(r *request) (object, error) {
 		advance = flag(i, "auto_advance")
 	}
 	i["next_payment_attempt"] = nil
-	a.finalize(i, "Invoice")
+	a.finalizeLate(i, "Invoice")
 	if i["status"] == "paid" {
 		a.tellPaid(i)
 		return i, nil
@@ -362,7 +395,10 @@ func (a *action) sendInvoice(r *request) (object, error) {
 		return nil, err
 	}
 	if i["status"] == "draft" {
-		a.finalize(i, "Invoice")
+		if err := a.hasCustomer(i); err != nil {
+			return nil, err
+		}
+		a.finalizeLate(i, "Invoice")
 	}
 	a.emit("invoice.sent", i)
 	return i, nil

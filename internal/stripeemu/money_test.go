@@ -192,7 +192,7 @@ func TestCouponDurations(t *testing.T) {
 		a := newLife(t, stripeemu.Config{})
 		coupon := a.coupon(t, tt.change)
 		s := a.subscribe(t, a.cardholder(t, "pm_card_visa"), a.price(t, 1000, "month"), func(p *stripe.SubscriptionParams) { p.Coupon = stripe.String(coupon.ID) })
-		if s.Discount == nil || s.Discount.Coupon.ID != coupon.ID {
+		if used := coupon.Duration == stripe.CouponDurationOnce; used != (s.Discount == nil) || !used && s.Discount.Coupon.ID != coupon.ID {
 			t.Errorf("%s: discount %+v", tt.name, s.Discount)
 		}
 		var got []int64

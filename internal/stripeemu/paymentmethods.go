@@ -136,6 +136,9 @@ func (a *action) attachPaymentMethod(r *request) (object, error) {
 	if owner := text(method, "customer"); owner != "" && owner != customer["id"] {
 		return nil, invalid("", "The payment method you provided has already been attached to a customer.")
 	}
+	if flag(a.store.lookUp(text(method, "id")).Private, "detached") {
+		return nil, usedUp("")
+	}
 	if refused := refusedAtAttach(a.cardOf(method)); refused != nil {
 		return nil, refused.asError(nil)
 	}
@@ -202,6 +205,11 @@ func (a *action) cardOf(method object) string {
 func billingDetails(by payer) object {
 	address := object{"city": nil, "country": "US", "line1": nil, "line2": nil, "postal_code": nil, "state": nil}
 	return object{"address": address, "email": orNil(by.email), "name": orNil(by.name), "phone": nil}
+}
+
+// usedUp refuses a card that was taken from its customer.
+func usedUp(param string) error {
+	return invalid(param, "The provided PaymentMethod was previously used or detached and may not be used again.")
 }
 
 func (a *action) attach(method, customer object) {

@@ -55,8 +55,9 @@ func (a *action) createIntent(r *request) (object, error) {
 		return nil, notEmulated("confirmation_method=manual")
 	case !onlyCards(params):
 		return nil, notEmulated("payment methods other than card")
-	case number(params, "amount") < 1:
-		return nil, stripecontract.Invalid("parameter_invalid_integer", "amount", "This value must be greater than or equal to 1.")
+	}
+	if err := chargeable(number(params, "amount"), text(params, "currency")); err != nil {
+		return nil, err
 	}
 	customer, method, err := a.intentParties(params)
 	if err != nil {
@@ -64,9 +65,8 @@ func (a *action) createIntent(r *request) (object, error) {
 	}
 	intent := a.newIntent(number(params, "amount"), text(params, "currency"), customer)
 	setIntent(intent, params, method)
-	if automatic := child(params, "automatic_payment_methods"); automatic != nil {
-		intent["automatic_payment_methods"] = object{"enabled": flag(automatic, "enabled"), "allow_redirects": "always"}
-	}
+	intent["automatic_payment_methods"] = automaticMethods(params)
+	a.keepReturn(intent, params)
 	a.emit("payment_intent.created", intent)
 	if flag(params, "confirm") {
 		return a.confirmed(intent, flag(params, "off_session") || params["off_session"] == "true")
@@ -103,7 +103,7 @@ func (a *action) intentParties(params object) (customer, method object, err erro
 		return nil, nil, invalid("payment_method", "The PaymentMethod provided belongs to a customer that is not the one of this request.")
 	}
 	if flag(a.store.lookUp(text(method, "id")).Private, "detached") {
-		return nil, nil, invalid("payment_method", "The provided PaymentMethod was previously used or detached and may not be used again.")
+		return nil, nil, usedUp("payment_method")
 	}
 	return customer, method, nil
 }
@@ -146,7 +146,13 @@ func (a *action) updateIntent(r *request) (object, error) {
 	if customer != nil {
 		intent["customer"] = customer["id"]
 	}
+	if !onlyCards(r.Params) {
+		return nil, notEmulated("payment methods other than card")
+	}
 	assign(intent, r.Params, "amount", "currency")
+	if err := chargeable(number(intent, "amount"), text(intent, "currency")); err != nil {
+		return nil, err
+	}
 	setIntent(intent, r.Params, method)
 	return intent, nil
 }
@@ -158,17 +164,32 @@ func (a *action) openIntent(id string) (object, error) {
 		return nil, err
 	}
 	if intent["status"] == "succeeded" || intent["status"] == "canceled" {
-		refusal := stripecontract.Invalid("payment_intent_unexpected_state", "",
-			"This PaymentIntent's status is %s, so it cannot be changed.", text(intent, "status"))
-		refusal.Extra = map[string]any{"payment_intent": clone(intent)}
-		return nil, refusal
+		return nil, unexpectedState(intent, "This PaymentIntent's status is %s, so it cannot be changed.")
 	}
 	return intent, nil
+}
+
+// confirmable refuses an intent whose money is held or on its way already.
+func confirmable(intent object) error {
+	switch intent["status"] {
+	case "requires_payment_method", "requires_confirmation", "requires_action":
+		return nil
+	}
+	return unexpectedState(intent, "This PaymentIntent's status is %s, so it cannot be confirmed.")
+}
+
+func unexpectedState(intent object, format string) error {
+	refusal := stripecontract.Invalid("payment_intent_unexpected_state", "", format, text(intent, "status"))
+	refusal.Extra = map[string]any{"payment_intent": clone(intent)}
+	return refusal
 }
 
 func (a *action) confirmIntent(r *request) (object, error) {
 	intent, err := a.openIntent(r.id())
 	if err != nil {
+		return nil, err
+	}
+	if err := confirmable(intent); err != nil {
 		return nil, err
 	}
 	params := clone(r.Params)
@@ -178,7 +199,19 @@ func (a *action) confirmIntent(r *request) (object, error) {
 		return nil, err
 	}
 	setIntent(intent, r.Params, method)
-	return a.confirmed(intent, flag(r.Params, "off_session"))
+	a.keepReturn(intent, r.Params)
+	return a.confirmed(intent, flag(r.Params, "off_session") || r.Params["off_session"] == "true")
+}
+
+// automaticMethods is the parameter automatic_payment_methods as an intent shows it.
+func automaticMethods(params object) any {
+	given := child(params, "automatic_payment_methods")
+	if given == nil {
+		return nil
+	}
+	shown := object{"enabled": flag(given, "enabled"), "allow_redirects": "always"}
+	assign(shown, given, "allow_redirects")
+	return shown
 }
 
 // confirmed charges an intent's payment method, through its invoice where it

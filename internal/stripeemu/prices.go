@@ -2,7 +2,6 @@ package stripeemu
 
 import (
 	"strconv"
-	"strings"
 
 	"example.com/saaskit/internal/stripecontract"
 )
@@ -50,7 +49,7 @@ func (a *action) createPrice(r *request) (object, error) {
 		return nil, notEmulated("tiered prices")
 	}
 	price := a.create("price", newID("price"))
-	price["currency"] = strings.ToLower(text(params, "currency"))
+	price["currency"] = text(params, "currency")
 	price["lookup_key"] = nil
 	assign(price, params, "active", "nickname", "tax_behavior")
 	mergeMetadata(price, params)
@@ -153,7 +152,7 @@ func currencyOptions(price, given object) (object, error) {
 		if err := setAmount(amounts, params, "currency_options["+currency+"][unit_amount]"); err != nil {
 			return nil, err
 		}
-		options[strings.ToLower(currency)] = option(amounts["unit_amount"], amounts["unit_amount_decimal"])
+		options[currency] = option(amounts["unit_amount"], amounts["unit_amount_decimal"])
 	}
 	return options, nil
 }

@@ -30,7 +30,7 @@ func (a *action) createProduct(r *request) (object, error) {
 	id := text(r.Params, "id")
 	if id == "" {
 		id = newID("prod")
-	} else if a.store.lookUp(id) != nil {
+	} else if a.store.find("product", id) != nil {
 		return nil, stripecontract.Invalid("resource_already_exists", "id", "Product already exists.")
 	}
 	product := a.create("product", id)
@@ -84,6 +84,6 @@ func (a *action) deleteProduct(r *request) (object, error) {
 		}
 	}
 	a.emit("product.deleted", product)
-	a.store.remove(text(product, "id"))
+	a.store.removeKey(key(product))
 	return object{"id": product["id"], "object": "product", "deleted": true}, nil
 }

@@ -50,7 +50,12 @@ func (a *action) prorate(s, item object, sign, at int64) {
 	price := a.store.get("price", text(child(item, "price"), "id"))
 	unit, _ := a.amountIn(price, text(s, "currency"))
 	quantity := number(item, "quantity")
-	full, off := a.netOf(s, unit*quantity)
+	full, off := a.netOf(s, price, unit*quantity)
+	if sign < 0 {
+		if billed, found := a.billedFor(s, item); found {
+			full, off = billed.net, billed.remark
+		}
+	}
 	amount := sign * share(full, of.end-at, of.end-of.start)
 	verb := "Remaining"
 	if sign < 0 {
@@ -70,7 +75,9 @@ func (a *action) prorate(s, item object, sign, at int64) {
 	}
 	own := a.store.lookUp(text(made, "id"))
 	own.Private["subscription_item"] = item["id"]
-	if sign < 0 {
+	if sign > 0 {
+		own.Private["net"] = full // of the whole period, for a credit to come
+	} else {
 		own.Private["credited_items"] = a.creditedLine(s, item)
 	}
 	a.emit("invoiceitem.created", made)
@@ -89,4 +96,51 @@ func (a *action) creditedLine(s, item object) object {
 		}
 	}
 	return nil
+}
+
+// A billing is what an item was billed with for the whole of a period.
+type billing struct {
+	net    int64
+	remark string // how a description tells of a percentage
+}
+
+// billedFor finds what the customer was billed for an item in the current
+// period, so that a credit gives back no more: the amount of the line less its
+// discounts, or what a change in the period has made of it.
+func (a *action) billedFor(s, item object) (billing, bool) {
+	of := periodOf(s)
+	bills := func(o object) bool {
+		return child(o, "price")["id"] == child(item, "price")["id"] && o["quantity"] == item["quantity"] &&
+			number(child(o, "period"), "end") == of.end
+	}
+	for _, r := range a.store.all("invoiceitem") {
+		net, debit := r.Private["net"].(int64)
+		if debit && r.Private["subscription_item"] == item["id"] && bills(r.Object) {
+			_, remark := a.netOf(s, child(r.Object, "price"), 0)
+			return billing{net, remark}, true
+		}
+	}
+	for _, r := range a.store.all("invoice") {
+		if r.Object["subscription"] != s["id"] {
+			continue
+		}
+		for _, line := range elements(child(r.Object, "lines"), "data") {
+			if line["type"] == "subscription" && line["subscription_item"] == item["id"] && bills(line) &&
+				number(child(line, "period"), "start") == of.start {
+				return billing{leftOf(line), a.remarkOf(line)}, true
+			}
+		}
+	}
+	return billing{}, false
+}
+
+func (a *action) remarkOf(line object) string {
+	for _, off := range elements(line, "discount_amounts") {
+		if d := a.store.find("discount", text(off, "discount")); d != nil {
+			if remark := percentRemark(child(d.Object, "coupon")); remark != "" {
+				return remark
+			}
+		}
+	}
+	return ""
 }

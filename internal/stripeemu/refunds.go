@@ -89,12 +89,13 @@ func (a *action) createRefund(r *request) (object, error) {
 		return nil, invalid("amount", "Refund amount (%s) is greater than unrefunded amount on charge (%s)",
 			money(amount, text(c, "currency")), money(left, text(c, "currency")))
 	}
+	before := clone(c)
 	refund := a.refund(c, amount)
 	assign(refund, r.Params, "reason")
 	mergeMetadata(refund, r.Params)
 	a.syncRefunds(c)
 	a.emitRefund("refund.created", refund)
-	a.emitChange("charge.refunded", c, object{"amount_refunded": number(c, "amount_refunded") - amount, "refunded": false})
+	a.emitChange("charge.refunded", c, difference(before, c))
 	return refund, nil
 }
 

@@ -179,7 +179,7 @@ func (a *action) resumeSubscription(r *request) (object, error) {
 	a.belongTo(invoice, s)
 	a.billItems(invoice, s)
 	a.emit("invoice.created", invoice)
-	a.finalize(invoice, "Subscription update")
+	a.finalizeLate(invoice, "Subscription update")
 	if invoice["status"] == "paid" {
 		a.tellPaid(invoice)
 		return s, nil

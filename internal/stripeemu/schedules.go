@@ -168,13 +168,18 @@ func phaseItem(price, quantity, metadata any) object {
 func (a *action) setSchedule(schedule, params object, start int64) error {
 	assign(schedule, params, "end_behavior")
 	mergeMetadata(schedule, params)
-	assign(child(schedule, "default_settings"), child(params, "default_settings"), "default_payment_method")
+	if err := a.setDefaults(schedule, child(params, "default_settings")); err != nil {
+		return err
+	}
 	given := elements(params, "phases")
 	if len(given) == 0 {
 		return nil
 	}
 	var phases []any
 	for index, wanted := range given {
+		if err := a.phaseFits(schedule, wanted, index); err != nil {
+			return err
+		}
 		phase, err := a.readPhase(wanted, index, start)
 		if err != nil {
 			return err
@@ -184,6 +189,39 @@ func (a *action) setSchedule(schedule, params object, start int64) error {
 	}
 	schedule["phases"] = phases
 	return nil
+}
+
+func (a *action) setDefaults(schedule, given object) error {
+	if given["collection_method"] == "send_invoice" {
+		return notEmulated("collection_method=send_invoice")
+	}
+	if id := text(given, "default_payment_method"); id != "" {
+		if _, err := a.ownPaymentMethod(text(schedule, "customer"), "default_settings[default_payment_method]", id); err != nil {
+			return err
+		}
+	}
+	assign(child(schedule, "default_settings"), given, "default_payment_method", "collection_method")
+	return nil
+}
+
+// phaseFits refuses what a phase cannot do to its subscription.
+func (a *action) phaseFits(schedule, wanted object, index int) error {
+	if wanted["collection_method"] == "send_invoice" {
+		return notEmulated("collection_method=send_invoice")
+	}
+	if id := text(wanted, "default_payment_method"); id != "" {
+		_, err := a.ownPaymentMethod(text(schedule, "customer"), indexed("phases", index, "default_payment_method"), id)
+		return err
+	}
+	return nil
+}
+
+// methodOfPhase is the card of a phase, or of its schedule; nil for none.
+func methodOfPhase(schedule, phase object) any {
+	if method := phase["default_payment_method"]; method != nil {
+		return method
+	}
+	return child(schedule, "default_settings")["default_payment_method"]
 }
 
 func (a *action) readPhase(wanted object, index int, start int64) (object, error) {
@@ -225,17 +263,14 @@ func (a *action) readPhase(wanted object, index int, start int64) (object, error
 // startSchedule makes the subscription of the first phase.
 func (a *action) startSchedule(schedule object) error {
 	phase := elements(schedule, "phases")[0]
-	method := phase["default_payment_method"]
-	if method == nil {
-		method = child(schedule, "default_settings")["default_payment_method"]
-	}
 	params := object{
 		"customer": schedule["customer"], "items": clone(phase["items"]), "metadata": clone(phase["metadata"]),
 		"currency": phase["currency"], "payment_behavior": "default_incomplete",
 	}
-	if method != nil {
+	if method := methodOfPhase(schedule, phase); method != nil {
 		params["default_payment_method"] = method
 	}
+	assign(params, phase, "description")
 	if coupon := text(phase, "coupon"); coupon != "" {
 		params["coupon"] = coupon
 	}
@@ -266,7 +301,7 @@ func (a *action) nextPhase(schedule object) {
 		a.change(schedule, "subscription_schedule.updated", func(o object) {
 			o["current_phase"] = object{"start_date": phase["start_date"], "end_date": phase["end_date"]}
 		})
-		a.applyPhase(s, phase, text(phase, "proration_behavior"))
+		a.applyPhase(s, schedule, phase, text(phase, "proration_behavior"))
 		return
 	}
 	if schedule["end_behavior"] == "cancel" {
@@ -279,8 +314,12 @@ func (a *action) nextPhase(schedule object) {
 }
 
 // applyPhase gives the subscription the items of a phase.
-func (a *action) applyPhase(s, phase object, proration string) {
-	p, err := a.planUpdate(s, phaseParams(s, phase, proration))
+func (a *action) applyPhase(s, schedule, phase object, proration string) {
+	params := phaseParams(s, phase, proration)
+	if method := methodOfPhase(schedule, phase); method != nil {
+		params["default_payment_method"] = method
+	}
+	p, err := a.planUpdate(s, params)
 	if err != nil {
 		return // the price is gone: the subscription goes on as it is
 	}
@@ -300,7 +339,8 @@ func phaseParams(s, phase object, proration string) object {
 			if at < 0 {
 				continue
 			}
-			items = append(items, object{"id": left[at]["id"], "price": wanted[index]["price"], "quantity": wanted[index]["quantity"]})
+			items = append(items, object{"id": left[at]["id"], "price": wanted[index]["price"], "quantity": wanted[index]["quantity"],
+				"metadata": wanted[index]["metadata"]})
 			left = slices.Delete(left, at, at+1)
 			wanted = slices.Delete(slices.Clone(wanted), index, index+1)
 			index--
@@ -309,12 +349,15 @@ func phaseParams(s, phase object, proration string) object {
 	keep(func(item, want object) bool { return child(item, "price")["id"] == want["price"] })
 	keep(func(object, object) bool { return true })
 	for _, want := range wanted {
-		items = append(items, object{"price": want["price"], "quantity": want["quantity"]})
+		items = append(items, object{"price": want["price"], "quantity": want["quantity"], "metadata": want["metadata"]})
 	}
 	for _, item := range left {
 		items = append(items, object{"id": item["id"], "deleted": true})
 	}
 	params := object{"items": items, "metadata": clone(phase["metadata"])}
+	if phase["description"] != nil {
+		params["description"] = phase["description"]
+	}
 	if proration != "" {
 		params["proration_behavior"] = proration
 	}
@@ -374,7 +417,7 @@ func (a *action) reapplyPhase(schedule object, proration string) error {
 			continue
 		}
 		schedule["current_phase"] = object{"start_date": phase["start_date"], "end_date": phase["end_date"]}
-		a.applyPhase(a.store.get("subscription", text(schedule, "subscription")), phase, proration)
+		a.applyPhase(a.store.get("subscription", text(schedule, "subscription")), schedule, phase, proration)
 		return nil
 	}
 	return invalid("phases", "One of the phases must be the current one.")

@@ -78,6 +78,12 @@ func (e *Emulator) answerAPI(r *http.Request, requestID string) answer {
 		return errorAnswer(err)
 	}
 	normalize(call.Params)
+	if err := inBounds(call.Params, ""); err != nil {
+		return errorAnswer(err)
+	}
+	if len(r.Header.Get("Idempotency-Key")) > maxKey {
+		return errorAnswer(invalid("", "Idempotency keys may have up to %d characters.", maxKey))
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer e.keep()
@@ -102,8 +108,7 @@ func (a *action) perform(call *stripecontract.Call, path string) answer {
 	}
 	r := &request{Call: call, path: path}
 	a.enterTime(r)
-	result, err := op.handle(a, r)
-	a.store.changed = a.store.changed || call.Method != http.MethodGet
+	result, err := a.wholly(op, r)
 	if err != nil {
 		return errorAnswer(err)
 	}
@@ -112,6 +117,42 @@ func (a *action) perform(call *stripecontract.Call, path string) answer {
 		a.expand(body, strings.Split(field, "."))
 	}
 	return answer{status: http.StatusOK, body: body}
+}
+
+// wholly lets an operation happen, or not at all: what is refused, or fails in
+// this package, leaves nothing behind and tells nobody. Only an attempt to
+// charge a card stays, as its failure is a fact that the intent shows.
+func (a *action) wholly(op operation, r *request) (result object, err error) {
+	if r.Method == http.MethodGet {
+		return op.handle(a, r)
+	}
+	a.store.begin()
+	done := false
+	defer func() {
+		if !done && a.store.journal != nil {
+			a.store.rollBack() // a panic: net/http reports it and hangs up
+		}
+	}()
+	result, err = op.handle(a, r)
+	done = true
+	if err != nil && !isAttempt(err) {
+		a.store.rollBack()
+		return nil, err
+	}
+	for _, event := range a.store.commit() {
+		a.dispatch(event)
+	}
+	a.store.changed = true
+	return result, err
+}
+
+// isAttempt says whether an error tells of a card that was tried.
+func isAttempt(err error) bool {
+	refusal, ok := errors.AsType[*stripecontract.Error](err)
+	if !ok || refusal.Status != http.StatusPaymentRequired {
+		return false
+	}
+	return refusal.Extra["payment_intent"] != nil || refusal.Extra["setup_intent"] != nil
 }
 
 func errorAnswer(err error) answer {

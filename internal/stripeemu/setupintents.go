@@ -37,6 +37,8 @@ func (a *action) createSetupIntent(r *request) (object, error) {
 	}
 	intent := a.newSetupIntent(customer)
 	assign(intent, r.Params, "usage")
+	intent["automatic_payment_methods"] = automaticMethods(r.Params)
+	a.keepReturn(intent, r.Params)
 	setSetupIntent(intent, r.Params, method)
 	a.emit("setup_intent.created", intent)
 	if flag(r.Params, "confirm") {
@@ -70,6 +72,9 @@ func (a *action) updateSetupIntent(r *request) (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !onlyCards(r.Params) {
+		return nil, notEmulated("payment methods other than card")
+	}
 	customer, method, err := a.intentParties(r.Params)
 	if err != nil {
 		return nil, err
@@ -93,6 +98,7 @@ func (a *action) confirmSetupIntent(r *request) (object, error) {
 		return nil, err
 	}
 	setSetupIntent(intent, object{}, method)
+	a.keepReturn(intent, r.Params)
 	return a.confirmedSetup(intent)
 }
 

@@ -83,9 +83,9 @@ func (e *Emulator) load(file string) error {
 		return fmt.Errorf("state file %s is of API version %q, not %q", file, s.Version, e.contract.Version())
 	}
 	e.store.seq, e.offset, e.accountVersion = s.Seq, s.Offset, s.Account
-	for id, r := range s.Records {
+	for _, r := range s.Records {
 		r.normalize()
-		e.store.insert(id, r)
+		e.store.insert(key(r.Object), r)
 	}
 	for key, saved := range s.Answers {
 		normalize(saved.Body)

@@ -63,7 +63,8 @@ func (a *account) checkState(t *testing.T) {
 		for _, o := range a.Objects(objectType) {
 			walk(o, objectType, func(path, value string) {
 				id, _, _ := strings.Cut(value, "_secret_")
-				if idShape.MatchString(value) && !known[id] && !strings.HasSuffix(path, "request.id") {
+				history := objectType == "event" && strings.HasPrefix(id, "txn_") // no event has it as its object
+				if idShape.MatchString(value) && !known[id] && !history && !strings.HasSuffix(path, "request.id") {
 					t.Errorf("%s: %s leads nowhere", path, value)
 				}
 			})

@@ -20,15 +20,17 @@ type record struct {
 type store struct {
 	records map[string]*record
 	byType  map[string][]*record // in the order of their making
+	live    map[string][]*record // those of them that time may still change
 	seq     int64
 	changed bool // since the state file was written
 	// parent is what a rehearsal reads and never writes: each record is copied
 	// from it at the first look.
-	parent *store
+	parent  *store
+	journal *journal // while a request is at work
 }
 
 func newStore() *store {
-	return &store{records: map[string]*record{}, byType: map[string][]*record{}}
+	return &store{records: map[string]*record{}, byType: map[string][]*record{}, live: map[string][]*record{}}
 }
 
 // rehearsal is a store that starts with what s has and leaves s alone.
@@ -77,12 +79,12 @@ func (a *action) date(o object) {
 // save puts an object into the store, a new one at the end of its list.
 func (s *store) save(o object) *record {
 	s.changed = true
-	id := text(o, "id")
-	if existing := s.lookUp(id); existing != nil && existing.Object["object"] == o["object"] {
+	id := key(o)
+	if existing := s.at(id); existing != nil && existing.Object["object"] == o["object"] {
 		existing.Object = o
 		return existing
 	}
-	s.remove(id)
+	s.removeKey(id)
 	s.seq++
 	own := &record{Object: o, Hidden: object{}, Private: object{}, Seq: s.seq}
 	s.insert(id, own)
@@ -93,41 +95,139 @@ func (s *store) insert(id string, own *record) {
 	s.records[id] = own
 	kind := text(own.Object, "object")
 	s.byType[kind] = append(s.byType[kind], own)
+	s.live[kind] = append(s.live[kind], own)
+	if s.journal != nil {
+		s.journal.undo = append(s.journal.undo, func() {
+			delete(s.records, id)
+			s.drop(kind, own)
+		})
+	}
 }
 
-// remove forgets an object.
+// key is where the store has an object. Coupons and products have ids of their
+// makers' choice, which may be the same.
+func key(o object) string {
+	return keyOf(text(o, "object"), text(o, "id"))
+}
+
+func keyOf(objectType, id string) string {
+	if objectType == "coupon" || objectType == "product" {
+		return objectType + "/" + id
+	}
+	return id
+}
+
+// remove forgets the object that has an id.
 func (s *store) remove(id string) {
-	own := s.lookUp(id)
+	if own := s.lookUp(id); own != nil {
+		s.removeKey(key(own.Object))
+	}
+}
+
+func (s *store) removeKey(id string) {
+	own := s.at(id)
 	if own == nil {
 		return
 	}
 	s.changed = true
 	kind := text(own.Object, "object")
-	s.byType[kind] = slices.DeleteFunc(s.byType[kind], func(r *record) bool { return r == own })
+	s.drop(kind, own)
 	if s.records[id] = nil; s.parent == nil {
 		delete(s.records, id)
 	}
+	if s.journal != nil {
+		s.journal.undo = append(s.journal.undo, func() {
+			s.records[id] = own
+			s.byType[kind], s.live[kind] = append(s.byType[kind], own), append(s.live[kind], own)
+			slices.SortFunc(s.byType[kind], func(a, b *record) int { return int(a.Seq - b.Seq) })
+		})
+	}
+}
+
+func (s *store) drop(kind string, own *record) {
+	is := func(r *record) bool { return r == own }
+	s.byType[kind], s.live[kind] = slices.DeleteFunc(s.byType[kind], is), slices.DeleteFunc(s.live[kind], is)
+}
+
+// running returns the records of a type that time may still change, oldest
+// first, and forgets those that have ended.
+func (s *store) running(objectType string) []*record {
+	s.live[objectType] = slices.DeleteFunc(s.live[objectType], (*record).hasEnded)
+	return s.live[objectType]
+}
+
+// hasEnded says of what nothing can happen to any more, neither by time nor by
+// a request that would let time go on with it.
+func (r *record) hasEnded() bool {
+	if r.scripted() {
+		return false // a test may set it to anything
+	}
+	switch r.Object["object"] {
+	case "invoice":
+		return r.Object["status"] == "paid" || r.Object["status"] == "void"
+	case "payment_intent":
+		return r.Object["status"] == "succeeded" || r.Object["status"] == "canceled"
+	case "subscription":
+		return isEnded(r.Object)
+	case "checkout.session":
+		return r.Object["status"] == "complete" || r.Object["status"] == "expired"
+	case "dispute":
+		return isClosed(r.Object)
+	case "subscription_schedule":
+		return r.Object["status"] != "active" && r.Object["status"] != "not_started"
+	}
+	return false
 }
 
 // lookUp returns the record of an id, or nil.
 func (s *store) lookUp(id string) *record {
+	for _, at := range []string{id, keyOf("product", id), keyOf("coupon", id)} {
+		if own := s.at(at); own != nil {
+			return own
+		}
+	}
+	return nil
+}
+
+// at returns the record of a key, or nil.
+func (s *store) at(id string) *record {
 	own, known := s.records[id]
 	if known || s.parent == nil {
+		s.touched(own)
 		return own
 	}
-	if original := s.parent.lookUp(id); original != nil {
-		own = &record{
-			Object: clone(original.Object), Hidden: clone(original.Hidden), Private: clone(original.Private), Seq: original.Seq,
-		}
+	if original := s.parent.peek(id); original != nil {
+		copied := original.copied()
+		own = &copied
 		s.insert(id, own)
 	}
 	return own
 }
 
+// peek is at for a reader that changes nothing.
+func (s *store) peek(id string) *record {
+	own, known := s.records[id]
+	if known || s.parent == nil {
+		return own
+	}
+	return s.parent.peek(id)
+}
+
+// pull copies all records of a type into a rehearsal.
+func (s *store) pull(objectType string) {
+	if s.parent == nil {
+		return
+	}
+	s.parent.pull(objectType)
+	for _, original := range s.parent.byType[objectType] {
+		s.at(key(original.Object))
+	}
+}
+
 // find returns the record of a type, or nil. The object in it is the state
 // itself, not a copy.
 func (s *store) find(objectType, id string) *record {
-	found := s.lookUp(id)
+	found := s.at(keyOf(objectType, id))
 	if found == nil || text(found.Object, "object") != objectType {
 		return nil
 	}
@@ -153,14 +253,11 @@ func (s *store) customer(id string) object {
 
 // all returns the records of a type, newest first, without the deleted ones.
 func (s *store) all(objectType string) []*record {
-	if s.parent != nil {
-		for _, original := range s.parent.byType[objectType] {
-			s.lookUp(text(original.Object, "id"))
-		}
-	}
+	s.pull(objectType)
 	var found []*record
 	for _, r := range s.byType[objectType] {
 		if !flag(r.Object, "deleted") {
+			s.touched(r)
 			found = append(found, r)
 		}
 	}

@@ -89,7 +89,7 @@ func (a *action) newSubscription(order subscriptionOrder) object {
 	assign(s, order.settings, "description", "default_payment_method", "trial_settings", "payment_settings")
 	mergeMetadata(s, order.settings)
 	if order.tax {
-		s["automatic_tax"] = object{"enabled": true, "liability": object{"type": "self"}}
+		s["automatic_tax"] = automaticTax(true)
 	}
 	var items []any
 	for _, line := range order.lines {
@@ -110,6 +110,13 @@ func (a *action) newSubscription(order subscriptionOrder) object {
 	a.scheduleCancel(s, order.settings)
 	a.firstInvoice(s, order)
 	return s
+}
+
+func automaticTax(enabled bool) object {
+	if !enabled {
+		return object{"enabled": false, "liability": nil}
+	}
+	return object{"enabled": true, "liability": object{"type": "self"}}
 }
 
 func (a *action) newSubscriptionItem(s object, line orderLine) object {
@@ -191,7 +198,11 @@ func (a *action) itemLines(params object, currency string) ([]orderLine, string,
 			quantity = 1
 		}
 		unit, _ := a.amountIn(price, currency)
-		lines = append(lines, orderLine{price: price, quantity: quantity, unit: unit, metadata: item["metadata"]})
+		line := orderLine{price: price, quantity: quantity, unit: unit, metadata: item["metadata"]}
+		if line.amount() > maxAmount {
+			return nil, "", coded("amount_too_large", indexed("items", index, "quantity"), "Amount must be no more than %s", money(maxAmount, currency))
+		}
+		lines = append(lines, line)
 	}
 	return lines, currency, nil
 }
@@ -259,12 +270,17 @@ func (a *action) subscriptionOrder(params object) (subscriptionOrder, error) {
 	if order.trialEnd, err = a.trialEnd(params); err != nil {
 		return order, err
 	}
+	if err := a.cancelAtFits(order.asPlanned(a.at), params, text(params, "proration_behavior")); err != nil {
+		return order, err
+	}
 	order.settings["payment_settings"] = paymentSettings(child(params, "payment_settings"))
 	if params["trial_settings"] == nil {
 		delete(order.settings, "trial_settings")
 	}
-	order.discount, err = a.redemptionOf(params, customer)
-	return order, err
+	if order.discount, err = a.redemptionOf(params, customer); err != nil {
+		return order, err
+	}
+	return order, fitsOrder(order.discount, dueNow(lines, false), currency)
 }
 
 func paymentSettings(given object) object {
@@ -274,14 +290,28 @@ func paymentSettings(given object) object {
 }
 
 func (a *action) trialEnd(params object) (int64, error) {
-	if days := number(params, "trial_period_days"); days > 0 {
-		return a.at + days*24*60*60, nil
+	days := number(params, "trial_period_days")
+	if days < 0 || days > maxTrial/day {
+		return 0, invalid("trial_period_days", "A trial has between 0 and %d days.", maxTrial/day)
 	}
-	end := number(params, "trial_end")
-	if end != 0 && end <= a.at {
-		return 0, invalid("trial_end", "The `trial_end` timestamp must be in the future.")
+	if days > 0 {
+		return a.at + days*day, nil
 	}
-	return end, nil
+	end, given := params["trial_end"].(int64)
+	if !given {
+		return 0, nil
+	}
+	return end, a.trialFits(end)
+}
+
+func (a *action) trialFits(end int64) error {
+	switch {
+	case end <= a.at:
+		return invalid("trial_end", "The `trial_end` timestamp must be in the future.")
+	case end > a.at+maxTrial:
+		return invalid("trial_end", "The `trial_end` timestamp may be up to %d days ahead.", maxTrial/day)
+	}
+	return nil
 }
 
 // startSubscription makes the subscription and lets its first invoice be paid

@@ -31,6 +31,9 @@ func testClockRules() []rule {
 
 func (a *action) createTestClock(r *request) (object, error) {
 	const week = 7 * 24 * 60 * 60
+	if at := number(r.Params, "frozen_time"); at < earliestTime || at > latestTime {
+		return nil, invalid("frozen_time", "A test clock can be frozen between 1970 and 2199.")
+	}
 	clock := a.create("test_helpers.test_clock", newID("clock"))
 	clock["frozen_time"], clock["name"] = r.Params["frozen_time"], orNil(text(r.Params, "name"))
 	clock["deletes_after"] = a.at + week
@@ -50,13 +53,13 @@ func (a *action) advanceTestClock(r *request) (object, error) {
 	if to <= from {
 		return nil, invalid("frozen_time", "Test clocks can only be advanced forward. The clock is at %d.", from)
 	}
-	if to > a.furthest(text(clock, "id"), from) {
+	if to > latestTime || to > a.furthest(text(clock, "id"), from) {
 		return nil, invalid("frozen_time",
 			"You cannot advance a test clock more than two intervals of its shortest subscription, or two years without one.")
 	}
 	clock["status"], clock["frozen_time"] = "advancing", to
 	a.emit("test_helpers.test_clock.advancing", clock)
-	a.later(func(*action) {}) // settles what is due
+	a.settleLater()
 	return clock, nil
 }
 
@@ -102,7 +105,7 @@ func (a *action) deleteTestClock(r *request) (object, error) {
 // clockedTypes are the objects that live on a customer's clock.
 func clockedTypes() []string {
 	return []string{
-		"refund", "dispute", "credit_note", "checkout.session", "subscription_schedule", "subscription", "invoice", "invoiceitem",
+		"balance_transaction", "refund", "dispute", "credit_note", "checkout.session", "subscription_schedule", "subscription", "invoice", "invoiceitem",
 		"charge", "payment_intent", "setup_intent", "payment_method", "customer_balance_transaction", "discount",
 		"billing_portal.session", "customer",
 	}

@@ -1,13 +1,24 @@
 package stripeemu
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
 
-// maxSteps bounds what one look at the clock brings about. It is far above what
-// a year of anything has and stops a rule that does not move on.
-const maxSteps = 100_000
+// maxSteps bounds what happens in one second. It is far above what a real
+// account has and stops a rule that does not move on.
+const maxSteps = 10_000
+
+// maxStep is how far the clock goes at once.
+const maxStep = 5 * 366 * 24 * time.Hour
+
+// The times that an account lives in: what lies outside is a mistake, and
+// would run over where intervals are added to it.
+const (
+	earliestTime = 0
+	latestTime   = 7_258_118_400 // the year 2200
+)
 
 // now is the account's time. The caller holds the lock.
 func (e *Emulator) now() time.Time {
@@ -23,14 +34,29 @@ func (e *Emulator) Time() time.Time {
 
 // Advance moves the account's time on and does all that falls due on the way,
 // each thing at its own time: renewals, retries, ends. It returns the new time.
-// What is on a test clock of the API stays where it is.
+// What is on a test clock of the API stays where it is. A step may be of five
+// years; a longer one panics, as does one out of the times that an account knows.
 func (e *Emulator) Advance(by time.Duration) time.Time {
-	e.mu.Lock()
-	e.offset += max(by, 0)
-	e.store.changed = true
-	e.mu.Unlock()
-	e.do(func(*action) {})
+	if err := e.advance(by); err != nil {
+		panic(err) // of the test that asks for it
+	}
 	return e.Time()
+}
+
+func (e *Emulator) advance(by time.Duration) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	by = max(by, 0)
+	if by > maxStep {
+		return fmt.Errorf("advance: the clock goes at most %d days at once", maxStep/(24*time.Hour))
+	}
+	if e.now().Add(by).Unix() > latestTime {
+		return errors.New("advance: the clock ends with the year 2199")
+	}
+	e.offset += by
+	e.store.changed = true
+	e.doLocked(func(*action) {})
+	return nil
 }
 
 // AdvanceTo is Advance to a time. Time never runs back.
@@ -39,8 +65,7 @@ func (e *Emulator) AdvanceTo(at time.Time) error {
 	if by < 0 {
 		return fmt.Errorf("advance: %s is in the past of the account", at.UTC().Format(time.RFC3339))
 	}
-	e.Advance(by)
-	return nil
+	return e.advance(by)
 }
 
 // A rule says when time alone changes an object, and how. due returns 0 where
@@ -68,10 +93,14 @@ func merge(groups ...[]rule) []rule {
 // settleDue does what time has brought about, one step after the other, so
 // that every event carries the second in which it happened.
 func (a *action) settleDue() {
-	for range maxSteps {
+	var last int64
+	for steps := 0; steps < maxSteps; steps++ {
 		step, own, at := a.nextDue()
 		if own == nil {
 			return
+		}
+		if at != last {
+			last, steps = at, 0
 		}
 		then := &action{Emulator: a.Emulator, store: a.store, at: at, base: a.base, rehearsing: a.rehearsing}
 		step.happen(then, own)
@@ -80,10 +109,11 @@ func (a *action) settleDue() {
 	panic("stripeemu: time brings about the same again and again")
 }
 
-// nextDue finds what is due first.
+// nextDue finds what is due first. What has ended is looked at once and never
+// again, so that a step costs what is going on and not what has ever been.
 func (a *action) nextDue() (first rule, own *record, at int64) {
 	for _, candidate := range a.dueRules {
-		for _, r := range a.store.byType[candidate.objectType] {
+		for _, r := range a.store.running(candidate.objectType) {
 			if r.scripted() || flag(r.Object, "deleted") {
 				continue
 			}
@@ -116,7 +146,7 @@ func (a *action) clockOf(o object) string {
 	if id := text(o, "test_clock"); id != "" {
 		return id
 	}
-	for _, field := range []string{"customer", "charge"} {
+	for _, field := range []string{"customer", "charge", "source"} {
 		if owner := a.store.lookUp(text(o, field)); owner != nil && text(o, field) != "" {
 			return a.clockOf(owner.Object)
 		}

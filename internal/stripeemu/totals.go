@@ -41,13 +41,23 @@ func (a *action) setTotals(i object) {
 		subtotal += number(line, "amount")
 	}
 	total := subtotal - a.applyDiscounts(i)
-	balance := number(a.store.get("customer", text(i, "customer")), "balance")
 	i["subtotal"], i["subtotal_excluding_tax"] = subtotal, subtotal
 	i["total"], i["total_excluding_tax"] = total, total
+	a.setDue(i)
+}
+
+// setDue is what the customer's balance, as it is now, leaves to pay. A draft
+// asks for it again when it is finalized, as another invoice may have used the
+// balance meanwhile.
+func (a *action) setDue(i object) {
+	total, balance := number(i, "total"), number(a.store.get("customer", text(i, "customer")), "balance")
 	i["starting_balance"] = balance
 	due := max(total+balance, 0)
 	if balance > 0 && total < 0 {
 		due = 0 // a debt is not collected with a credit note
+	}
+	if due < leastCharge(text(i, "currency")) {
+		due = 0 // too little to charge: the balance takes it
 	}
 	i["amount_due"], i["amount_remaining"], i["amount_paid"] = due, due, int64(0)
 }
@@ -172,6 +182,10 @@ func (a *action) useBalance(i object) {
 	i["ending_balance"] = balance + used
 	if used != 0 {
 		a.moveBalance(i, used, "applied_to_invoice")
+	}
+	if rest := total + balance; total > 0 && rest > 0 && number(i, "amount_due") == 0 {
+		i["ending_balance"] = number(i, "ending_balance") + rest
+		a.moveBalance(i, rest, "invoice_too_small")
 	}
 }
 

@@ -60,9 +60,10 @@ func (a *action) wholeUpcomingInvoice(r *request) (object, error) {
 		return a.previewNew(r.Params)
 	}
 	if s == nil {
-		return a.previewPending(customer)
+		return a.previewPending(customer, r.Params)
 	}
 	params := subscriptionParams(r.Params)
+	assign(params, r.Params, "automatic_tax")
 	if _, err := a.planUpdate(s, params); err != nil {
 		return nil, err
 	}
@@ -82,6 +83,12 @@ func (a *action) upcomingParties(params object) (s, customer object, err error) 
 	if id := text(params, "subscription"); id != "" {
 		if s, err = a.named("subscription", "subscription", id); err != nil {
 			return nil, nil, err
+		}
+		if id := text(params, "customer"); id != "" && id != s["customer"] {
+			return nil, nil, invalid("customer", "The subscription %s does not belong to the customer.", text(s, "id"))
+		}
+		if currency := text(params, "currency"); currency != "" && currency != s["currency"] {
+			return nil, nil, invalid("currency", "The subscription is in %s.", text(s, "currency"))
 		}
 		if isEnded(s) {
 			return nil, nil, noUpcoming(object{"id": s["customer"]})
@@ -193,6 +200,7 @@ func (a *action) previewEnd(s object, p plan) object {
 func (a *action) previewNew(params object) (object, error) {
 	given := subscriptionParams(params)
 	given["customer"] = params["customer"]
+	assign(given, params, "currency", "automatic_tax")
 	var shown object
 	var err error
 	a.rehearse(func(b *action) {
@@ -211,13 +219,18 @@ func (a *action) previewNew(params object) (object, error) {
 	return shown, err
 }
 
-func (a *action) previewPending(customer object) (object, error) {
+func (a *action) previewPending(customer, params object) (object, error) {
+	for _, name := range []string{"coupon", "automatic_tax"} {
+		if params[name] != nil {
+			return nil, notEmulated("parameter " + name + " without a subscription")
+		}
+	}
 	if len(a.pendingItems(text(customer, "id"), nil)) == 0 {
 		return nil, noUpcoming(customer)
 	}
 	var shown object
 	a.rehearse(func(b *action) {
-		invoice := b.newInvoice(customer, b.itemCurrency(object{}, customer), "upcoming")
+		invoice := b.newInvoice(customer, b.itemCurrency(object{"currency": params["currency"]}, customer), "upcoming")
 		b.takePending(invoice, nil)
 		shown = a.asUpcoming(b.render(invoice))
 	})

@@ -30,7 +30,7 @@ func (a *action) updateSubscription(r *request) (object, error) {
 		return nil, err
 	}
 	if isEnded(s) {
-		return nil, invalid("", "A canceled subscription can only update its cancellation_details and metadata.")
+		return a.updateEnded(s, r.Params)
 	}
 	if err := a.mayUpdate(s, r.Params); err != nil {
 		return nil, err
@@ -40,6 +40,20 @@ func (a *action) updateSubscription(r *request) (object, error) {
 		return nil, err
 	}
 	return s, a.update(s, p, r.Params)
+}
+
+// updateEnded takes what says why a subscription has ended, and labels.
+func (a *action) updateEnded(s, params object) (object, error) {
+	for name := range params {
+		if name != "cancellation_details" && name != "metadata" {
+			return nil, invalid(name, "A canceled subscription can only update its cancellation_details and metadata.")
+		}
+	}
+	a.change(s, "customer.subscription.updated", func(o object) {
+		mergeMetadata(o, params)
+		assign(child(o, "cancellation_details"), child(params, "cancellation_details"), "comment", "feedback")
+	})
+	return s, nil
 }
 
 func (a *action) mayUpdate(s, params object) error {
@@ -86,7 +100,13 @@ func (a *action) planUpdate(s, params object) (plan, error) {
 	if given := child(params, "payment_settings"); given != nil {
 		p.next["payment_settings"] = paymentSettings(given)
 	}
+	if tax := child(params, "automatic_tax"); tax != nil {
+		p.next["automatic_tax"] = automaticTax(flag(tax, "enabled"))
+	}
 	mergeMetadata(p.next, params)
+	if err := a.cancelAtFits(p.next, params, p.behavior); err != nil {
+		return p, err
+	}
 	assign(child(p.next, "cancellation_details"), child(params, "cancellation_details"), "comment", "feedback")
 	a.scheduleCancel(p.next, params)
 	return p, a.planDiscount(&p, params)
@@ -123,6 +143,9 @@ func (a *action) setItems(p *plan, params object) error {
 		}
 		if quantity, ok := given["quantity"].(int64); ok && quantity != item["quantity"] {
 			item["quantity"], p.items = quantity, true
+		}
+		if unit, _ := a.amountIn(a.store.get("price", text(child(item, "price"), "id")), currency); unit*number(item, "quantity") > maxAmount {
+			return coded("amount_too_large", indexed("items", index, "quantity"), "Amount must be no more than %s", money(maxAmount, currency))
 		}
 		mergeMetadata(item, given)
 	}
@@ -209,10 +232,7 @@ func (a *action) newTrialEnd(s, params object) (int64, error) {
 			return -1, nil
 		}
 	case int64:
-		if end <= a.at {
-			return 0, invalid("trial_end", "The `trial_end` timestamp must be in the future.")
-		}
-		return end, nil
+		return end, a.trialFits(end)
 	}
 	return 0, nil
 }
@@ -268,7 +288,7 @@ func (a *action) carryOut(s object, p plan, behavior string) *decline {
 	invoice := a.updateDraft(s, p)
 	if invoice != nil {
 		a.emit("invoice.created", invoice)
-		a.finalize(invoice, "Subscription update")
+		a.finalizeUnlessKept(invoice, s)
 	}
 	waits := invoice != nil && invoice["status"] == "open" && behavior == "default_incomplete"
 	if waits {
@@ -282,6 +302,8 @@ func (a *action) carryOut(s object, p plan, behavior string) *decline {
 		return nil
 	case invoice["status"] == "paid":
 		a.tellPaid(invoice)
+		return nil
+	case invoice["status"] == "draft", a.setAsidePaused(invoice):
 		return nil
 	}
 	return a.collect(invoice)

@@ -369,7 +369,8 @@ func TestCancel(t *testing.T) {
 		t.Parallel()
 		l := newTierLife(t, "")
 		when := l.Time().Add(5 * days).Unix()
-		must(l.api.Subscriptions.Update(l.sub.ID, &stripe.SubscriptionParams{CancelAt: stripe.Int64(when)}))(t)
+		must(l.api.Subscriptions.Update(l.sub.ID, &stripe.SubscriptionParams{
+			CancelAt: stripe.Int64(when), ProrationBehavior: stripe.String("none")}))(t)
 		l.Advance(6 * days)
 		if s := l.subscription(t, l.sub.ID); s.Status != stripe.SubscriptionStatusCanceled || s.EndedAt != when {
 			t.Errorf("%s, ended %d", s.Status, s.EndedAt)

@@ -3,6 +3,7 @@ package stripeemu
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The API versions at which the shape of billing objects changes. They are
@@ -17,7 +18,8 @@ const (
 // checkVersion accepts what looks like an API version of Stripe's.
 func checkVersion(version string) error {
 	date, _, _ := strings.Cut(version, ".")
-	if version != "" && (len(date) != len(versionBasil) || strings.Count(date, "-") != 2) {
+	day, err := time.Parse(time.DateOnly, date)
+	if version != "" && (err != nil || day.Year() < 2011) {
 		return fmt.Errorf("%q is not an API version", version)
 	}
 	return nil
