@@ -55,12 +55,19 @@ bench: devdb ## measure against a floor in the same run
 	@$(DEVDB) -test -- go test -run '^$$' -bench "^BenchmarkRatios$$" -benchtime 1x -timeout 20m ./internal/bench
 
 .PHONY: fuzz
-fuzz: devdb ## fuzz each fuzz target for FUZZTIME (30s)
-	@$(DEVDB) -test -- bash -euo pipefail -c 'failed=; for p in $$(go list ./...); do \
+fuzz: devdb ## fuzz each fuzz target for FUZZTIME (30s), and lead lives of accounts for as long
+	@$(DEVDB) -test -- bash -euo pipefail -c 'failed=; \
+		echo "== ./internal/stripehook TestC51Lives"; \
+		SAASKIT_LIVES=$${FUZZTIME:-30s} go test -timeout 0 -count 1 -v -run "^TestC51Lives$$" ./internal/stripehook || failed=" TestC51Lives"; \
+		for p in $$(go list ./...); do \
 		listed=$$(go test -list "^Fuzz" $$p); \
 		for f in $$(grep "^Fuzz" <<< "$$listed" || true); do \
 			echo "== $$p $$f"; go test -run "^$$f$$" -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} $$p || failed="$$failed $$f"; done; done; \
 		test -z "$$failed" || { echo "Failed:$$failed"; exit 1; }'
+
+.PHONY: lives
+lives: devdb ## lead LIVES (1000) lives of accounts with Stripe through deaths and disorder
+	@SAASKIT_LIVES=$${LIVES:-1000} $(DEVDB) -test -- go test -timeout 0 -count 1 -v -run '^TestC51Lives$$' ./internal/stripehook
 
 .PHONY: generate
 generate: $(TOOLS)/oapi-codegen $(TOOLS)/sqlc sdk/typescript/node_modules ## write internal/api, internal/db and the clients

@@ -71,6 +71,7 @@ const (
 	cpuMicros = "CPU us/op"
 	nanos     = "ns/op"
 	millis    = "p99 ms"
+	fetches   = "fetches"
 )
 
 // compare measures both sides in turns, after one turn of each that does not count.

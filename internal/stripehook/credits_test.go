@@ -58,6 +58,25 @@ func TestC71ZeroAmount(t *testing.T) {
 	w.want("0", `SELECT count(*) FROM outbox`)
 }
 
+// A coupon takes all of a line that is not zero itself.
+func TestC71WholeCoupon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("cus_1")
+	w.subscription("sub_1")
+	off := object{"amount": 1000, "discount": "di_1"}
+	w.invoice("in_1", "sub_1", object{"subtotal": 1000, "total": 0, "amount_due": 0, "amount_paid": 0, "charge": nil, "payment_intent": nil,
+		"total_discount_amounts": []any{off},
+		"lines":                  list("/v1/invoices/in_1/lines", w.line("il_1", w.basic(), 1000, object{"discount_amounts": []any{off}}))})
+	w.shuffled(w.about("invoice.paid", "in_1"), w.about("invoice.payment_succeeded", "in_1"), w.about("customer.subscription.created", "sub_1"))
+	w.wantAllDone(3)
+	w.want("10", `SELECT balance FROM credit_accounts`)
+	w.want("paid 0", `SELECT status || ' ' || total FROM invoices`)
+	w.want("0", `SELECT count(*) FROM transactions`)
+	w.want("0", `SELECT count(*) FROM outbox`)
+	w.wantAccess("basic")
+}
+
 func TestInvoiceGrants(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

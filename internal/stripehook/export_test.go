@@ -2,7 +2,6 @@ package stripehook
 
 import (
 	"context"
-	"time"
 )
 
 // Work makes one attempt at an event, as the job does.
@@ -21,9 +20,6 @@ func (s *Service) WithheldGrants(ctx context.Context, most int32) (ids []string,
 
 // Requeue does the periodic work.
 func (s *Service) Requeue(ctx context.Context) error { return s.requeue(ctx) }
-
-// Backoff are the pauses after failed attempts.
-func Backoff() []time.Duration { return backoff[:] }
 
 // ParseEnvelope returns the texts that are stored of an event, its id first, and whether it is one.
 func ParseEnvelope(body []byte) (texts []string, ok bool) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,6 +57,8 @@ type world struct {
 	told    map[string]bool // events that sent has returned
 	poison  bool            // the log may tell of a panic
 	conns   atomic.Int32    // connections that the server of serve has open
+	read    atomic.Int64    // bytes that it has read from them
+	dice    *rand.Rand      // see random
 }
 
 type option func(*stripehook.Config)

@@ -79,16 +79,25 @@ func TestC75UncollectibleThenPaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.signup()
-	w.patch("in_1", object{"status": "uncollectible", "paid": false})
-	w.settled(w.about("invoice.marked_uncollectible", "in_1"))
-	w.want("0", `SELECT count(*) FROM credit_lots`)
-	w.patch("in_1", object{"status": "paid", "paid": true})
-	w.settled(w.about("invoice.paid", "in_1"))
-	w.want("10", `SELECT balance FROM credit_accounts`)
+	for _, status := range []string{"past_due", "unpaid"} {
+		id := "in_" + status
+		w.changed(object{"status": status}, updated)
+		w.invoice(id, "sub_1", object{"status": "uncollectible", "paid": false, "amount_paid": 0, "amount_remaining": 1000, "billing_reason": "subscription_cycle"})
+		before := w.text(`SELECT count(*) FROM credit_lots`)
+		w.settled(w.about("invoice.marked_uncollectible", id))
+		w.want(before, `SELECT count(*) FROM credit_lots`)
+		w.want("uncollectible "+status, `SELECT i.status || ' ' || s.status FROM invoices i, subscriptions s WHERE i.id = $1`, id)
+		w.patch(id, object{"status": "paid", "paid": true, "amount_paid": 1000, "amount_remaining": 0})
+		w.patch("sub_1", object{"status": "active"})
+		w.shuffled(w.about("invoice.paid", id), w.about(updated, "sub_1"))
+		w.want("paid active", `SELECT i.status || ' ' || s.status FROM invoices i, subscriptions s WHERE i.id = $1`, id)
+		w.want("10", `SELECT granted FROM credit_lots WHERE natural_key LIKE 'invoice:' || $1 || '%'`, id)
+		w.wantAccess("basic")
+	}
 
 	w.invoice("in_2", "sub_1", object{"status": "void", "paid": false, "billing_reason": "subscription_cycle"})
 	w.shuffled(w.about("invoice.voided", "in_2"), w.about("invoice.payment_failed", "in_2"))
-	w.want("10", `SELECT balance FROM credit_accounts`)
+	w.want("0", `SELECT count(*) FROM credit_lots WHERE natural_key LIKE 'invoice:in_2%'`)
 	w.want("void", `SELECT status FROM invoices WHERE id = 'in_2'`)
 	w.want("0", `SELECT count(*) FROM outbox WHERE kind = 'payment_failed'`)
 }

@@ -1,7 +1,7 @@
 package stripehook_test
 
 import (
-	"fmt"
+	"math"
 	"os"
 	"regexp"
 	"slices"
@@ -11,175 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stripe/stripe-go/v76"
-
 	"github.com/google/go-cmp/cmp"
-
-	"example.com/saaskit/internal/audit"
-	"example.com/saaskit/internal/billing"
-	"example.com/saaskit/internal/catalog/catalogtest"
-	"example.com/saaskit/internal/credit"
-	"example.com/saaskit/internal/stripeemu"
 )
-
-// play is one whole life. Each step is followed by what comes of it.
-func (l *life) play() {
-	l.t.Helper()
-	ctx := l.t.Context()
-	customer, err := l.billing.Customer(ctx, l.t1)
-	l.must(err)
-	other, err := l.billing.Customer(ctx, l.t2)
-	l.must(err)
-	newest := func(kind, customer string) string {
-		l.t.Helper()
-		for _, o := range l.emu.Objects(kind) {
-			if o["customer"] == customer {
-				return o["id"].(string)
-			}
-		}
-		l.t.Fatalf("no %s of %s", kind, customer)
-		return ""
-	}
-	card := func(customer string) string {
-		pm, err := l.api.PaymentMethods.Attach("pm_card_visa", &stripe.PaymentMethodAttachParams{Customer: stripe.String(customer)})
-		l.must(err)
-		_, err = l.api.Customers.Update(customer, &stripe.CustomerParams{
-			InvoiceSettings: &stripe.CustomerInvoiceSettingsParams{DefaultPaymentMethod: stripe.String(pm.ID)}})
-		l.must(err)
-		return pm.ID
-	}
-	up := func(subscription, price string) {
-		s, ok := l.emu.Get(subscription)
-		if !ok {
-			l.t.Fatal("no subscription")
-		}
-		item := s["items"].(object)["data"].([]any)[0].(object)["id"].(string)
-		_, err := l.api.Subscriptions.Update(subscription, &stripe.SubscriptionParams{ProrationBehavior: stripe.String("always_invoice"),
-			Items: []*stripe.SubscriptionItemsParams{{ID: stripe.String(item), Price: stripe.String(price)}}})
-		l.must(err)
-	}
-	var sub, trial, pack, renewal, dispute string
-	steps := []func(){
-		func() { l.buy(l.t1, billing.Wish{Tier: "basic", Interval: "month"}) },
-		func() { // the other one tries first
-			card(other)
-			s, err := l.api.Subscriptions.New(&stripe.SubscriptionParams{Customer: stripe.String(other), TrialPeriodDays: stripe.Int64(14),
-				Items: []*stripe.SubscriptionItemsParams{{Price: stripe.String(catalogtest.PriceBasicYear)}}})
-			l.must(err)
-			trial = s.ID
-		},
-		func() {
-			l.buy(l.t1, billing.Wish{CreditPack: "small"})
-			pack = newest("charge", customer)
-		},
-		func() { l.spend(12) },
-		func() { // up at once, for the difference
-			sub = newest("subscription", customer)
-			l.pass(5 * day)
-			up(sub, catalogtest.PricePro)
-		},
-		func() { l.pass(7 * day) }, // the trial will end
-		func() { l.pass(4 * day) }, // and has ended, and a year has begun
-		func() { up(trial, catalogtest.PriceProYear) },
-		func() { l.pass(18 * day) },                                 // a renewal
-		func() { renewal = newest("charge", customer); l.spend(3) }, // paid
-		func() {
-			_, err := l.api.Refunds.New(&stripe.RefundParams{Charge: stripe.String(renewal), Amount: stripe.Int64(1000)})
-			l.must(err)
-		},
-		func() { // the card stops working
-			l.must(l.emu.DeclineCard(newest("payment_method", customer), "insufficient_funds"))
-			l.pass(28 * day)
-		},
-		func() { l.pass(4 * day) }, // a second try
-		func() { l.must(l.emu.DeclineCard(newest("payment_method", customer), "")); l.pass(6 * day) }, // and it pays again
-		func() { dispute, err = l.emu.Dispute(pack, stripeemu.DisputeOptions{}); l.must(err) },
-		func() { l.must(l.emu.DecideDispute(dispute, "won")) },
-		func() {
-			r, err := l.api.Refunds.New(&stripe.RefundParams{Charge: stripe.String(newest("charge", customer))})
-			l.must(err)
-			l.happened()
-			l.must(l.emu.FailRefund(r.ID))
-		},
-		func() { // a part goes back to the balance, another one to the card
-			paid, _ := l.emu.Get(renewal)
-			_, err := l.api.CreditNotes.New(&stripe.CreditNoteParams{Invoice: stripe.String(paid["invoice"].(string)),
-				Amount: stripe.Int64(800), CreditAmount: stripe.Int64(500), RefundAmount: stripe.Int64(300)})
-			l.must(err)
-		},
-		func() {
-			_, err := l.api.Customers.Update(other, &stripe.CustomerParams{Email: stripe.String("new@example.com")})
-			l.must(err)
-			d, err := l.emu.Dispute(newest("charge", other), stripeemu.DisputeOptions{})
-			l.must(err)
-			l.must(l.emu.DecideDispute(d, "lost"))
-		},
-		func() {
-			_, err := l.api.Subscriptions.Update(sub, &stripe.SubscriptionParams{CancelAtPeriodEnd: stripe.Bool(true)})
-			l.must(err)
-			_, err = l.api.Subscriptions.Cancel(trial, nil)
-			l.must(err)
-		},
-		func() { l.pass(35 * day) },
-	}
-	for _, step := range steps {
-		step()
-		l.happened()
-		if l.prompt { // the clock brings what is owed that day
-			_, err := l.credits.GrantAllowances(ctx)
-			l.must(err)
-		}
-	}
-	// What never came is found in Stripe's list, and what is not listed any more somebody has sent again.
-	for !l.sweep() { // until nobody dies in it
-	}
-	for _, event := range l.lost {
-		if l.text(`SELECT id FROM stripe_events WHERE id = $1`, event["id"]) == "" {
-			l.waiting = append(l.waiting, event)
-		}
-	}
-	l.settle()
-	l.must(l.credits.Sweep(ctx))
-}
-
-// spend takes credits where it is the same in every life.
-func (l *life) spend(amount int64) {
-	l.t.Helper()
-	if !l.prompt {
-		return
-	}
-	_, err := l.credits.Consume(l.t.Context(), credit.Spending{AccountID: l.t1, Amount: amount, Description: "work", Actor: audit.Operator("life")})
-	l.must(err)
-}
-
-// wantCredits wants the lots that this story pays for, as one would count them on one's fingers. Each is named by whose it is and
-// what has brought it.
-func (l *life) wantCredits() {
-	l.t.Helper()
-	want := []string{
-		"first pack 50", "first subscription_create 10", "first subscription_update 20", "first subscription_cycle 30", "first subscription_cycle 30",
-		"second subscription_create 10", "second subscription_cycle 10", "second subscription_update 20",
-	}
-	if l.prompt { // in the others nobody looks before all is over
-		want = append(want, "second clock 10", "second clock 20") // the year's second month: what it was bought with, and what the change has added
-	}
-	reasons := l.atStripe("invoice")
-	var got []string
-	for _, row := range l.texts(`SELECT concat_ws(' ', CASE account_id WHEN $1 THEN 'first' WHEN $2 THEN 'second' END, granted, natural_key) FROM credit_lots`, l.t1, l.t2) {
-		words := strings.SplitN(row, " ", 3)
-		parts := strings.Split(words[2], ":")
-		brought := map[string]string{"session": "pack", "clock": "clock"}[parts[0]]
-		if parts[0] == "invoice" {
-			brought = fmt.Sprint(reasons[parts[1]]["billing_reason"])
-		}
-		got = append(got, words[0]+" "+brought+" "+words[1])
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" {
-		l.t.Errorf("lots (-want +got):\n%s", diff)
-	}
-}
 
 // moment is a time in a natural key.
 var moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z`)
@@ -244,16 +77,20 @@ func (l *life) outcome() []string {
 	return all
 }
 
-// lives is how many are led: 1,000 with SAASKIT_LIVES=1000, and otherwise some, for as long as a test of every day may take.
+// lives is how many are led, or for how long: 1,000 with SAASKIT_LIVES=1000, an hour with SAASKIT_LIVES=1h, and otherwise some, for as
+// long as a test of every day may take.
 func lives(t testing.TB) (n int, until time.Time) {
 	t.Helper()
 	text := os.Getenv("SAASKIT_LIVES")
 	if text == "" {
 		return 5, time.Now().Add(5 * time.Second)
 	}
-	n, err := strconv.Atoi(text)
+	if d, err := time.ParseDuration(text); err == nil {
+		return math.MaxInt, time.Now().Add(d)
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(text, "x")) // as -fuzztime has it
 	if err != nil || n < 1 {
-		t.Fatalf("SAASKIT_LIVES is no number: %q", text)
+		t.Fatalf("SAASKIT_LIVES is neither a number nor a time: %q", text)
 	}
 	return n, time.Now().AddDate(1, 0, 0)
 }
@@ -288,36 +125,53 @@ func (l *life) check() {
 	for _, row := range l.texts(`SELECT concat_ws(' ', id, type, status, reason, last_error) FROM stripe_events WHERE status <> 'done' AND reason <> 'not_kept'`) {
 		l.t.Errorf("an event did not end well: %s", row)
 	}
+	for _, m := range mirror {
+		if len(l.atStripe(m.kind)) == 0 {
+			l.t.Errorf("Stripe has no %s: the life is too short", m.kind)
+		}
+	}
 	l.equalsStripe()
 	l.wantCredits()
+	l.wantClaims()
 	l.proven()
 }
 
 func lead(t *testing.T, seed uint64, prompt bool, want []string) map[string]int {
 	t.Helper()
 	l := newLife(t, seed, prompt)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d, prompt %t: run it again with SAASKIT_SEED=%d", seed, prompt, seed)
+		}
+	})
 	l.play()
 	l.check()
 	if diff := cmp.Diff(want, l.outcome()); diff != "" {
 		t.Errorf("another order, another end (-quiet +this):\n%s", diff)
 	}
-	if t.Failed() {
-		t.Fatalf("seed %d, prompt %t: run it again with SAASKIT_SEED=%d", seed, prompt, seed)
-	}
 	return l.kills
 }
 
-func firstSeed(t testing.TB) uint64 {
+// givenSeed is the one of SAASKIT_SEED, which leads again what has failed; otherwise a new one.
+func givenSeed(t testing.TB) (seed uint64, given bool) {
 	t.Helper()
-	if text := os.Getenv("SAASKIT_SEED"); text != "" {
-		seed, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return seed
+	text := os.Getenv("SAASKIT_SEED")
+	if text == "" {
+		return uint64(time.Now().UnixNano()), false
 	}
-	return uint64(time.Now().UnixNano())
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed, true
 }
+
+// proved are seeds of lives that end otherwise without the fence (AdvanceStripeObject without its applied_seq < $1), which few do. Where
+// the story or the failpoints change, look for new ones.
+var proved = map[bool][]uint64{true: {2}, false: {1}}
+
+// manyLives are so many that each failpoint has its deaths.
+const manyLives = 20
 
 // Whole lives: whatever comes in whatever order, however often, and whatever dies in between, the end is Stripe's.
 func TestC51Lives(t *testing.T) {
@@ -325,28 +179,36 @@ func TestC51Lives(t *testing.T) {
 	for _, prompt := range []bool{true, false} {
 		t.Run(map[bool]string{true: "prompt", false: "late"}[prompt], func(t *testing.T) {
 			t.Parallel()
-			seed, kills := firstSeed(t), map[string]int{}
-			t.Logf("seed %d", seed)
+			seed, given := givenSeed(t)
+			kills, led := map[string]int{}, 0
 			want := quiet(t, prompt)
-			n, until := lives(t)
-			for i := uint64(0); i < uint64(n) && (i == 0 || time.Now().Before(until)); i++ {
+			one := func(seed uint64) {
 				// Each is a test of its own: what it holds goes with it.
-				t.Run(strconv.FormatUint(seed+i, 10), func(t *testing.T) {
-					for step, n := range lead(t, seed+i, prompt, want) {
+				t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+					for step, n := range lead(t, seed, prompt, want) {
 						kills[step] += n
 					}
 				})
-				if t.Failed() {
-					return
+				led++
+			}
+			if !given {
+				for _, known := range proved[prompt] {
+					one(known)
 				}
 			}
-			t.Logf("deaths and stalls: %v", kills)
+			n, until := lives(t)
+			for i := 0; i < n && !t.Failed() && (i == 0 || time.Now().Before(until)); i++ {
+				one(seed + uint64(i))
+			}
+			t.Logf("%d lives from seed %d; deaths and stalls: %v", led, seed, kills)
+			if led < manyLives || t.Failed() {
+				return
+			}
+			for _, step := range failpoints() {
+				if kills[step] == 0 {
+					t.Errorf("nobody has died at %s", step)
+				}
+			}
 		})
 	}
-}
-
-// FuzzC51Lives looks for an order that ends otherwise.
-func FuzzC51Lives(f *testing.F) {
-	f.Add(uint64(2), false)
-	f.Fuzz(func(t *testing.T, seed uint64, prompt bool) { lead(t, seed, prompt, quiet(t, prompt)) })
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -32,9 +33,10 @@ type life struct {
 	// prompt lives settle what has happened before more happens, so that they end the same to the last word. In the others events
 	// come when their time is over: what depends on the day on which one comes may differ then, and nothing else.
 	prompt  bool
-	waiting []object // made by Stripe and not yet here
-	lost    []object // never delivered
-	calm    bool     // nothing dies or stalls
+	waiting []object            // made by Stripe and not yet here
+	lost    []object            // never delivered
+	sweeper *stripehook.Service // of a later moment: what has just been lost is old enough for it
+	calm    bool                // nothing dies or stalls
 	stalled []*attempt
 	running *attempt
 	kills   map[string]int
@@ -54,6 +56,9 @@ func newLife(t *testing.T, seed uint64, prompt bool) *life {
 	t.Helper()
 	l := &life{random: rand.New(rand.NewPCG(seed, 51)), prompt: prompt, kills: map[string]int{}, order: map[string]int{}}
 	l.world = newWorld(t, with(l.endanger))
+	l.sweeper = l.newService(with(l.endanger), with(func(c *stripehook.Config) {
+		c.Now = func() time.Time { return l.clock.Now().Add(10 * time.Minute) }
+	}))
 	l.exec(`DELETE FROM stripe_customers`)
 	l.began = l.clock.Now()
 	l.billing = l.shop()
@@ -61,18 +66,29 @@ func newLife(t *testing.T, seed uint64, prompt bool) *life {
 	return l
 }
 
+// failpoints are the names of all there are.
+func failpoints() (names []string) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[stripehook.Failpoints]()) {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
 // endanger sets every failpoint: at each the server may die, and where it holds no lock it may stall.
 func (l *life) endanger(c *stripehook.Config) {
-	point := func(step string, stalls bool) func(string) error {
-		return func(string) error {
+	stalls := map[string]bool{"AfterSequence": true, "AfterFetch": true}
+	deaths := map[string]int{"AfterPage": 25} // of a hundred; a sweep has few pages
+	for _, step := range failpoints() {
+		die := max(deaths[step], 4)
+		point := func(string) error {
 			if l.calm {
 				return nil
 			}
 			switch n := l.random.IntN(100); {
-			case n < 4:
+			case n < die:
 				l.kills[step]++
 				runtime.Goexit() // as in death: what is deferred ends the connection, and nobody records a failure
-			case n < 8 && stalls:
+			case n < die+4 && stalls[step]:
 				l.kills["stalled "+step]++
 				own := l.running
 				close(own.stopped)
@@ -80,11 +96,7 @@ func (l *life) endanger(c *stripehook.Config) {
 			}
 			return nil
 		}
-	}
-	c.Failpoints = stripehook.Failpoints{
-		BeforeInsert: point("BeforeInsert", false), BeforeStored: point("BeforeStored", false), AfterStored: point("AfterStored", false),
-		AfterSequence: point("AfterSequence", true), AfterFetch: point("AfterFetch", true),
-		BeforeCommit: point("BeforeCommit", false), AfterCommit: point("AfterCommit", false),
+		reflect.ValueOf(&c.Failpoints).Elem().FieldByName(step).Set(reflect.ValueOf(point))
 	}
 }
 
@@ -160,13 +172,13 @@ func (l *life) late(err error) bool {
 }
 
 // happened takes what Stripe has made since the last call, and lets some of it arrive and be worked on. Sometimes a letter is lost:
-// it comes with a sweep.
+// it comes with a sweep, in a prompt life before anything else happens.
 func (l *life) happened() {
 	l.t.Helper()
 	l.emu.Advance(0)
 	for _, event := range l.sent() {
 		l.order[event["id"].(string)] = len(l.order)
-		if !l.prompt && l.random.IntN(8) == 0 {
+		if !l.calm && l.random.IntN(8) == 0 {
 			l.lost = append(l.lost, event)
 			continue
 		}
@@ -188,21 +200,38 @@ func (l *life) happened() {
 	}
 	switch {
 	case l.prompt:
-		l.settle()
+		for !l.sweep(l.sweeper) {
+		}
+		l.resend()
+		l.settle(true)
 	case l.random.IntN(6) == 0:
-		l.sweep()
+		l.sweep(l.service)
 	}
 }
 
 // sweep takes in what Stripe lists and no delivery has brought, unless the server dies in it.
-func (l *life) sweep() (done bool) {
+func (l *life) sweep(service *stripehook.Service) (done bool) {
 	l.live(func() {
-		if _, err := l.service.Sweep(context.Background(), false); err != nil {
+		if _, err := service.Sweep(context.Background(), false); err != nil {
 			l.t.Errorf("sweep: %v", err)
 		}
 		done = true
 	})
 	return done
+}
+
+// resend has those lost letters sent again that a sweep has not found: they are too old for the list, or of types that it leaves out.
+func (l *life) resend() {
+	l.t.Helper()
+	for _, event := range l.lost {
+		if l.text(`SELECT max(id) FROM stripe_events WHERE id = $1`, event["id"]) == "" {
+			l.waiting = append(l.waiting, event)
+			if l.prompt && slices.Contains(stripehook.EventTypes(), event["type"].(string)) {
+				l.t.Errorf("the sweep has not found %v", event["type"])
+			}
+		}
+	}
+	l.lost = nil
 }
 
 func (l *life) take(n int) []object {
@@ -211,8 +240,9 @@ func (l *life) take(n int) []object {
 	return taken
 }
 
-// settle delivers and works until there is nothing left.
-func (l *life) settle() {
+// settle delivers and works until there is nothing left. Attempts that have stalled go on then, but where they may linger some stay
+// where they are until more has happened: what they have seen is old by then.
+func (l *life) settle(linger bool) {
 	l.t.Helper()
 	for rounds := 0; len(l.waiting) > 0 || l.work(); rounds++ {
 		for _, event := range l.take(len(l.waiting)) {
@@ -222,11 +252,15 @@ func (l *life) settle() {
 			l.t.Fatalf("never settled: %v", l.texts(`SELECT id || ' ' || type || ' ' || last_error FROM stripe_events WHERE status = 'pending'`))
 		}
 	}
-	for len(l.stalled) > 0 {
+	for range len(l.stalled) {
+		if linger && l.random.IntN(2) == 0 {
+			l.stalled = append(l.stalled[1:], l.stalled[0])
+			continue
+		}
 		l.wake()
 	}
 	if l.work() {
-		l.settle()
+		l.settle(linger)
 	}
 }
 

@@ -54,7 +54,7 @@ func TestC37ManualReplay(t *testing.T) {
 	w.settled(event)
 	effects := `SELECT concat_ws(' ', (SELECT count(*) FROM credit_entries), (SELECT count(*) FROM outbox), (SELECT count(*) FROM transactions))`
 	before := w.text(effects)
-	w.patch("sub_1", object{"status": "past_due"})
+	w.patch("in_1", object{"attempt_count": 7}) // changed without an event: the replay finds it
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() { w.replay(id) })
@@ -63,13 +63,16 @@ func TestC37ManualReplay(t *testing.T) {
 	w.want("1", `SELECT count(*) FROM river_job WHERE kind = 'stripe_event' AND state = 'available' AND args->>'event_id' = $1`, id)
 	w.drain()
 	w.wantEvent(id, "done")
+	w.want("7", `SELECT attempt_count FROM invoices`)
 	w.want(before, effects)
 	w.want("2", `SELECT replays FROM stripe_events`)
 	w.want("2", `SELECT count(*) FROM audit_log WHERE action = 'stripe_event.replay'`)
 	w.exec(`UPDATE stripe_events SET payload = NULL`)
+	w.patch("in_1", object{"attempt_count": 8})
 	w.replay(id)
 	w.drain()
 	w.wantEvent(id, "done")
+	w.want("8", `SELECT attempt_count FROM invoices`)
 	w.want(before, effects)
 	if _, _, err := w.service.Replay(t.Context(), idempotency.Key{}, "evt_none", operator); !is(err, problem.NotFound) {
 		t.Error(err)
@@ -315,6 +318,8 @@ func TestC102TestClock(t *testing.T) {
 	}
 	w.shuffled(events...)
 	w.want("13", `SELECT count(*) FROM credit_lots WHERE source = 'allowance'`) // the first, and twelve cycles
+	w.want("130", `SELECT balance FROM credit_accounts`)                        // none is over by our own clock
+	w.want("0", `SELECT count(*) FROM credit_entries WHERE kind = 'expire'`)
 	at, err := w.api.Subscriptions.Get(sub.ID, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -199,14 +199,3 @@ func TestC12MissingSecret(t *testing.T) {
 		t.Errorf("signed with an empty key: %v", err)
 	}
 }
-
-func TestC14LargeLegitimateBody(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.signup()
-	event := w.about("invoice.paid", "in_1")
-	event["data"].(object)["object"].(object)["metadata"] = object{"notes": strings.Repeat("x", 200<<10)}
-	w.settled(event)
-	w.wantAllDone(1)
-	w.want("10", `SELECT balance FROM credit_accounts`)
-}
