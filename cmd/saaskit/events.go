@@ -309,15 +309,19 @@ func runStripe(ctx context.Context, p process, args []string) error {
 		fmt.Fprintf(p.stdout, "Endpoint %s is made. Its signing secret is shown this once:\nSTRIPE_WEBHOOK_SECRET=%s\n", e.ID, e.Secret)
 		return nil
 	}
-	found, err := stripehook.Examine(ctx, api, *url, cfg.Live(), time.Now())
+	looked, err := stripehook.Examine(ctx, api, *url, cfg.Live(), time.Now())
 	if err != nil {
 		return err
 	}
-	for _, f := range found {
+	if looked.URL != "" {
+		fmt.Fprintf(p.stdout, "Looked at the endpoint %s\n", looked.URL)
+	}
+	for _, f := range looked.Found {
 		fmt.Fprintf(p.stdout, "%s\n  → %s\n", f.What, f.Do)
 	}
-	if len(found) > 0 {
+	if len(looked.Found) > 0 {
 		return errors.New("events may not reach us as they should")
 	}
+	fmt.Fprintln(p.stdout, "It is as it should be.")
 	return nil
 }

@@ -50,7 +50,9 @@ func TestCancelAndResume(t *testing.T) {
 // endAt gives the subscription an end that is a date, as Stripe's portal does.
 func (w *world) endAt(sub string, at time.Time) {
 	w.t.Helper()
-	if _, err := w.api().Subscriptions.Update(sub, &stripe.SubscriptionParams{CancelAt: stripe.Int64(at.Unix())}); err != nil {
+	if _, err := w.api().Subscriptions.Update(sub, &stripe.SubscriptionParams{
+		CancelAt: stripe.Int64(at.Unix()), ProrationBehavior: stripe.String("none"),
+	}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.sync("subscription", sub)

@@ -1348,7 +1348,11 @@ SELECT m.id::text AS id, m.state::text AS state FROM (
     UNION ALL
     SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY ($1::text[])
     UNION ALL
+    SELECT r.id, r.status FROM refunds r WHERE r.id = ANY ($1::text[])
+    UNION ALL
     SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
+    UNION ALL
+    SELECT n.id, n.status FROM credit_notes n WHERE n.id = ANY ($1::text[])
     UNION ALL
     SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
     UNION ALL
@@ -1371,7 +1375,11 @@ type ListMirroredStatesRow struct {
 //	    UNION ALL
 //	    SELECT c.id, c.status || ' ' || c.amount_refunded || ' ' || c.disputed FROM charges c WHERE c.id = ANY ($1::text[])
 //	    UNION ALL
+//	    SELECT r.id, r.status FROM refunds r WHERE r.id = ANY ($1::text[])
+//	    UNION ALL
 //	    SELECT d.id, d.status FROM disputes d WHERE d.id = ANY ($1::text[])
+//	    UNION ALL
+//	    SELECT n.id, n.status FROM credit_notes n WHERE n.id = ANY ($1::text[])
 //	    UNION ALL
 //	    SELECT k.id, k.status || ' ' || k.payment_status FROM checkout_sessions k WHERE k.id = ANY ($1::text[])
 //	    UNION ALL

@@ -20,6 +20,7 @@ type listing struct {
 	Status         string `json:"status"`
 	Customer       ref    `json:"customer"`
 	Charge         ref    `json:"charge"`
+	Invoice        ref    `json:"invoice"`
 	AmountRefunded int64  `json:"amount_refunded"`
 	Disputed       bool   `json:"disputed"`
 	PaymentStatus  string `json:"payment_status"`
@@ -30,25 +31,34 @@ type listing struct {
 	} `json:"invoice_settings"`
 }
 
-// A list is one of a census: of which kind, which query, and what of an element the mirror has, too.
+// A list is one of a census: of which kind, since when, and what of an element the mirror has, too. What has no fence of its own is looked
+// at with the object that of names, which says whose it is.
 type list struct {
 	path, kind string
+	whole      bool // what is in it changes to no end
 	query      url.Values
 	state      func(listing) string
+	of         func(listing) root
 }
 
 var lists = []list{
-	{"/v1/subscriptions", kindSubscription, url.Values{"status": {"all"}}, func(l listing) string { return l.Status }},
-	{"/v1/invoices", kindInvoice, nil, func(l listing) string { return l.Status }},
-	{"/v1/charges", kindCharge, nil, func(l listing) string {
+	{path: "/v1/subscriptions", kind: kindSubscription, whole: true, query: url.Values{"status": {"all"}}, state: listing.status},
+	{path: "/v1/invoices", kind: kindInvoice, state: listing.status},
+	{path: "/v1/charges", kind: kindCharge, state: func(l listing) string {
 		return l.Status + " " + strconv.FormatInt(l.AmountRefunded, 10) + " " + strconv.FormatBool(l.Disputed)
 	}},
-	{"/v1/disputes", kindDispute, nil, func(l listing) string { return l.Status }},
-	{"/v1/checkout/sessions", kindSession, nil, func(l listing) string { return l.Status + " " + l.PaymentStatus }},
-	{"/v1/customers", kindCustomer, nil, func(l listing) string {
+	{path: "/v1/refunds", kind: kindRefund, state: listing.status, of: listing.charge}, // of charges of any age
+	{path: "/v1/disputes", kind: kindDispute, state: listing.status, of: listing.charge},
+	{path: "/v1/credit_notes", kind: kindCreditNote, state: listing.status, of: func(l listing) root { return root{kindInvoice, string(l.Invoice)} }},
+	{path: "/v1/checkout/sessions", kind: kindSession, whole: true, state: func(l listing) string { return l.Status + " " + l.PaymentStatus }},
+	{path: "/v1/customers", kind: kindCustomer, whole: true, state: func(l listing) string {
 		return strconv.FormatInt(l.Balance, 10) + " " + string(l.InvoiceSettings.DefaultPaymentMethod)
 	}},
 }
+
+func (l listing) status() string { return l.Status }
+
+func (l listing) charge() root { return root{kindCharge, string(l.Charge)} }
 
 var (
 	// errPlaceGone is of a list that is asked for what follows an element that is not there any more.
@@ -150,9 +160,7 @@ func (l list) since(began time.Time) url.Values {
 	for name, values := range l.query {
 		query[name] = values
 	}
-	switch l.kind {
-	case kindSubscription, kindSession, kindCustomer:
-	default:
+	if !l.whole {
 		query.Set("created[gte]", strconv.FormatInt(began.Add(-lately).Unix(), 10))
 	}
 	return query
@@ -164,7 +172,7 @@ func (s *Service) settleUnlike(ctx context.Context, l list, page []listing, sett
 	for _, e := range page {
 		states[e.ID] = l.state(e)
 	}
-	found, err := s.unlike(ctx, l.kind, page, states)
+	found, err := s.unlike(ctx, l, page, states)
 	if err != nil {
 		return err
 	}
@@ -209,10 +217,10 @@ func (s *Service) get(ctx context.Context, path string) (*stripe.APIResponse, er
 }
 
 // unlike returns the roots of those elements of a list that belong to our customers and that the mirror has otherwise or not.
-func (s *Service) unlike(ctx context.Context, kind string, page []listing, states map[string]string) ([]root, error) {
+func (s *Service) unlike(ctx context.Context, l list, page []listing, states map[string]string) ([]root, error) {
 	ids, customers := make([]string, 0, len(page)), make([]string, 0, len(page))
 	for i, e := range page {
-		if kind == kindCustomer {
+		if l.kind == kindCustomer {
 			page[i].Customer = ref(e.ID)
 		}
 		ids, customers = append(ids, e.ID), append(customers, string(page[i].Customer))
@@ -240,10 +248,12 @@ func (s *Service) unlike(ctx context.Context, kind string, page []listing, state
 			continue
 		}
 		switch {
-		case kind == kindDispute && e.Charge != "":
-			roots = append(roots, root{kindCharge, string(e.Charge)}) // its charge says whose it is
+		case l.of != nil:
+			if of := l.of(e); of.id != "" {
+				roots = append(roots, of)
+			}
 		case ours[string(e.Customer)]:
-			roots = append(roots, root{kind, e.ID})
+			roots = append(roots, root{l.kind, e.ID})
 		}
 	}
 	return roots, nil

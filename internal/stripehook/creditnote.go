@@ -117,7 +117,7 @@ func (t *settling) storeCreditNote(ctx context.Context, row db.UpsertCreditNoteP
 	if old.Status == row.Status && old.Credited == row.Credited {
 		return nil
 	}
-	return t.audit(ctx, "credit_note", row.ID, old.Status, row.Status, map[string]any{
+	return t.audit(ctx, kindCreditNote, row.ID, old.Status, row.Status, map[string]any{
 		"invoice": row.InvoiceID, "amount": row.Amount, "credited": row.Credited, "currency": row.Currency,
 	})
 }

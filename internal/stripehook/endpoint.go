@@ -58,12 +58,18 @@ func SetUp(ctx context.Context, api *client.API, url string) (Endpoint, error) {
 // A Finding is something that is not right with the way that events take, and what to do about it.
 type Finding struct{ What, Do string }
 
-// Examine looks at our endpoint at Stripe: the one with the URL, or without one those whose path is ours. live is whether our key
-// is of live mode. An endpoint that is right gives no finding.
-func Examine(ctx context.Context, api *client.API, url string, live bool, now time.Time) ([]Finding, error) {
+// An Examination is what was looked at: an endpoint's URL, empty where it is not known which one is ours, and what is not right.
+type Examination struct {
+	URL   string
+	Found []Finding
+}
+
+// Examine looks at our endpoint at Stripe: the one with the URL, or without one the only one whose path is ours. Several may be those of
+// other environments of the same account, so none of them is judged. live is whether our key is of live mode.
+func Examine(ctx context.Context, api *client.API, url string, live bool, now time.Time) (Examination, error) {
 	all, header, err := endpoints(ctx, api)
 	if err != nil {
-		return nil, err
+		return Examination{}, err
 	}
 	var found []Finding
 	if at, err := http.ParseTime(header.Get("Date")); err == nil {
@@ -74,13 +80,24 @@ func Examine(ctx context.Context, api *client.API, url string, live bool, now ti
 	ours := slices.DeleteFunc(all, func(e *stripe.WebhookEndpoint) bool {
 		return url != "" && e.URL != url || url == "" && !strings.HasSuffix(e.URL, webhookPath)
 	})
-	if len(ours) == 0 {
-		return append(found, Finding{"there is no webhook endpoint at Stripe", "run `saaskit stripe setup -url https://…" + webhookPath + "`"}), nil
+	var urls []string
+	for _, e := range ours {
+		if !slices.Contains(urls, e.URL) {
+			urls = append(urls, e.URL)
+		}
+	}
+	switch {
+	case len(ours) == 0 && url != "":
+		return Examination{url, append(found, Finding{"there is no webhook endpoint with this URL at Stripe", "run `saaskit stripe setup -url " + url + "`"})}, nil
+	case len(ours) == 0:
+		return Examination{"", append(found, Finding{"there is no webhook endpoint at Stripe", "run `saaskit stripe setup -url https://…" + webhookPath + "`"})}, nil
+	case len(urls) > 1:
+		return Examination{"", append(found, Finding{"several webhook endpoints could be ours: " + strings.Join(urls, ", "), "name the one of this environment with -url"})}, nil
 	}
 	for _, e := range ours {
 		found = append(found, examine(e, live)...)
 	}
-	return found, nil
+	return Examination{urls[0], found}, nil
 }
 
 func examine(e *stripe.WebhookEndpoint, live bool) []Finding {

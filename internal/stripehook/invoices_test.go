@@ -131,6 +131,17 @@ func TestC77UpcomingInvoice(t *testing.T) {
 			t.Errorf("asked for %s", r.Path)
 		}
 	}
+	// One that comes when its renewal is over announces nothing, and the next one has its own.
+	w.exec(`DELETE FROM outbox`)
+	end := w.clock.Now().Add(14 * day)
+	w.patch("sub_1", object{"current_period_end": end.Unix()})
+	w.settled(w.about(updated, "sub_1"))
+	for told, want := range map[time.Time]string{end.AddDate(0, -1, 0): "0", end: "1"} {
+		w.exec(`DELETE FROM outbox`)
+		old["period_end"] = told.Unix()
+		w.settled(w.event("invoice.upcoming", old))
+		w.want(want, `SELECT count(*) FROM outbox WHERE kind = 'renewal_upcoming'`)
+	}
 	// Nothing is announced of what will end.
 	w.exec(`DELETE FROM outbox`)
 	w.patch("sub_1", object{"cancel_at_period_end": true})

@@ -87,9 +87,9 @@ var looks = map[string]look{
 	// A preview, which has no id and cannot be fetched.
 	"invoice.upcoming":     {kind: kindInvoice, root: kindSubscription, via: "subscription", moment: renewalUpcoming},
 	"invoice_payment.paid": {kind: "invoice_payment", root: kindInvoice, via: "invoice", later: true},
-	"credit_note.created":  {kind: "credit_note", root: kindInvoice, via: "invoice"},
-	"credit_note.updated":  {kind: "credit_note", root: kindInvoice, via: "invoice"},
-	"credit_note.voided":   {kind: "credit_note", root: kindInvoice, via: "invoice"},
+	"credit_note.created":  {kind: kindCreditNote, root: kindInvoice, via: "invoice"},
+	"credit_note.updated":  {kind: kindCreditNote, root: kindInvoice, via: "invoice"},
+	"credit_note.voided":   {kind: kindCreditNote, root: kindInvoice, via: "invoice"},
 
 	"payment_intent.created":                   {kind: kindPaymentIntent},
 	"payment_intent.processing":                {kind: kindPaymentIntent},

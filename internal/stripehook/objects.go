@@ -18,6 +18,7 @@ const (
 	kindPaymentIntent = "payment_intent"
 	kindCharge        = "charge"
 	kindRefund        = "refund"
+	kindCreditNote    = "credit_note"
 	kindDispute       = "dispute"
 	kindSchedule      = "subscription_schedule"
 	kindPaymentMethod = "payment_method"

@@ -238,6 +238,34 @@ func TestC100EventNeverGenerated(t *testing.T) {
 	w.proven()
 }
 
+// What gives money back is found by the lists, however old the payment is, and although no event was ever made of it.
+func TestReconcileFindsMoneyThatWentBack(t *testing.T) {
+	t.Parallel()
+	t.Run("a credit note", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.paid()
+		w.creditNote(stripe.CreditNoteParams{CreditAmount: stripe.Int64(1000)})
+		w.sent() // none of them comes
+		w.clock.Add(2 * time.Hour)
+		w.reconcile(true)
+		w.want("0", `SELECT balance FROM credit_accounts`)
+	})
+	t.Run("a refund of an old payment", func(t *testing.T) {
+		t.Parallel()
+		p := newPlan(t, true)
+		p.clock.Add(70 * day)
+		p.available(10)
+		p.refund("ch_in_1", 10000)
+		p.sent()
+		p.clock.Add(2 * time.Hour)
+		p.reconcile(true)
+		p.available(0)
+		p.clock.Add(40 * day)
+		p.available(0)
+	})
+}
+
 // What we have never seen is found by the lists.
 func TestC100NothingWasDelivered(t *testing.T) {
 	t.Parallel()
@@ -377,13 +405,17 @@ func TestC104Doctor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const url = "https://app.example.com/v1/webhooks/stripe"
+	asked := url
 	examine := func(live bool, now time.Time) string {
-		found, err := stripehook.Examine(t.Context(), w.api, url, live, now)
+		looked, err := stripehook.Examine(t.Context(), w.api, asked, live, now)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if found := len(looked.Found) > 0; !found && looked.URL != url {
+			t.Errorf("looked at %q", looked.URL)
+		}
 		var all []string
-		for _, f := range found {
+		for _, f := range looked.Found {
 			if f.Do == "" {
 				t.Errorf("%s: says not what to do", f.What)
 			}
@@ -425,6 +457,20 @@ func TestC104Doctor(t *testing.T) {
 	}
 	w.patch(made.ID, object{"api_version": nil, "enabled_events": []any{"*"}})
 	wants("account's version", examine(false, time.Now()), "version of the account")
+	// Which of several is ours has to be said; another environment's is never taken for ours where ours is named.
+	w.patch(made.ID, object{"api_version": stripe.APIVersion})
+	asked = ""
+	wants("the only one", examine(false, time.Now()))
+	other, err := stripehook.SetUp(t.Context(), w.api, "https://staging.example.com/v1/webhooks/stripe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.patch(other.ID, object{"status": "disabled"})
+	wants("two", examine(false, time.Now()), "several webhook endpoints", url, "staging")
+	asked = url
+	wants("named", examine(false, time.Now()))
+	w.emu.Remove(made.ID)
+	wants("gone", examine(false, time.Now()), "no webhook endpoint with this URL")
 }
 
 func anys(texts []string) []any {

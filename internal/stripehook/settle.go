@@ -246,15 +246,16 @@ func (t *settling) keep(ctx context.Context, seen sight) error {
 	return nil
 }
 
+// finish ends the event and does what it asks for by itself, once: an attempt that has stalled may come when the event ended long ago.
 func (t *settling) finish(ctx context.Context) (int64, error) {
-	if moment := looks[t.event.Type].moment; moment != nil {
-		if err := moment(ctx, t); err != nil {
-			return 0, fmt.Errorf("%s: %w", t.event.Type, err)
-		}
-	}
 	done, err := t.q.FinishStripeEvent(ctx, db.FinishStripeEventParams{Status: statusDone, Now: t.now, ID: t.event.ID})
 	if err != nil {
 		return 0, fmt.Errorf("finish event: %w", err)
+	}
+	if moment := looks[t.event.Type].moment; moment != nil && done > 0 {
+		if err := moment(ctx, t); err != nil {
+			return 0, fmt.Errorf("%s: %w", t.event.Type, err)
+		}
 	}
 	return done, nil
 }

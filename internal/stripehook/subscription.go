@@ -321,7 +321,7 @@ func subscriptionGone(ctx context.Context, t *settling, id string) error {
 }
 
 // renewalUpcoming announces the next charge, once for each period. The event's object is a preview without an id; what is still
-// to come is judged by the subscription.
+// to come is judged by the subscription. An event that comes when its renewal is over, late or replayed, announces nothing.
 func renewalUpcoming(ctx context.Context, t *settling) error {
 	s, err := t.q.GetMirroredSubscription(ctx, t.event.RootID, t.account)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -333,11 +333,29 @@ func renewalUpcoming(ctx context.Context, t *settling) error {
 	if worth, _ := t.policy.Worth(s.Status); worth == account.NoAccess || s.CurrentPeriodEnd == nil || s.CancelAtPeriodEnd || s.CancelAt != nil {
 		return nil
 	}
+	if told := periodEnd(t.event.Payload); told != nil && s.CurrentPeriodEnd.Sub(*told).Abs() > 24*time.Hour {
+		return nil
+	}
 	_, err = outbox.Add(ctx, t.q, t.now, outbox.Message{
 		AccountID: &t.account, Kind: "renewal_upcoming", NaturalKey: fmt.Sprintf("renewal_upcoming:%s:%d", s.ID, s.CurrentPeriodEnd.Unix()),
 		Payload: map[string]any{"subscription": s.ID, "renews_at": s.CurrentPeriodEnd},
 	})
 	return err
+}
+
+// periodEnd reads when the period ends that a preview of an invoice is about.
+func periodEnd(payload []byte) *time.Time {
+	var event struct {
+		Data struct {
+			Object struct {
+				PeriodEnd stamp `json:"period_end"`
+			} `json:"object"`
+		} `json:"data"`
+	}
+	if json.Unmarshal(payload, &event) != nil {
+		return nil
+	}
+	return event.Data.Object.PeriodEnd.Time
 }
 
 // announceEnd tells the customer, once for each end, that the subscription will end.
