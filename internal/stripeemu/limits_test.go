@@ -52,7 +52,7 @@ func TestLimits(t *testing.T) {
 	}{
 		"less than can be charged":   {"/v1/payment_intents", form("amount", "49", "currency", "usd"), 400, "amount_too_small"},
 		"more than can be charged":   {"/v1/payment_intents", form("amount", "100000000", "currency", "usd"), 400, "amount_too_large"},
-		"a currency of nobody":       {"/v1/payment_intents", form("amount", "100", "currency", "xxx"), 400, ""},
+		"a currency of nobody":       {"/v1/payment_intents", form("amount", "100", "currency", "qqq"), 400, ""},
 		"a small order":              {"/v1/checkout/sessions", form("mode", "payment", "success_url", "https://x.example/", "line_items[0][price]", l.price(t, 20, "").ID, "line_items[0][quantity]", "1"), 400, "amount_too_small"},
 		"fewer than none":            {sub, form("items[0][id]", item, "items[0][quantity]", "-1"), 400, "parameter_invalid_integer"},
 		"more than can be billed":    {sub, form("items[0][id]", item, "items[0][quantity]", "90000000"), 400, "amount_too_large"},

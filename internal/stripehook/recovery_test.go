@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -361,124 +360,6 @@ func TestC102TestClock(t *testing.T) {
 	w.settled(append(w.sent(), late)...)
 	w.want("0", `SELECT count(*) FROM stripe_events WHERE status IN ('dead', 'pending', 'quarantined')`)
 	w.proven()
-}
-
-func TestC103Storm(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, with(func(c *stripehook.Config) { c.Pace = stripehook.DefaultPace() }))
-	w.customer("cus_1")
-	w.subscription("sub_1")
-	w.startRiver(w.service)
-	start := time.Now()
-	for i := range 1000 {
-		w.patch("sub_1", object{"cancel_at_period_end": i%2 == 0})
-		w.post(w.about(updated, "sub_1"))
-	}
-	w.await("0", `SELECT count(*) FROM stripe_events WHERE status = 'pending'`)
-	w.want("false", `SELECT cancel_at_period_end FROM subscriptions`)
-	w.wantAllDone(1000)
-	most := 10 + int(time.Since(start)/stripehook.DefaultPace().Every)
-	if n := w.gets("/v1/subscriptions/sub_1"); n > most || n > 40 && time.Since(start) < time.Minute {
-		t.Errorf("%d reads in %s, want %d at the most", n, time.Since(start), most)
-	}
-}
-
-// All at once: a thousand that were stored before anybody worked cost a handful of reads.
-func TestC103StormAtOnce(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.customer("cus_1")
-	w.subscription("sub_1")
-	for range 1000 {
-		w.post(w.about(updated, "sub_1"))
-	}
-	w.patch("sub_1", object{"status": "past_due"})
-	w.settled(w.about(updated, "sub_1"))
-	w.wantAllDone(1001)
-	w.want("past_due", `SELECT status FROM subscriptions`)
-	if n := w.gets("/v1/subscriptions/sub_1"); n > 40 {
-		t.Errorf("%d reads", n)
-	}
-}
-
-func TestC104Doctor(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	const url = "https://app.example.com/v1/webhooks/stripe"
-	asked := url
-	examine := func(live bool, now time.Time) string {
-		looked, err := stripehook.Examine(t.Context(), w.api, asked, live, now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if found := len(looked.Found) > 0; !found && looked.URL != url {
-			t.Errorf("looked at %q", looked.URL)
-		}
-		var all []string
-		for _, f := range looked.Found {
-			if f.Do == "" {
-				t.Errorf("%s: says not what to do", f.What)
-			}
-			all = append(all, f.What)
-		}
-		return strings.Join(all, "\n")
-	}
-	wants := func(step, got string, words ...string) {
-		t.Helper()
-		if len(words) == 0 && got != "" {
-			t.Errorf("%s: %s", step, got)
-		}
-		for _, word := range words {
-			if !strings.Contains(got, word) {
-				t.Errorf("%s: %q lacks %q", step, got, word)
-			}
-		}
-	}
-	wants("none", examine(false, time.Now()), "there is no webhook endpoint")
-	made, err := stripehook.SetUp(t.Context(), w.api, url)
-	if err != nil || !made.Created || !strings.HasPrefix(made.Secret, "whsec_") {
-		t.Fatalf("%+v, %v", made, err)
-	}
-	wants("right", examine(false, time.Now()))
-	wants("mode", examine(true, time.Now()), "livemode false")
-	wants("clock", examine(false, time.Now().Add(time.Hour)), "our clock")
-	types := stripehook.EventTypes()
-	w.patch(made.ID, object{"status": "disabled", "enabled_events": anys(slices.DeleteFunc(types, func(s string) bool { return s == "invoice.paid" }))})
-	wants("broken", examine(false, time.Now()), "is disabled", "does not send invoice.paid")
-	again, err := stripehook.SetUp(t.Context(), w.api, url)
-	if err != nil || again.Created || again.ID != made.ID {
-		t.Errorf("%+v, %v", again, err)
-	}
-	wants("repaired", examine(false, time.Now()))
-	w.patch(made.ID, object{"api_version": "2025-03-31.basil"})
-	wants("version", examine(false, time.Now()), "2025-03-31.basil")
-	if _, err := stripehook.SetUp(t.Context(), w.api, url); err == nil {
-		t.Error("an endpoint of another version was taken")
-	}
-	w.patch(made.ID, object{"api_version": nil, "enabled_events": []any{"*"}})
-	wants("account's version", examine(false, time.Now()), "version of the account")
-	// Which of several is ours has to be said; another environment's is never taken for ours where ours is named.
-	w.patch(made.ID, object{"api_version": stripe.APIVersion})
-	asked = ""
-	wants("the only one", examine(false, time.Now()))
-	other, err := stripehook.SetUp(t.Context(), w.api, "https://staging.example.com/v1/webhooks/stripe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.patch(other.ID, object{"status": "disabled"})
-	wants("two", examine(false, time.Now()), "several webhook endpoints", url, "staging")
-	asked = url
-	wants("named", examine(false, time.Now()))
-	w.emu.Remove(made.ID)
-	wants("gone", examine(false, time.Now()), "no webhook endpoint with this URL")
-}
-
-func anys(texts []string) []any {
-	all := make([]any, len(texts))
-	for i, s := range texts {
-		all[i] = s
-	}
-	return all
 }
 
 func TestC105Retention(t *testing.T) {
