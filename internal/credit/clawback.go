@@ -84,9 +84,9 @@ func (c *claim) settle(ctx context.Context, done *Reclaimed) error {
 	for _, row := range rows {
 		before[row.Cause] = row
 	}
-	elsewhere := before[causeElsewhere]
-	causes := append([]Cause{{Key: causeElsewhere}}, c.reversal.Causes...)
-	due := append([]int64{elsewhere.Claimed}, c.reversal.due(c.lot.Granted-elsewhere.Claimed)...)
+	changed := before[causeChange]
+	causes := append([]Cause{{Key: causeChange}}, c.reversal.Causes...)
+	due := append([]int64{changed.Claimed}, c.reversal.due(c.lot.Granted-changed.Claimed)...)
 	// First what goes back into the lot: another cause may take it, also one that has found too little there before.
 	remaining := c.lot.Remaining
 	for _, restore := range []bool{true, false} {

@@ -12,8 +12,8 @@ import (
 	"example.com/saaskit/internal/db"
 )
 
-// causeElsewhere claims what a lot holds and its line has not bought after all: another payment has, or it was given back.
-const causeElsewhere = "elsewhere"
+// causeChange claims what a lot holds and its line has not bought after all: another payment has, or it was given back.
+const causeChange = "change"
 
 // SetShare brings what is granted under the lot's natural key to the lot's amount, in the transaction of q, whose caller has the account
 // locked: what is missing is granted as a further lot, and what is too much is taken back as far as it is there. It reports whether
@@ -92,7 +92,7 @@ func (p *purse) keep(ctx context.Context, now time.Time, lot db.ListCreditLotsOf
 	}
 	var was db.ListCreditClawbacksRow
 	for _, row := range rows {
-		if row.Cause == causeElsewhere {
+		if row.Cause == causeChange {
 			was = row
 		}
 	}
@@ -101,5 +101,5 @@ func (p *purse) keep(ctx context.Context, now time.Time, lot db.ListCreditLotsOf
 		return false, nil
 	}
 	one := &claim{purse: p, reversal: Reversal{Actor: actor}, lot: lot, now: now}
-	return true, one.change(ctx, causeElsewhere, was.Taken, due, &Reclaimed{})
+	return true, one.change(ctx, causeChange, was.Taken, due, &Reclaimed{})
 }

@@ -809,12 +809,12 @@ type CreditTransaction struct {
 	EffectiveAt  time.Time          `json:"effective_at"`
 	ID           openapi_types.UUID `json:"id"`
 
-	// Kind `revoke` is what a refund or dispute took back, `restore` what it returned.
+	// Kind `revoke` is what a refund, a dispute or a change of the subscription took back, `restore` what it returned.
 	Kind      CreditTransactionKind `json:"kind"`
 	Reference *string               `json:"reference,omitempty"`
 }
 
-// CreditTransactionKind `revoke` is what a refund or dispute took back, `restore` what it returned.
+// CreditTransactionKind `revoke` is what a refund, a dispute or a change of the subscription took back, `restore` what it returned.
 type CreditTransactionKind string
 
 // CreditTransactionList defines model for CreditTransactionList.

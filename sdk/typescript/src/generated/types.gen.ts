@@ -911,7 +911,7 @@ export type CreditTransactionList = {
 export type CreditTransaction = {
     id: string;
     /**
-     * `revoke` is what a refund or dispute took back, `restore` what it returned.
+     * `revoke` is what a refund, a dispute or a change of the subscription took back, `restore` what it returned.
      */
     kind: 'grant' | 'consume' | 'expire' | 'revoke' | 'restore';
     /**
