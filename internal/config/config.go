@@ -100,7 +100,7 @@ func Load(getenv func(string) string) (Config, error) {
 		StripeAPIBase: r.webURL("STRIPE_API_BASE", "address of the Stripe emulator; loopback and a test key only"),
 		PastDueGrace:  r.duration("PAST_DUE_GRACE", "168h", 0, 90*24*time.Hour, "how long an overdue subscription still gives access"),
 		UpgradeCredits: r.oneOf("UPGRADE_CREDITS", "difference",
-			"what an upgrade in the middle of a period grants: the difference of the two allowances, or none until the next period",
+			"what an upgrade in the middle of a period grants: the difference of the two allowances, or none until the next month of the allowance",
 			"difference", "none"),
 
 		PauseEndsAccess: r.list("PAUSE_ENDS_ACCESS", "void",
