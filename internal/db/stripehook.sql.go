@@ -2568,7 +2568,7 @@ ON CONFLICT (id) DO UPDATE SET
     payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
     paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
     invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
-    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
+    finalization_error = EXCLUDED.finalization_error, finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
     next_payment_attempt = EXCLUDED.next_payment_attempt, updated_at = EXCLUDED.updated_at
 WHERE invoices.account_id = EXCLUDED.account_id
 `
@@ -2626,7 +2626,7 @@ type UpsertInvoiceParams struct {
 //	    payment_intent_id = EXCLUDED.payment_intent_id, charge_id = EXCLUDED.charge_id,
 //	    paid_out_of_band = EXCLUDED.paid_out_of_band, hosted_invoice_url = EXCLUDED.hosted_invoice_url,
 //	    invoice_pdf = EXCLUDED.invoice_pdf, period_start = EXCLUDED.period_start, period_end = EXCLUDED.period_end,
-//	    finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
+//	    finalization_error = EXCLUDED.finalization_error, finalized_at = EXCLUDED.finalized_at, paid_at = EXCLUDED.paid_at,
 //	    next_payment_attempt = EXCLUDED.next_payment_attempt, updated_at = EXCLUDED.updated_at
 //	WHERE invoices.account_id = EXCLUDED.account_id
 func (q *Queries) UpsertInvoice(ctx context.Context, arg UpsertInvoiceParams) (int64, error) {

@@ -155,6 +155,7 @@ func TestC78FinalizationFailed(t *testing.T) {
 	w.signup()
 	w.settled(w.about("customer.subscription.created", "sub_1"))
 	w.invoice("in_2", "sub_1", object{"status": "draft", "paid": false, "billing_reason": "subscription_cycle"})
+	w.settled(w.about("invoice.created", "in_2")) // it is known before it fails
 	whole, _ := w.emu.Get("in_2")
 	whole["last_finalization_error"] = object{"code": "customer_tax_location_invalid", "type": "invalid_request_error"}
 	remove := w.emu.Inject(faultBody("/v1/invoices/in_2", 200, whole))
