@@ -25,7 +25,7 @@ func scheduleOperations() map[string]operation {
 		"GET /v1/subscription_schedules/{schedule}":          retrieve("subscription_schedule", "schedule"),
 		"POST /v1/subscription_schedules/{schedule}":         {handle: (*action).updateSchedule, params: append(phases, "proration_behavior")},
 		"POST /v1/subscription_schedules/{schedule}/cancel":  {handle: (*action).cancelSchedule},
-		"POST /v1/subscription_schedules/{schedule}/release": {handle: (*action).releaseSchedule, params: []string{"preserve_cancel_date"}},
+		"POST /v1/subscription_schedules/{schedule}/release": {handle: (*action).releaseSchedule},
 	}
 }
 
