@@ -90,55 +90,6 @@ func (p plan) age(row db.SubscriptionChange, now time.Time) time.Duration {
 	return now.Sub(time.Unix(p.MadeAt, 0))
 }
 
-// kept is what of a subscription stays as it is while its tier changes by a schedule.
-type kept struct {
-	Others   []keptItem `json:"others,omitempty"` // the items that are no tier of ours
-	TaxRates []string   `json:"tax_rates,omitempty"`
-	Item     []string   `json:"item_tax_rates,omitempty"` // those of the tier's own item
-	// Coupon is the one in use, and After the same where it is still in use when the tier changes.
-	Coupon string `json:"coupon,omitempty"`
-	After  string `json:"coupon_after,omitempty"`
-}
-
-type keptItem struct {
-	Price    string   `json:"price"`
-	Quantity int64    `json:"quantity"`
-	TaxRates []string `json:"tax_rates,omitempty"`
-}
-
-func keptOf(sub *stripe.Subscription, tier *stripe.SubscriptionItem) kept {
-	k := kept{TaxRates: rateIDs(sub.DefaultTaxRates), Item: rateIDs(tier.TaxRates)}
-	for _, item := range sub.Items.Data {
-		if item.ID != tier.ID {
-			k.Others = append(k.Others, keptItem{item.Price.ID, item.Quantity, rateIDs(item.TaxRates)})
-		}
-	}
-	if d := sub.Discount; d != nil && d.Coupon != nil {
-		k.Coupon = d.Coupon.ID
-		if outlasts(d, sub) {
-			k.After = k.Coupon
-		}
-	}
-	return k
-}
-
-// outlasts tells whether a discount is still in use when the subscription's period is over. One for a single invoice has been used up by
-// the one that began the period.
-func outlasts(d *stripe.Discount, sub *stripe.Subscription) bool {
-	if d == nil || d.Coupon == nil || d.Coupon.Duration == stripe.CouponDurationOnce && d.Start <= sub.CurrentPeriodStart {
-		return false
-	}
-	return d.End == 0 || d.End > sub.CurrentPeriodEnd
-}
-
-func rateIDs(rates []*stripe.TaxRate) []string {
-	var ids []string
-	for _, rate := range rates {
-		ids = append(ids, rate.ID)
-	}
-	return ids
-}
-
 func (p plan) before() any {
 	return map[string]any{"price": p.FromPrice, "quantity": p.FromQuantity}
 }
@@ -372,31 +323,6 @@ func (s *Service) rise(ctx context.Context, from catalog.Price, p plan) (int, er
 		return -1, nil
 	}
 	return 0, nil
-}
-
-// ownSchedule fails with [problem.Conflict] where the subscription follows a schedule that somebody else has made: what they have agreed
-// with the customer we neither see nor undo. One of ours that was interrupted has no mark yet, one phase, and changes nothing.
-func (s *Service) ownSchedule(sub *stripe.Subscription) error {
-	schedule := sub.Schedule
-	if schedule == nil || schedule.Metadata[metaEnv] == s.AppEnv {
-		return nil
-	}
-	if len(schedule.Metadata) == 0 && len(schedule.Phases) <= 1 && schedule.EndBehavior == stripe.SubscriptionScheduleEndBehaviorRelease {
-		return nil
-	}
-	return problem.Conflict.Errorf("the subscription follows a schedule that was made elsewhere; ask support to change it")
-}
-
-func upcomingPhase(schedule *stripe.SubscriptionSchedule) bool {
-	if schedule.CurrentPhase == nil {
-		return false
-	}
-	for _, phase := range schedule.Phases {
-		if phase.StartDate >= schedule.CurrentPhase.EndDate {
-			return true
-		}
-	}
-	return false
 }
 
 // prorationDate is the second from which the new price counts. A preview's may be used for a while: what it said is charged then.
