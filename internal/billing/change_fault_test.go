@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -47,37 +48,56 @@ func TestChangeIsReplayed(t *testing.T) {
 // and then one change has come about, and one charge.
 func TestChangeIsResumed(t *testing.T) {
 	t.Parallel()
-	steps := map[string]string{
-		"GET /v1/subscriptions/*":                   "up down",
-		"POST /v1/subscriptions/*":                  "up cancel",
-		"POST /v1/subscription_schedules":           "down",
-		"POST /v1/subscription_schedules/*":         "down",
-		"POST /v1/subscription_schedules/*/release": "cancel over",
-		"DELETE /v1/subscriptions/*":                "now",
-	}
-	for step, kinds := range steps {
+	calls := map[string]string{"GET /v1/subscriptions/*": "up down"}
+	maps.Copy(calls, writes)
+	interruptedAt(t, calls, func(i *interrupted) billing.State {
+		i.wait(3 * time.Minute)
+		state, err := i.do()
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		return state
+	})
+}
+
+// writes are the calls that change something at Stripe, with the kinds of changes that make them.
+var writes = map[string]string{
+	"POST /v1/subscriptions/*":                  "up cancel",
+	"POST /v1/subscription_schedules":           "down",
+	"POST /v1/subscription_schedules/*":         "down",
+	"POST /v1/subscription_schedules/*/release": "cancel over",
+	"DELETE /v1/subscriptions/*":                "now",
+}
+
+// An interrupted world has a change that Stripe has failed at one of its calls, and is well again.
+type interrupted struct {
+	*world
+	do                func() (billing.State, error)
+	invoices, audited int // before it
+}
+
+const ofUsers = "SELECT count(*) FROM audit_log WHERE actor_kind = 'user'"
+
+// interruptedAt lets each call fail, before and after its effect, of each kind of change that makes it, and wants the change to have come
+// about once when it was brought to its end.
+func interruptedAt(t *testing.T, calls map[string]string, end func(*interrupted) billing.State) {
+	t.Helper()
+	for call, kinds := range calls {
 		for _, kind := range strings.Fields(kinds) {
 			for _, after := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s %s after=%v", kind, strings.ReplaceAll(step, "/", "."), after), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s %s after=%v", kind, strings.ReplaceAll(call, "/", "."), after), func(t *testing.T) {
 					t.Parallel()
 					w, sub := subscribed(t, func(v *billing.Wish) { v.Tier = "pro"; v.Interval = "month" })
 					w.wait(aThird)
-					do := w.doing(kind)
-					invoices := len(w.emu.Objects("invoice"))
-					method, path, _ := strings.Cut(step, " ")
-					remove := w.emu.Inject(stripeemu.Fault{
-						Method: method, Path: path, Status: 500, After: after, Header: http.Header{"Stripe-Should-Retry": {"false"}},
-					})
-					if _, err := do(); !errors.Is(err, problem.StripeFailed) {
+					i := &interrupted{world: w, do: w.doing(kind), invoices: len(w.emu.Objects("invoice")), audited: w.count(ofUsers)}
+					method, path, _ := strings.Cut(call, " ")
+					mend := w.fails(method, path, after)
+					if _, err := i.do(); !errors.Is(err, problem.StripeFailed) {
 						t.Fatalf("interrupted: %v", err)
 					}
-					remove()
-					w.wait(3 * time.Minute)
-					state, err := do()
-					if err != nil {
-						t.Fatal(err)
-					}
-					w.wantOutcome(kind, sub, state, len(w.emu.Objects("invoice"))-invoices)
+					mend()
+					state := end(i)
+					w.wantOutcome(kind, sub, state, len(w.emu.Objects("invoice"))-i.invoices)
 					if got := w.changes(); !strings.HasSuffix(got, "done") || strings.Contains(got, "running") || strings.Contains(got, "abandoned") {
 						t.Errorf("changes: %s", got)
 					}

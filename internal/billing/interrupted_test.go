@@ -57,47 +57,19 @@ func (w *world) activeSchedules() (n int) {
 // Whatever was interrupted at whichever call is carried to its end, though nobody asks for it again: once, and told of as theirs.
 func TestInterruptedChangeIsFinished(t *testing.T) {
 	t.Parallel()
-	steps := map[string]string{
-		"POST /v1/subscriptions/*":                  "up cancel",
-		"POST /v1/subscription_schedules":           "down",
-		"POST /v1/subscription_schedules/*":         "down",
-		"POST /v1/subscription_schedules/*/release": "cancel over",
-		"DELETE /v1/subscriptions/*":                "now",
-	}
-	for step, kinds := range steps {
-		for _, kind := range strings.Fields(kinds) {
-			for _, after := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s %s after=%v", kind, strings.ReplaceAll(step, "/", "."), after), func(t *testing.T) {
-					t.Parallel()
-					w, sub := subscribed(t, func(v *billing.Wish) { v.Tier = "pro" })
-					w.wait(aThird)
-					do := w.doing(kind)
-					audited := w.count("SELECT count(*) FROM audit_log WHERE actor_kind = 'user'")
-					invoices := len(w.emu.Objects("invoice"))
-					method, path, _ := strings.Cut(step, " ")
-					mend := w.fails(method, path, after)
-					if _, err := do(); !errors.Is(err, problem.StripeFailed) {
-						t.Fatalf("interrupted: %v", err)
-					}
-					mend()
-					w.finish(10 * time.Second) // left to whoever asked
-					if got := w.changes(); !strings.HasSuffix(got, "running") {
-						t.Errorf("after ten seconds: %s", got)
-					}
-					for range 2 {
-						w.finish(time.Minute)
-					}
-					w.wantOutcome(kind, sub, w.state(), len(w.emu.Objects("invoice"))-invoices)
-					if got := w.changes(); !strings.HasSuffix(got, "done") || strings.Contains(got, "running") || strings.Contains(got, "abandoned") {
-						t.Errorf("changes: %s", got)
-					}
-					if n := w.count("SELECT count(*) FROM audit_log WHERE actor_kind = 'user'") - audited; n != 1 {
-						t.Errorf("%d audit entries", n)
-					}
-				})
-			}
+	interruptedAt(t, writes, func(i *interrupted) billing.State {
+		i.finish(10 * time.Second) // left to whoever asked
+		if got := i.changes(); !strings.HasSuffix(got, "running") {
+			i.t.Errorf("after ten seconds: %s", got)
 		}
-	}
+		for range 2 {
+			i.finish(time.Minute)
+		}
+		if n := i.count(ofUsers) - i.audited; n != 1 {
+			i.t.Errorf("%d audit entries", n)
+		}
+		return i.state()
+	})
 }
 
 // What was never planned asked nothing of Stripe, and is given up.
