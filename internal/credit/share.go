@@ -45,9 +45,11 @@ func SetShare(ctx context.Context, q *db.Queries, now time.Time, l Lot) (changed
 		if granted > 0 {
 			l.NaturalKey += ":" + strconv.FormatInt(granted, 10) // from which unit on
 		}
-		if changed, err = p.grant(ctx, now, l); err != nil {
+		added, err := p.grant(ctx, now, l)
+		if err != nil {
 			return false, err
 		}
+		changed = changed || added
 	}
 	return changed, p.settle(ctx, now)
 }
